@@ -1,0 +1,1 @@
+"""The nouns: shapes of answers, tasks, models, strategies. Standard library only."""

@@ -1,0 +1,107 @@
+"""What the user wants: examples, predictions, metric, constraints, objective, task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from whichway.core.output import Labels
+
+Value = str | int | float | bool | None
+Inputs = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row: `inputs` are named fields, text and structured alike; `target` is a value of the task's output."""
+
+    id: str
+    inputs: Inputs
+    target: Any = None
+    group: str | None = None
+    gold_documents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input field and how it is read: free text, a number, or one of a few categories."""
+
+    name: str
+    kind: Literal["text", "number", "category"] = "text"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer. `confidence` is in [0, 1]; `scores` gives each label's probability where there is one.
+
+    `parsed` is False when the model's text stated no valid answer; `value` is then a fallback and counts as wrong.
+    """
+
+    value: Any
+    confidence: float
+    scores: Mapping[str, float] | None = None
+    parsed: bool = True
+    sources: tuple[str, ...] = ()
+
+
+class Metric(Protocol):
+    """Scores one prediction, and aggregates any resample of those scores; higher is better.
+
+    `name` is the registry name. `is_mean` says whether `aggregate` is the mean of per-row numbers,
+    and `bounds` between which numbers it lies: both decide which interval is exact.
+    """
+
+    name: str
+    is_mean: bool
+    bounds: tuple[float, float]
+
+    def score_example(self, example: Example, prediction: Prediction) -> Any:
+        """Score one answer; called once per answer, the result is plain JSON data."""
+
+    def aggregate(self, scores: Sequence[Any]) -> float:
+        """Aggregate scores of any resample of rows."""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What an answer must satisfy; None means: no such limit."""
+
+    min_score: float | None = None
+    max_cost_per_1000_usd: float | None = None
+    max_upfront_usd: float | None = None
+    max_p95_ms: float | None = None
+    max_memory_mb: float | None = None
+    min_consistency: float | None = None
+    privacy: Literal["local", "any"] = "any"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is worth having: `smallest_difference` is the gap in score below which two strategies count as tied."""
+
+    smallest_difference: float = 0.02
+    requests_per_month: float = 10_000
+    horizon_months: float = 12
+    label_usd: float = 0.0
+    compute_usd_per_hour: float | None = None
+    timeline_days: float | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every strategy is told. It carries no examples, so nothing of validation or test can be reached through it."""
+
+    name: str
+    instruction: str
+    fields: tuple[Field, ...]
+    output: Labels
+    metric: Metric
+    context: str = ""
+    constraints: Constraints = field(default_factory=Constraints)
+    objective: Objective = field(default_factory=Objective)
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Names of the free-text fields, in order."""
+        return tuple(one.name for one in self.fields if one.kind == "text")

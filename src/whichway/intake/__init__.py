@@ -1,0 +1,1 @@
+"""WHAT COMES IN: task files, tables, chat files, data checks, personal data."""

@@ -1,0 +1,261 @@
+"""A task file and its data, read, checked and made into the nouns of the core."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whichway import registry
+from whichway.core.output import Labels
+from whichway.core.task import Constraints, Example, Field, Objective, Task
+from whichway.errors import DataError, TaskFileError, UsageError
+from whichway.intake import personal
+from whichway.intake.checks import check_rows, compare, labels_of, leak_findings, leaks
+from whichway.intake.finding import Finding, nearest, refuse, show
+from whichway.intake.guess import MAX_CLASSES, guess_kind, guess_shape
+from whichway.intake.rows import Columns, content_id, field_value, read_examples
+from whichway.intake.tables import Table, read_table
+from whichway.intake.taskfile import TaskFile, read_task_file
+from whichway.intake.yamltext import Yaml
+
+FEWEST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task with its rows. `test` are those of the user's own test file; `folder` holds the task file.
+
+    `fingerprint` is a SHA-256 over what the task file says and the bytes of the data files: it changes with either.
+    """
+
+    task: Task
+    examples: tuple[Example, ...]
+    test: tuple[Example, ...] | None
+    settings: TaskFile
+    findings: tuple[Finding, ...]
+    folder: Path
+    fingerprint: str
+
+
+def load_task(path: Path) -> LoadedTask:
+    """Read a task file and its data.
+
+    Raises TaskFileError for the task file and DataError for the data; both say file, line and column, and what to do.
+    Train rows that are in the test file as well are left out with a warning.
+    """
+    path = Path(path)
+    settings, said = read_task_file(path)
+    folder = path.parent
+    table = _table(said, settings, folder, settings.data.train, "train")
+    columns = _columns(said, settings, table)
+    examples, findings = read_examples(table, columns)
+    output = _output(settings, table, columns, examples)
+    test_table = _table(said, settings, folder, settings.data.test, "test") if settings.data.test else None
+    test, more = _read_test(test_table, columns)
+    output = _with_test_labels(output, test)
+    examples, leaked = _without_leaks(table, examples, test)
+    test, renamed = _own_ids(examples, test)
+    task = _task(said, settings, table, columns, output)
+    notes = [*table.notes, *findings, *more, *leaked, *renamed]
+    notes += [*check_rows(examples, output), *personal.summarise(examples)]
+    return LoadedTask(
+        task=task,
+        examples=examples,
+        test=test,
+        settings=settings,
+        findings=tuple(notes + (compare(examples, test) if test else [])),
+        folder=folder,
+        fingerprint=_fingerprint(settings, [one.path for one in (table, test_table) if one]),
+    )
+
+
+def load_inputs(path: Path, task: Task) -> tuple[Example, ...]:
+    """Read rows to be answered; an `output` in them is never looked at, and every target is None.
+
+    Raises DataError naming line and field where an input field of the task is missing from a row.
+    """
+    table = read_table(Path(path))
+    examples = []
+    seen: dict[str, tuple[Any, int]] = {}
+    for row, line in zip(table.rows, table.lines, strict=True):
+        row = _as_fields(row, task)
+        missing = [one.name for one in task.fields if one.name not in row]
+        if missing:
+            fix = f"Each row needs: {', '.join(one.name for one in task.fields)}."
+            raise refuse(table.path, f"the field {show(missing[0])} is missing.", fix, line, missing[0])
+        inputs = {one.name: field_value(table, row, one, line) for one in task.fields}
+        id = str(row["id"]) if row.get("id") not in (None, "") else content_id(inputs, None)
+        if seen.setdefault(id, (inputs, line))[0] != inputs:
+            what = f"the id {show(id)} stands for another row in line {seen[id][1]}."
+            raise refuse(table.path, what, "Give each row its own id, or none.", line, "id")
+        examples.append(Example(id, inputs))
+    return tuple(examples)
+
+
+def _as_fields(row: dict[str, Any], task: Task) -> dict[str, Any]:
+    """Accept `{"id", "input"}` for a task with one field of another name."""
+    only = task.fields[0].name if len(task.fields) == 1 else "input"
+    if only not in row and "input" in row:
+        return {**row, only: row["input"]}
+    return row
+
+
+def _table(said: Yaml, settings: TaskFile, folder: Path, name: str | None, which: str) -> Table:
+    if settings.data.format != "auto" and settings.data.format not in registry.names("format"):
+        fix = nearest(settings.data.format, ["auto", *registry.names("format")])
+        raise said.bad(("data", "format"), f"there is no format {show(settings.data.format)}.", fix)
+    # An address must not turn into a path below the folder before it is refused.
+    return read_table(Path(name or "") if "://" in (name or "") else folder / (name or ""), settings.data.format)
+
+
+def _columns(said: Yaml, settings: TaskFile, table: Table) -> Columns:
+    known = list(table.columns)
+    target = settings.target or table.target
+    if target is None:
+        fix = f"Add `target:` and one of: {', '.join(known[:20])}."
+        raise said.bad((), "the task file names no target, and the data do not say which column it is.", fix)
+    id = settings.id or ("id" if "id" in known and "id" not in (settings.inputs or {}) else None)
+    names = _input_names(settings, table, [target, id, settings.group])
+    group = settings.group or ("group" if table.target and "group" in known and "group" not in names else None)
+    _refuse_unknown(said, table, {("target",): target, ("id",): id, ("group",): group})
+    _refuse_unknown(said, table, {("inputs", name): name for name in names})
+    if target in names:
+        raise said.bad(("inputs", target), f"{show(target)} is the target and an input.", "Leave it out of `inputs`.")
+    kinds = settings.inputs or {}
+    fields = tuple(Field(name, kinds.get(name) or guess_kind([row.get(name) for row in table.rows])) for name in names)
+    listed = tuple(settings.output.labels) if settings.output.labels is not None else None
+    return Columns(fields, target, id, group, settings.output.multi, settings.output.separator, listed)
+
+
+def _refuse_unknown(said: Yaml, table: Table, named: Mapping[tuple[str, ...], str | None]) -> None:
+    for trail, name in named.items():
+        if name is not None and name not in table.columns:
+            raise said.bad(trail, f"{table.path.name} has no column {show(name)}.", nearest(name, table.columns))
+
+
+def _input_names(settings: TaskFile, table: Table, others: list[str | None]) -> list[str]:
+    if settings.inputs is not None:
+        return list(settings.inputs)
+    return list(table.inputs) or [name for name in table.columns if name not in others]
+
+
+def _output(settings: TaskFile, table: Table, columns: Columns, examples: Sequence[Example]) -> Labels:
+    declared = settings.output.labels
+    if declared is not None:
+        described = {label: text for label, text in declared.items() if text}
+        output = Labels(tuple(declared), settings.output.multi, described)
+    else:
+        shape = guess_shape([label for one in examples for label in labels_of(one)])
+        if shape in ("text", "fields"):
+            raise _not_served(table, columns, shape)
+        output = Labels(tuple(sorted({label for one in examples for label in labels_of(one)})), settings.output.multi)
+    _refuse_too_few(table, columns, examples, output)
+    return output
+
+
+def _not_served(table: Table, columns: Columns, shape: str) -> DataError:
+    words = {"text": "free text", "fields": "objects with fields"}[shape]
+    what = f"the answers look like {words} (the shape `{shape}`), which is not served yet."
+    fix = "Only labels are. If these are labels, list them under `output: labels:` in the task file."
+    return refuse(table.path, what, fix, table.lines[0], columns.target or 0)
+
+
+def _refuse_too_few(table: Table, columns: Columns, examples: Sequence[Example], output: Labels) -> None:
+    seen = {label for one in examples for label in labels_of(one)}
+    where = columns.target or 0
+    if len(examples) < FEWEST_ROWS:
+        what = f"there are {len(examples)} labelled rows; at least {FEWEST_ROWS} are needed to compare anything."
+        fix = f"Label {FEWEST_ROWS - len(examples)} more rows; a few hundred tell more."
+        raise refuse(table.path, what, fix, 0, where)
+    if len(seen) < 2:
+        what = f"all rows have the same label ({show(next(iter(seen), 'none'), 30)}): there is nothing to tell apart."
+        raise refuse(table.path, what, "Add rows of at least one other label, or check `target`.", 0, where)
+    if len(output.names) > MAX_CLASSES:
+        what = f"there are {len(output.names):,} different labels; at most {MAX_CLASSES:,} are served."
+        fix = "If these are free text, that shape is not served yet; if labels, group them or check `target`."
+        raise refuse(table.path, what, fix, 0, where)
+
+
+def _read_test(table: Table | None, columns: Columns) -> tuple[tuple[Example, ...] | None, list[Finding]]:
+    if table is None:
+        return None, []
+    test, findings = read_examples(table, columns)
+    if not test:
+        raise refuse(table.path, "no test row can be used.", "Give labelled rows, or leave `test` out.")
+    notes = [*table.notes, *findings]
+    if len(test) < FEWEST_ROWS:
+        message = f"{table.path.name} has {len(test)} rows: it can certify little."
+        notes.append(Finding("small-test", "warning", message))
+    return test, notes
+
+
+def _with_test_labels(output: Labels, test: Sequence[Example] | None) -> Labels:
+    more = {label for one in test or () for label in labels_of(one)} - set(output.names)
+    return replace(output, names=(*output.names, *sorted(more)))
+
+
+def _without_leaks(
+    table: Table, examples: tuple[Example, ...], test: tuple[Example, ...] | None
+) -> tuple[tuple[Example, ...], list[Finding]]:
+    if not test:
+        return examples, []
+    found = leaks(examples, test)
+    kept = tuple(one for one in examples if one.id not in found)
+    if len(kept) < FEWEST_ROWS or len({label for one in kept for label in labels_of(one)}) < 2:
+        what = f"{len(found)} of {len(examples)} rows are in the test file, too; too little is left to learn from."
+        raise refuse(table.path, what, "Give a test file of other rows, or leave `test` out: it is then split off.")
+    return kept, leak_findings(found, dropped=True)
+
+
+def _own_ids(
+    examples: Sequence[Example], test: tuple[Example, ...] | None
+) -> tuple[tuple[Example, ...] | None, list[Finding]]:
+    """Tell test rows from train rows that bear the same ids, as when both files count their rows from 1."""
+    shared = {one.id for one in test or ()} & {one.id for one in examples}
+    if not shared or test is None:
+        return test, []
+    message = f"{len(shared)} ids are in both files for different rows; those of test rows now begin with `test:`."
+    return tuple(replace(one, id=f"test:{one.id}") for one in test), [Finding("shared-ids", "info", message)]
+
+
+def _task(said: Yaml, settings: TaskFile, table: Table, columns: Columns, output: Labels) -> Task:
+    return Task(
+        name=settings.task,
+        instruction=settings.instruction or table.instruction or "",
+        fields=columns.fields,
+        output=output,
+        metric=_metric(said, settings, output),
+        context=settings.context,
+        constraints=Constraints(**settings.constraints.model_dump()),
+        objective=Objective(**settings.objective.model_dump()),
+    )
+
+
+def _metric(said: Yaml, settings: TaskFile, output: Labels) -> Any:
+    name, params = settings.metric.name, settings.metric.params
+    positive = params.get("positive")
+    if positive is not None and positive not in output.names:
+        fix = nearest(str(positive), list(output.names))
+        raise said.bad(("metric", "positive"), f"there is no label {show(positive)}.", fix)
+    if name not in registry.names("metric"):
+        raise said.bad(("metric",), f"there is no metric {show(name)}.", nearest(name, registry.names("metric")))
+    try:
+        return registry.get("metric", name)(**params)
+    except (TypeError, ValueError) as error:
+        fix = f"Check the parameters of {name}: {error}."
+        raise said.bad(("metric",), f"the metric {show(name)} does not take these parameters.", fix) from None
+    except UsageError as error:
+        raise TaskFileError(error.problem, error.fix) from None
+
+
+def _fingerprint(settings: TaskFile, files: Sequence[Path]) -> str:
+    said = json.dumps(settings.model_dump(mode="json"), sort_keys=True, ensure_ascii=True, allow_nan=False)
+    digest = hashlib.sha256(said.encode())
+    for file in files:
+        with file.open("rb") as data:
+            digest.update(hashlib.file_digest(data, "sha256").digest())
+    return digest.hexdigest()

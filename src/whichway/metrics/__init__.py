@@ -1,0 +1,1 @@
+"""HOW WELL: one file per shape of answer."""

@@ -1,0 +1,1 @@
+"""WITH WHICH MODEL: one file per backend, and the embedded models."""

@@ -1,0 +1,155 @@
+"""Causal language models on this machine: load, score labels, generate, adapt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whichway.core.model import Reply, Request, Spend
+from whichway.errors import MissingExtra, UsageError
+from whichway.models import embedded, hardware
+from whichway.models.scoring import PrefixScorer
+from whichway.registry import register
+
+GENERATE_ROWS = 16
+
+
+@register("model", "causal")
+class CausalModel:
+    """Any Hugging Face causal model by folder or hub id; 'embedded' is SmolLM2-135M-Instruct.
+
+    Implements Model, Scorer and Trainable. `adapter` is a PEFT folder merged into the weights at load.
+    """
+
+    is_local = True
+
+    def __init__(self, name: str = "embedded", adapter: Path | None = None) -> None:
+        self.name = "SmolLM2-135M-Instruct" if name == "embedded" else str(name)
+        self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
+        self.network, self.tokenizer = load_network(self.where, adapter)
+        self.scorer = PrefixScorer(self.network)
+        self.limit = int(getattr(self.network.config, "max_position_embeddings", 2048))
+
+    def adapted(self, folder: Path) -> CausalModel:
+        """Return this model with what `train` saved in `folder`: a PEFT adapter, or whole weights."""
+        if (folder / "adapter_config.json").exists():
+            return CausalModel(self.where, adapter=folder)
+        return CausalModel(str(folder))
+
+    def chat(self, messages: Sequence[tuple[str, str]]) -> str:
+        """Return the prompt text of chat messages, up to where the assistant begins to write."""
+        turns = [{"role": role, "content": text} for role, text in messages]
+        if self.tokenizer.chat_template is None:
+            return "\n\n".join(text for _, text in messages) + "\n\n"
+        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def score(self, prompts: Sequence[str], continuations: Sequence[str], shared: str = "") -> Any:
+        """Return float64 [len(prompts), len(continuations)] of log-likelihoods.
+
+        `shared` is the text that all prompts begin with; without it the prompts' own common beginning is used.
+        Prompts longer than the model's window lose tokens after the shared part, never the question's end.
+        """
+        rows = [self.tokens(text) for text in prompts]
+        labels = [self.tokens(text) for text in continuations]
+        if _one_begins_another(labels):
+            labels = [[*label, self.tokenizer.eos_token_id] for label in labels]
+        start = self.tokens(shared) if shared else rows[0] if len(rows) > 1 else []
+        room = self.limit - max(map(len, labels))
+        rows = [_shorten(row, room, len(start)) for row in rows]
+        return self.scorer.score(rows, labels, start)
+
+    def tokens(self, text: str) -> list[int]:
+        """Return token ids; special tokens only where the text spells them."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer requests in batches of similar length, greedily unless a temperature is given."""
+        order = sorted(range(len(requests)), key=lambda i: sum(len(text) for _, text in requests[i].messages))
+        replies: list[Reply] = [Reply("")] * len(requests)
+        for start in range(0, len(order), GENERATE_ROWS):
+            batch = order[start : start + GENERATE_ROWS]
+            for i, reply in zip(batch, self._generate([requests[i] for i in batch]), strict=True):
+                replies[i] = reply
+        return replies
+
+    def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], **more: Any) -> Any:
+        """Adapt a fresh copy of the weights and save it; see models/training.py for settings and result."""
+        from whichway.models.training import train
+
+        return train(self, prompts, completions, settings, **more)
+
+    def _generate(self, requests: Sequence[Request]) -> list[Reply]:
+        import torch
+
+        began = time.perf_counter()
+        rows = [self.tokens(self.chat(request.messages)) for request in requests]
+        longest, pad = max(map(len, rows)), self.tokenizer.pad_token_id or self.tokenizer.eos_token_id
+        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=self.network.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.network.device)
+        heat = max(request.temperature for request in requests)
+        how = {"do_sample": True, "temperature": heat} if heat > 0 else {"do_sample": False}
+        most = max(request.max_tokens for request in requests)
+        with torch.inference_mode():
+            out = self.network.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=most, pad_token_id=pad, **how
+            )[:, longest:]
+        seconds = (time.perf_counter() - began) / len(requests)
+        return [self._reply(request, row, new, seconds) for request, row, new in zip(requests, rows, out, strict=True)]
+
+    def _reply(self, request: Request, row: list[int], new: Any, seconds: float) -> Reply:
+        written = new.tolist()[: request.max_tokens]
+        stop = self.tokenizer.eos_token_id
+        ended = stop in written
+        written = written[: written.index(stop)] if ended else written
+        text = self.tokenizer.decode(written, skip_special_tokens=True)
+        spend = Spend(seconds=seconds, tokens_in=len(row), tokens_out=len(written))
+        return Reply(text, spend, "stop" if ended else "length")
+
+
+def load_network(where: str, adapter: Path | None = None, exact: bool = False) -> tuple[Any, Any]:
+    """Return (network, tokenizer): safetensors only, no remote code; `exact` keeps fp32 (for full fine-tuning)."""
+    try:
+        import torch
+
+        hardware.quiet()
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as missing:
+        raise MissingExtra(str(missing.name), "local", "A local language model") from missing
+    local = Path(where).exists()
+    kind = torch.float32 if exact else hardware.dtype()
+    try:
+        network = AutoModelForCausalLM.from_pretrained(
+            where, dtype=kind, use_safetensors=True, trust_remote_code=False, local_files_only=local
+        )
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, local_files_only=local)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"The language model {where!r} cannot be loaded: {str(error).splitlines()[0]}",
+            "Give a folder in transformers format (safetensors), a hub id, or 'embedded'.",
+        ) from error
+    if adapter is not None:
+        from peft import PeftModel
+
+        network = PeftModel.from_pretrained(network, str(adapter), local_files_only=True).merge_and_unload()
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return network.to(hardware.device()).eval(), tokenizer
+
+
+def _one_begins_another(labels: Sequence[Sequence[int]]) -> bool:
+    """True when a label's tokens are the beginning of another's: then the end must be scored, too."""
+    ordered = sorted(map(tuple, labels))
+    return any(b[: len(a)] == a for a, b in zip(ordered, ordered[1:], strict=False))
+
+
+def _shorten(row: list[int], room: int, shared: int) -> list[int]:
+    if len(row) <= room:
+        return row
+    head = min(shared, room // 2)
+    return row[:head] + row[len(row) - (room - head) :]

@@ -1,0 +1,80 @@
+"""Sentence encoders: texts to unit vectors, by sentence-transformers, in bf16 where that is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from whichway.errors import MissingExtra, UsageError
+from whichway.models import embedded, hardware
+from whichway.registry import register
+
+BATCH_ROWS = 128
+
+
+@register("model", "encoder")
+class SentenceEncoder:
+    """Any sentence-transformers folder or hub id; 'embedded' is all-MiniLM-L6-v2.
+
+    `embed` returns float32 [n, width] of unit length. Folders are read as safetensors only, without remote code.
+    """
+
+    is_local = True
+
+    def __init__(self, name: str = "embedded", exact: bool = False) -> None:
+        self.name = "all-MiniLM-L6-v2" if name == "embedded" else str(name)
+        self.where = str(embedded.encoder_folder()) if name == "embedded" else str(name)
+        self.network = load_network(self.where, exact)
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """Return one unit vector per text, float32 [n, width]."""
+        return encode(self.network, texts)
+
+    def tune(self, texts: Sequence[str], labels: Sequence[Sequence[int]], settings: Any, folder: Path, **more: Any) -> None:
+        """Fine-tune a copy on label numbers per text and save it to `folder`; see models/contrastive.py."""
+        from whichway.models.contrastive import tune
+
+        tune(self.where, texts, labels, settings, folder, **more)
+
+    def tuned(self, folder: Path) -> SentenceEncoder:
+        """Return the encoder that `tune` saved."""
+        return SentenceEncoder(str(folder))
+
+
+def encode(network: Any, texts: Sequence[str]) -> Any:
+    """Return unit vectors of a loaded network, float32 [n, width]; it sorts by length itself."""
+    import numpy as np
+
+    if not texts:
+        return np.zeros((0, network.get_embedding_dimension()), dtype=np.float32)
+    vectors = network.encode(
+        list(texts), batch_size=BATCH_ROWS, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+    )
+    return vectors.float().cpu().numpy()
+
+
+def load_network(where: str, exact: bool = False) -> Any:
+    """Load a SentenceTransformer from a folder or a hub id; `exact` keeps fp32 (for training)."""
+    try:
+        import torch
+
+        hardware.quiet()
+        from sentence_transformers import SentenceTransformer
+    except ImportError as missing:
+        raise MissingExtra(str(missing.name), "local", "A sentence encoder") from missing
+    try:
+        network = SentenceTransformer(
+            where,
+            device=str(hardware.device()),
+            trust_remote_code=False,
+            local_files_only=Path(where).exists(),
+            model_kwargs={"dtype": torch.float32 if exact else hardware.dtype(), "use_safetensors": True},
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"The sentence encoder {where!r} cannot be loaded: {str(error).splitlines()[0]}",
+            "Give a folder in sentence-transformers format (safetensors), a hub id, or 'embedded'.",
+        ) from error
+    network.eval()
+    return network

@@ -1,0 +1,55 @@
+"""What this machine computes with: device, number format, threads, and quiet libraries."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+
+@functools.cache
+def device() -> Any:
+    """Return the torch device: CUDA where there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@functools.cache
+def dtype() -> Any:
+    """Return bf16 where the processor or GPU multiplies it fast (AMX, AVX512-BF16, Ampere and later), else fp32."""
+    import torch
+
+    if device().type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    wanted = os.environ.get("WHICHWAY_DTYPE", "")
+    if wanted:
+        return {"bf16": torch.bfloat16, "fp32": torch.float32}[wanted]
+    return torch.bfloat16 if torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_has_bf16() else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return False
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
+def quiet() -> None:
+    """Keep model libraries from printing and from looking anything up on a network; called before they are imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def bfloat16() -> Any:
+    """Return torch.bfloat16 without importing torch at the caller's top."""
+    import torch
+
+    return torch.bfloat16

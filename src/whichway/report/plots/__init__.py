@@ -1,0 +1,1 @@
+"""Plots as inline SVG, drawn on the server: no library, no script, text stays text."""

@@ -1,0 +1,127 @@
+"""The report in a terminal: the verdict in words, then one row per trial."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from whichway.report import verdict, words
+from whichway.report.reading import Report, Row, at, mapping, measured, metric, unmeasured, winner_name
+
+WIDE = 98  # columns from which a score and its interval fit on one line
+NOT_MEASURED = {"skipped": "skipped", "failed": "failed", "stopped": "stopped"}
+
+
+def print_verdict(report: Report, console: Console) -> None:
+    """Print which strategy to use, how sure that is, the decisive numbers and the runner-up."""
+    console.print()
+    console.print(Text(verdict.headline(report), style="bold"))
+    _indent(console, verdict.certainty(report))
+    if verdict.stopped(report):
+        _indent(console, verdict.stopped(report), "yellow")
+    console.print()
+    console.print(_tiles(report))
+    console.print()
+    if verdict.runner_up(report):
+        _indent(console, verdict.runner_up(report))
+    for reason in verdict.reasons(report):
+        console.print(Padding(Text("- " + reason), (0, 0, 0, 2), expand=False))
+    console.print()
+
+
+def print_table(report: Report, console: Console) -> None:
+    """Print one row per trial: scores with intervals, what it costs, how fast and how steady it is; then why not."""
+    found, others = measured(report), unmeasured(report)
+    if not found and not others:
+        console.print(Text("No strategy was tried."))
+        return
+    is_wide = console.width >= WIDE
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("way", overflow="fold", min_width=8)
+    for name in ("validation", "test", "build", "$/1,000", "p95", "steady"):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for trial in [*found, *others]:
+        cells = _cells(trial, report, is_wide)
+        table.add_row(
+            *(Text(cell) for cell in cells), style="bold" if trial.get("strategy") == winner_name(report) else ""
+        )
+    console.print(table)
+    console.print(Text(_legend(report), style="dim"))
+    for trial in others:
+        _indent(console, f"{words.visible(trial.get('strategy'))}: {_why(trial)}", "dim")
+
+
+def trial_line(trial: Row, metric: Row | None = None) -> str:
+    """Return one line of plain text for a trial that has just ended."""
+    name = words.visible(trial.get("strategy") or "?").ljust(16)
+    found = mapping(trial, "validation") or mapping(trial, "test")
+    if words.number(found.get("value")) is None:
+        return f"{name} {_why(trial)}"
+    said = [f"{words.estimate(found, metric)} {words.sample(found)}".rstrip()]
+    use = mapping(trial, "use")
+    if words.number(use.get("usd_per_1000")) is not None:
+        said.append(f"{words.money(use.get('usd_per_1000'))} per 1,000")
+    if words.number(use.get("p95_ms")) is not None:
+        said.append(f"p95 {words.latency(use.get('p95_ms'))}")
+    if words.number(at(trial, "build", "seconds")) is not None:
+        said.append(f"built in {words.duration(at(trial, 'build', 'seconds'))}")
+    return f"{name} {', '.join(said)}{'' if _is_done(trial) else f' ({_why(trial)})'}"
+
+
+def _cells(trial: Row, report: Report, is_wide: bool) -> list[str]:
+    name = words.cut(trial.get("strategy") or "?", 40)
+    shown = f"> {name}" if trial.get("strategy") == winner_name(report) else f"  {name}"
+    scores = [_score(mapping(trial, part), report, is_wide) for part in ("validation", "test")]
+    if scores == [words.MISSING, words.MISSING]:
+        scores[0] = words.visible(trial.get("state") or "not run")
+    return [
+        shown,
+        *scores,
+        words.duration(at(trial, "build", "seconds")),
+        words.money(at(trial, "use", "usd_per_1000")),
+        words.latency(at(trial, "use", "p95_ms")),
+        words.percent(trial.get("consistency")),
+    ]
+
+
+def _score(found: Row, report: Report, is_wide: bool) -> str:
+    if is_wide:
+        return words.estimate(found, metric(report))
+    value, around = words.score(found.get("value"), metric(report)), words.interval(found, metric(report))
+    return value if words.MISSING in (value, around) else f"{value}\n{around}"
+
+
+def _legend(report: Report) -> str:
+    sizes = []
+    for part in ("validation", "test"):
+        found = {words.number(at(trial, part, "n")) for trial in measured(report)} - {None}
+        if found:
+            sizes.append(f"{part} n = {' or '.join(words.count(size) for size in sorted(filter(None, found)))}")
+    name = words.visible(metric(report).get("name") or "score")
+    return f"{name} with 95% intervals{''.join('; ' + size for size in sizes)}; > recommended; steady: same answer to reworded requests"
+
+
+def _tiles(report: Report) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", min_width=8)
+    for tile in verdict.tiles(report):
+        held = {True: ", met", False: ", NOT met", None: ""}[tile.is_met]
+        aside = "; ".join(one for one in (tile.small, f"asked: {tile.limit}{held}" if tile.limit else "") if one)
+        grid.add_row(Text(f"  {tile.value}", style="bold"), Text(f"{tile.label}{f' ({aside})' if aside else ''}"))
+    return grid
+
+
+def _why(trial: Row) -> str:
+    state = words.visible(trial.get("state") or "not run")
+    reason = words.cut(trial.get("reason") or "", 300)
+    return f"{state}: {reason}" if reason else state
+
+
+def _is_done(trial: Row) -> bool:
+    return trial.get("state") in (None, "done", "finished")
+
+
+def _indent(console: Console, text: str, style: str = "") -> None:
+    console.print(Padding(Text(text, style=style), (0, 0, 0, 2), expand=False))

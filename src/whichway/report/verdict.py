@@ -1,0 +1,210 @@
+"""The verdict in words: which strategy, how sure, the decisive numbers, the runner-up; for every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whichway.report import words
+from whichway.report.reading import (
+    Report,
+    Row,
+    at,
+    best_estimate,
+    mapping,
+    measured,
+    metric,
+    metric_name,
+    rows,
+    things,
+    winner,
+    winner_name,
+)
+
+LEVELS = {
+    "decided": "the evidence settles it",
+    "leaning": "likely, not certain",
+    "undecided": "the evidence does not settle it",
+}
+STATES = {
+    "budget": "The budget was reached before the study ended: what follows is what had been measured by then.",
+    "interrupted": "The study was interrupted: what follows is what had been measured by then. The same command continues it.",
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One decisive number: what it is, the number, its interval and n, and what it is held against."""
+
+    label: str
+    value: str
+    small: str = ""
+    limit: str = ""
+    is_met: bool | None = None
+
+
+def headline(report: Report) -> str:
+    """Return the sentence that answers the question."""
+    said = at(report, "recommendation", "sentence")
+    if said:
+        return words.cut(said, 600)
+    name = winner_name(report)
+    return f"Use {words.visible(name)}." if name else "No strategy can be recommended."
+
+
+def level(report: Report) -> str:
+    """Return 'decided', 'leaning' or 'undecided'; an unknown word counts as undecided."""
+    found = at(report, "recommendation", "level")
+    return str(found) if found in LEVELS else "undecided"
+
+
+def certainty(report: Report) -> str:
+    """Return how sure the recommendation is, in one sentence."""
+    said = f"{level(report).capitalize()}: {LEVELS[level(report)]}."
+    best = words.number(at(report, "recommendation", "p_best"))
+    if winner_name(report) is None or best is None:
+        return said
+    others = len(measured(report))
+    among = f" of the {words.plural(others, 'way')} measured" if others > 1 else ""
+    return f"{said} Probability that it is the best{among} and meets every requirement: {words.percent(best)}."
+
+
+def stopped(report: Report) -> str:
+    """Return why the study ended early, or nothing."""
+    return STATES.get(str(at(report, "state")), "")
+
+
+def tiles(report: Report) -> tuple[Tile, ...]:
+    """Return the four numbers on which a decision hangs; without a recommendation, what the study found at all."""
+    trial = winner(report)
+    if trial is None:
+        return _tiles_without_winner(report)
+    return (
+        _score_tile(report, trial),
+        _cost_tile(report, trial),
+        _speed_tile(report, trial),
+        _build_tile(report, trial),
+    )
+
+
+def runner_up(report: Report) -> str:
+    """Return who came second, and by how much, with the interval of the paired difference."""
+    name, second = winner_name(report), at(report, "recommendation", "runner_up")
+    if not name or not second:
+        return ""
+    apart = mapping(report, "recommendation", "difference")
+    shown = words.difference(apart, metric(report))
+    if shown == words.MISSING:
+        return f"Runner-up: {words.visible(second)}."
+    part, size = words.visible(apart.get("part") or "the same"), words.sample(apart)
+    return (
+        f"Runner-up: {words.visible(second)}. {words.visible(name)} minus {words.visible(second)}, on the same rows of {part}: "
+        f"{shown}{', ' + size if size else ''}. {reading(apart, report)}"
+    )
+
+
+def reading(apart: Row, report: Report) -> str:
+    """Return what the interval of a paired difference means, against the smallest difference that matters."""
+    low, high = words.number(apart.get("low")), words.number(apart.get("high"))
+    if low is None or high is None:
+        return ""
+    least = words.number(at(report, "task", "objective", "smallest_difference")) or 0.0
+    if low > 0 or high < 0:
+        real = "The difference is real"
+        return (
+            f"{real}, but smaller than the {words.three(least)} that matters."
+            if max(-low, high) < least
+            else f"{real}."
+        )
+    if max(-low, high) < least:
+        return f"They are tied: a difference of {words.three(least)} or more is excluded."
+    return "These rows cannot tell the two apart."
+
+
+def reasons(report: Report) -> list[str]:
+    """Return why, one sentence each; the break-even sentence comes last."""
+    said = [words.cut(one, 600) for one in things(report, "recommendation", "reasons") if one]
+    even = at(report, "recommendation", "break_even", "sentence")
+    return [*said, words.cut(even, 600)] if even and words.cut(even, 600) not in said else said
+
+
+def study_line(report: Report) -> str:
+    """Return on what the verdict rests: rows, parts, metric, how many ways."""
+    parts = [f"{words.count(at(report, 'split', part))} {part}" for part in ("train", "validation", "test")
+             if words.number(at(report, "split", part)) is not None]  # fmt: skip
+    total = words.number(at(report, "data", "rows"))
+    data = f"{words.plural(int(total), 'row')}: " if total is not None else ""
+    tried, scored = len(rows(report, "trials")), len(measured(report))
+    said = [data + ", ".join(parts) if parts or data else "", f"measured by {metric_name(report)}"]
+    said.append(f"{scored} of {words.plural(tried, 'way')} measured")
+    return " · ".join(one.removesuffix(": ") for one in said if one)
+
+
+def _score_tile(report: Report, trial: Row) -> Tile:
+    found = best_estimate(trial)
+    part, value = found if found else ("", {})
+    around, size = words.interval(value, metric(report)), words.sample(value)
+    small = ", ".join(one for one in (around if around != words.MISSING else "", size) if one)
+    limit, is_met = _limit("at least", at(report, "task", "constraints", "min_score"), value.get("value"), report)
+    return Tile(f"{metric_name(report)} on {part}" if part else metric_name(report),
+                words.score(value.get("value"), metric(report)), small, limit, is_met)  # fmt: skip
+
+
+def _cost_tile(report: Report, trial: Row) -> Tile:
+    cost = words.number(at(trial, "use", "usd_per_1000"))
+    monthly = words.number(at(report, "task", "objective", "requests_per_month"))
+    small = ""
+    if cost is not None and monthly is not None:
+        small = f"{words.money(cost * monthly / 1000)} a month at {words.count(monthly)} requests"
+    most = words.number(at(report, "task", "constraints", "max_cost_per_1000_usd"))
+    limit = f"at most {words.money(most)}" if most is not None else ""
+    return Tile("per 1,000 requests", words.money(cost), small, limit, _within(cost, most))
+
+
+def _speed_tile(report: Report, trial: Row) -> Tile:
+    slow, usual = words.number(at(trial, "use", "p95_ms")), at(trial, "use", "p50_ms")
+    most = words.number(at(report, "task", "constraints", "max_p95_ms"))
+    small = f"half within {words.latency(usual)}" if words.number(usual) is not None else ""
+    limit = f"at most {words.latency(most)}" if most is not None else ""
+    return Tile("for 95% of answers (p95)", words.latency(slow), small, limit, _within(slow, most))
+
+
+def _build_tile(report: Report, trial: Row) -> Tile:
+    usd, tokens = words.number(at(trial, "build", "usd")), words.number(at(trial, "build", "tokens"))
+    most = words.number(at(report, "task", "constraints", "max_upfront_usd"))
+    small = ", ".join(
+        one
+        for one in (words.money(usd) if usd is not None else "", f"{words.count(tokens)} tokens" if tokens else "")
+        if one
+    )
+    limit = f"at most {words.money(most)}" if most is not None else ""
+    return Tile("to build", words.duration(at(trial, "build", "seconds")), small, limit, _within(usd, most))
+
+
+def _tiles_without_winner(report: Report) -> tuple[Tile, ...]:
+    found = measured(report)
+    tried = len(rows(report, "trials"))
+    shown = [Tile("ways measured", f"{len(found)} of {tried}")]
+    best = best_estimate(found[0]) if found else None
+    if best:
+        part, value = best
+        around = ", ".join(one for one in (words.interval(value, metric(report)), words.sample(value)) if one)
+        limit, met = _limit("at least", at(report, "task", "constraints", "min_score"), value.get("value"), report)
+        name = words.visible(found[0].get("strategy"))
+        shown.append(
+            Tile(f"highest: {name}, on {part}", words.score(value.get("value"), metric(report)), around, limit, met)
+        )
+    spent = mapping(report, "spent")
+    if spent:
+        shown.append(Tile("spent on this study", words.money(spent.get("usd")), words.duration(spent.get("seconds"))))
+    return tuple(shown)
+
+
+def _limit(how: str, wanted: object, value: object, report: Report) -> tuple[str, bool | None]:
+    least, known = words.number(wanted), words.number(value)
+    if least is None:
+        return "", None
+    return f"{how} {words.score(least, metric(report))}", None if known is None else known >= least
+
+
+def _within(value: float | None, most: float | None) -> bool | None:
+    return None if value is None or most is None else value <= most

@@ -1,0 +1,1 @@
+"""BY WHICH WAY: one file per strategy; no strategy imports another."""

@@ -1,0 +1,138 @@
+"""Fine-tuning a causal model on prompt -> answer pairs: LoRA by default, all weights as a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from whichway.core.model import Trainable
+from whichway.core.strategy import Kit, Progress
+from whichway.core.task import Example, Inputs, Prediction, Task
+from whichway.errors import NotApplicable
+from whichway.registry import register
+from whichway.strategies.parts.answering import (
+    NONE,
+    LikelihoodReader,
+    continuations,
+    fit_reader,
+    reader_from_json,
+    reader_to_json,
+)
+from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
+from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.store import load_json, save_json
+
+
+@register("strategy", "finetune")
+@dataclass(frozen=True)
+class Finetune:
+    """Trains with the loss on the answer only and stops early on dev; the result is a standard PEFT or transformers folder.
+
+    `shown` > 0 trains and uses prompts that carry that many nearest train examples. The prompt is bare (no instruction,
+    no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones.
+    """
+
+    method: Literal["lora", "full"] = "lora"
+    model: str = "causal"
+    epochs: int = 4
+    rank: int = 16
+    rate: float = 0.0  # 0: 5e-4 for LoRA, 3e-5 for all weights
+    batch: int = 16
+    shown: int = 0
+    longest: int = 512  # tokens of a training row
+    needs: ClassVar[tuple[str, ...]] = ("causal",)
+    trains: ClassVar[bool] = True
+
+    def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> FinetuneSolution:
+        model = kit.models[self.model]
+        if not isinstance(model, Trainable):
+            raise NotApplicable(f"The model {self.model!r} cannot be trained here.", "Fine-tune a local causal model.")
+        if self.shown and kit.embedder is None:
+            raise NotApplicable("Retrieved examples need an embedder, and there is none.", "Install whichway[local].")
+        form = PromptFormat(instruction=False, context=False, labels=False)
+        near = index_examples(task, train, kit.embedder) if self.shown else None
+        draft = FinetuneSolution(task, form, near, self.shown, model, None, kit.folder / "weights")
+        kit.progress(Progress("training"))
+        model.train(
+            *_pairs(task, draft, train, own=True),
+            self._settings(),
+            dev=_pairs(task, draft, dev, own=False),
+            folder=kit.folder / "weights",
+            seed=kit.seed,
+            budget=kit.budget,
+            progress=kit.progress,
+        )
+        tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
+        checked = list(dev)[:64]
+        inputs = [row.inputs for row in checked]
+        table = tuned.likelihoods(inputs) if checked else []
+        return replace(tuned, reader=fit_reader(task, None, table, [row.target for row in checked]))
+
+    def load(self, task: Task, folder: Path, kit: Kit) -> FinetuneSolution:
+        kept = load_json(folder / "prompt.json")
+        near = load_neighbours(task, folder, kit.embedder) if kept["shown"] else None
+        model = kit.models[self.model].adapted(folder / "weights")
+        reader = reader_from_json(kept["reader"])
+        form = PromptFormat(**kept["format"])
+        return FinetuneSolution(task, form, near, kept["shown"], model, reader, folder / "weights")
+
+    def _settings(self) -> dict[str, Any]:
+        said = {"method": self.method, "epochs": self.epochs, "rank": self.rank, "alpha": 2 * self.rank}
+        said |= {"batch": self.batch, "longest": self.longest}
+        return said | ({"rate": self.rate} if self.rate else {})
+
+
+@dataclass(frozen=True)
+class FinetuneSolution:
+    """Adapted weights under the prompt they were trained with."""
+
+    task: Task
+    form: PromptFormat
+    near: Neighbours | None
+    shown: int
+    model: Any
+    reader: LikelihoodReader | None
+    weights: Path
+
+    def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
+        if not inputs:
+            return []
+        assert self.reader is not None
+        return self.reader.read(self.likelihoods(inputs))
+
+    def rewritten(self, variant: int) -> FinetuneSolution:
+        return replace(self, form=self.form.rewritten(variant))
+
+    def save(self, folder: Path) -> None:
+        assert self.reader is not None
+        kept = {"format": asdict(self.form), "shown": self.shown, "reader": reader_to_json(self.reader)}
+        save_json(folder / "prompt.json", kept)
+        if self.near is not None:
+            self.near.save(folder)
+        if self.weights != folder / "weights":
+            import shutil
+
+            shutil.copytree(self.weights, folder / "weights", dirs_exist_ok=True)
+
+    def prompts(self, inputs: Sequence[Inputs], own: bool = False) -> list[str]:
+        """Return the prompts of inputs; `own` rows are train rows in order, not shown to themselves."""
+        if self.near is None:
+            return [self.form.prompt(self.task, row) for row in inputs]
+        shown = self.near.nearest(inputs, self.shown, without_self=own)
+        return [self.form.prompt(self.task, row, few) for row, few in zip(inputs, shown, strict=True)]
+
+    def likelihoods(self, inputs: Sequence[Inputs]) -> Any:
+        """Return log-likelihoods [inputs, answers]."""
+        return self.model.score(self.prompts(inputs), continuations(self.task, self.form), self.form.beginning(self.task))
+
+
+def _pairs(task: Task, draft: FinetuneSolution, rows: Sequence[Example], own: bool) -> tuple[list[str], list[str]]:
+    """Return prompts and completions; a row with several labels gives one pair for each of them."""
+    prompts, answers = [], []
+    for prompt, row in zip(draft.prompts([row.inputs for row in rows], own), rows, strict=True):
+        for name in [row.target] if isinstance(row.target, str) else row.target or [NONE]:
+            prompts.append(prompt)
+            answers.append(" " + draft.form.label_text(name))
+    return prompts, answers

@@ -1,0 +1,1 @@
+"""Pieces that several strategies are made of; none of them is a strategy."""

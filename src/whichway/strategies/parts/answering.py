@@ -1,0 +1,160 @@
+"""From likelihoods or generated text to answers with a confidence: calibration, thresholds, parsing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from whichway.core.model import Reply
+from whichway.core.output import Labels
+from whichway.core.task import Prediction, Task
+from whichway.strategies.parts.prompting import PromptFormat
+
+CONTENT_FREE = ("N/A", "", "[MASK]")
+NONE = "none"  # the extra continuation that stands for the empty set of labels
+
+
+@dataclass(frozen=True)
+class LikelihoodReader:
+    """Turns log-likelihoods [rows, answers] into predictions.
+
+    `bias` is what the prompt says to content-free inputs (contextual calibration, Zhao et al. 2021); it is subtracted.
+    `heat` divides the logits (temperature scaling, Guo et al. 2017). With several labels, those are taken whose
+    probability is at least `share` of the largest.
+    """
+
+    answers: tuple[str, ...]
+    multi: bool
+    bias: tuple[float, ...]
+    heat: float = 1.0
+    share: float = 0.5
+
+    def read(self, table: Any) -> list[Prediction]:
+        """Answer each row of log-likelihoods."""
+        return [self._one(row) for row in self.probabilities(table)]
+
+    def probabilities(self, table: Any) -> Any:
+        """Return float64 [rows, answers] that sum to one."""
+        import numpy as np
+        from scipy.special import log_softmax, softmax
+
+        return softmax((log_softmax(np.asarray(table), axis=1) - np.array(self.bias)) / self.heat, axis=1)
+
+    def _one(self, row: Any) -> Prediction:
+        scores = {name: round(float(p), 6) for name, p in zip(self.answers, row, strict=True)}
+        best = self.answers[int(row.argmax())]
+        if not self.multi:
+            return Prediction(best, scores[best], scores)
+        scores.pop(NONE, None)
+        if best == NONE:
+            return Prediction((), round(float(row.max()), 6), scores)
+        value = tuple(sorted(name for name, p in scores.items() if p >= self.share * float(row.max())))
+        return Prediction(value, round(float(sum(scores[name] for name in value)), 6), scores)
+
+
+def answer_names(output: Labels) -> tuple[str, ...]:
+    """Return all that can be scored: the labels, and for several labels also 'none'."""
+    return (*output.names, NONE) if output.multi and NONE not in output.names else output.names
+
+
+def continuations(task: Task, form: PromptFormat) -> list[str]:
+    """Return the text of each answer as it follows a prompt that ends in a marker."""
+    return [" " + form.label_text(name) for name in answer_names(task.output)]
+
+
+def content_free(task: Task) -> list[dict[str, Any]]:
+    """Return inputs that say nothing, of which a fair prompt has no opinion."""
+    return [{one.name: text if one.kind == "text" else None for one in task.fields} for text in CONTENT_FREE]
+
+
+def fit_reader(task: Task, empty: Any, table: Any, targets: Sequence[Any]) -> LikelihoodReader:
+    """Choose calibration, temperature and threshold on labelled rows.
+
+    `empty` are log-likelihoods of content-free prompts (None: no calibration), `table` those of labelled rows with
+    `targets`. Calibration is kept unless the labelled rows say it hurts.
+    """
+    import numpy as np
+    from scipy.special import log_softmax, logsumexp
+
+    names, multi = answer_names(task.output), task.output.multi
+    plain = LikelihoodReader(names, multi, (0.0,) * len(names))
+    readers = [plain]
+    if empty is not None:
+        mean = logsumexp(log_softmax(np.asarray(empty), axis=1), axis=0) - math.log(len(empty))
+        readers.insert(0, LikelihoodReader(names, multi, tuple(float(x) for x in mean - mean.mean())))
+    if not len(targets):
+        return readers[0]
+    reader = max(readers, key=lambda one: _hits(one, table, targets))
+    return _warm(reader, table, targets)
+
+
+def _hits(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> float:
+    """Return right answers plus, to break ties, a little of the probability of the right ones."""
+    rows = reader.probabilities(table)
+    sure = [row[[reader.answers.index(name) for name in _names(t)]].mean() for row, t in zip(rows, targets, strict=True)]
+    right = [one.value == target for one, target in zip(reader.read(table), targets, strict=True)]
+    return sum(right) + 0.01 * float(sum(sure))
+
+
+def _warm(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> LikelihoodReader:
+    """Choose the temperature by likelihood and, for several labels, the share by right answers."""
+    import numpy as np
+
+    def likelihood(heat: float) -> float:
+        rows = LikelihoodReader(reader.answers, reader.multi, reader.bias, heat).probabilities(table)
+        right = [row[[reader.answers.index(n) for n in _names(t)]].mean() for row, t in zip(rows, targets, strict=True)]
+        return float(np.log(np.clip(right, 1e-6, 1)).sum())
+
+    heat = max((0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0), key=likelihood)
+    warmed = [
+        LikelihoodReader(reader.answers, reader.multi, reader.bias, heat, share)
+        for share in ((0.5, 0.1, 0.2, 0.35, 0.7) if reader.multi else (0.5,))
+    ]
+    return max(warmed, key=lambda one: _hits(one, table, targets))
+
+
+def _names(target: Any) -> tuple[str, ...]:
+    return (target,) if isinstance(target, str) else tuple(target) or (NONE,)
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Turns generated text into predictions; `trust` is the confidence of an answer without log-probabilities."""
+
+    trust: float
+    fallback: Any
+
+    def read(self, task: Task, form: PromptFormat, replies: Sequence[Reply]) -> list[Prediction]:
+        """Answer each reply; what cannot be read, was cut off or failed is marked as not parsed."""
+        spelled = Labels(tuple(form.label_text(name) for name in task.output.names), task.output.multi)
+        back = {form.label_text(name): name for name in task.output.names}
+        return [self._one(spelled, back, reply) for reply in replies]
+
+    def _one(self, spelled: Labels, back: Mapping[str, str], reply: Reply) -> Prediction:
+        value = None if reply.finish != "stop" else spelled.read(reply.text)
+        if value is None:
+            return Prediction(self.fallback, 0.0, None, parsed=False)
+        named = back[value] if isinstance(value, str) else tuple(sorted(back[one] for one in value))
+        sure = _sureness(reply)
+        return Prediction(named, round(self.trust if sure is None else sure, 6))
+
+
+def _sureness(reply: Reply) -> float | None:
+    """Return the probability of the generated tokens where the endpoint reported them."""
+    if not reply.top_logprobs:
+        return None
+    return math.exp(min(0.0, sum(max(one.values()) for one in reply.top_logprobs if one)))
+
+
+def reader_to_json(reader: LikelihoodReader) -> dict[str, Any]:
+    """Return plain data from which `reader_from_json` makes the same reader."""
+    return asdict(reader)
+
+
+def reader_from_json(kept: Mapping[str, Any]) -> LikelihoodReader:
+    """Undo `reader_to_json`."""
+    return LikelihoodReader(
+        tuple(kept["answers"]), kept["multi"], tuple(kept["bias"]), float(kept["heat"]), float(kept["share"])
+    )

@@ -1,0 +1,161 @@
+"""A linear head over any features: logistic regression, its strength chosen by cross-validation on train."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whichway.core.output import Labels
+from whichway.core.task import Prediction
+from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
+
+FOLDS = 4
+FEW = 1000  # rows from which one held-out quarter is enough to choose by
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Weights [labels, width] and intercepts [labels]; probabilities by softmax, for several labels by sigmoid."""
+
+    labels: tuple[str, ...]
+    multi: bool
+    weights: Any
+    intercepts: Any
+    strength: float
+
+    def probabilities(self, features: Any) -> Any:
+        """Return float64 [rows, labels] in the order of `labels`."""
+        import numpy as np
+        from scipy.special import expit, softmax
+
+        logits = np.asarray(features @ self.weights.T, dtype=np.float64) + self.intercepts
+        return expit(logits) if self.multi else softmax(logits, axis=1)
+
+    def predict(self, features: Any) -> list[Prediction]:
+        """Answer each row of features."""
+        return as_predictions(self.labels, self.multi, self.probabilities(features))
+
+    def save(self, folder: Path) -> None:
+        """Write head.json and head.safetensors."""
+        save_json(folder / "head.json", {"labels": self.labels, "multi": self.multi, "strength": self.strength})
+        save_arrays(folder / "head.safetensors", {"weights": self.weights, "intercepts": self.intercepts})
+
+
+def load_head(folder: Path) -> LinearHead:
+    """Read what `LinearHead.save` wrote."""
+    about, arrays = load_json(folder / "head.json"), load_arrays(folder / "head.safetensors")
+    return LinearHead(
+        tuple(about["labels"]), about["multi"], arrays["weights"], arrays["intercepts"], about["strength"]
+    )
+
+
+def fit_head(
+    features: Any, targets: Sequence[Any], output: Labels, strengths: Sequence[float], seed: int, balanced: bool = False
+) -> LinearHead:
+    """Fit logistic regression on features [rows, width], dense or sparse.
+
+    `strengths` are candidate values of C; the one with the fewest errors in cross-validation is taken. `balanced`
+    weighs rare labels up. Labels never seen in train keep a score of zero.
+    """
+    import numpy as np
+
+    present = [name for name in output.names if any(name in _many(target) for target in targets)]
+    table = np.array([[name in _many(target) for name in present] for target in targets], dtype=np.int64)
+    codes = table if output.multi else table.argmax(axis=1)
+    best = strengths[0] if len(strengths) == 1 else _choose(features, codes, strengths, seed, balanced)
+    weights, intercepts = _fit(features, codes, best, balanced)
+    full = np.zeros((len(output.names), weights.shape[1]), dtype=np.float32)
+    offsets = np.full(len(output.names), -30.0, dtype=np.float64)
+    where = [output.names.index(name) for name in present]
+    full[where], offsets[where] = weights, intercepts
+    return LinearHead(output.names, output.multi, full, offsets, float(best))
+
+
+def as_predictions(labels: Sequence[str], multi: bool, table: Any) -> list[Prediction]:
+    """Turn probabilities [rows, labels] into predictions; several labels are those at 0.5 or above."""
+    found = []
+    for row in table:
+        scores = {name: round(float(p), 6) for name, p in zip(labels, row, strict=True)}
+        if multi:
+            value: Any = tuple(sorted(name for name, p in scores.items() if p >= 0.5))
+            confidence = float(min(max(p, 1 - p) for p in row))
+        else:
+            value = labels[int(row.argmax())]
+            confidence = float(row.max())
+        found.append(Prediction(value, round(confidence, 6), scores))
+    return found
+
+
+def _many(target: Any) -> tuple[str, ...]:
+    return (target,) if isinstance(target, str) else tuple(target)
+
+
+def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int, balanced: bool) -> float:
+    """Return the strength with the fewest errors on held-out folds of train; log-likelihood breaks near-ties."""
+    import numpy as np
+
+    merits = np.zeros(len(strengths))
+    for learn, check in _folds(codes, seed):
+        for i, strength in enumerate(strengths):
+            weights, intercepts = _fit(features[learn], codes[learn], strength, balanced)
+            if codes.ndim == 1 and len(weights) <= codes.max():
+                return strengths[len(strengths) // 2]  # a fold lost a label: too few rows to choose by
+            merits[i] += _merit(features[check] @ weights.T + intercepts, codes[check])
+    return strengths[int(merits.argmax())]
+
+
+def _folds(codes: Any, seed: int) -> list[tuple[Any, Any]]:
+    """Return (learn, check) row numbers: four folds of few rows, one held-out quarter of many."""
+    import numpy as np
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    rare = codes.sum(0).min() if codes.ndim == 2 else np.bincount(codes).min()
+    folds = min(FOLDS, len(codes))
+    cutter = KFold if codes.ndim == 2 or rare < folds else StratifiedKFold
+    cuts = list(cutter(folds, shuffle=True, random_state=seed).split(np.zeros(len(codes)), codes))
+    return cuts if len(codes) < FEW else cuts[:1]
+
+
+def _merit(logits: Any, codes: Any) -> float:
+    """Return right answers plus a hundredth of the log-likelihood."""
+    import numpy as np
+    from scipy.special import expit, log_softmax
+
+    if codes.ndim == 2:
+        right = np.where(codes == 1, expit(logits), expit(-logits))
+        return float((right >= 0.5).mean(1).sum() + 0.01 * np.log(np.clip(right, 1e-9, 1)).sum())
+    sure = log_softmax(logits, axis=1)[np.arange(len(codes)), codes]
+    return float((logits.argmax(1) == codes).sum() + 0.01 * sure.sum())
+
+
+def _fit(features: Any, codes: Any, strength: float, balanced: bool) -> tuple[Any, Any]:
+    """Return (weights, intercepts) with one row per label, for two labels as well."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    how = {"C": strength, "max_iter": 400, "class_weight": "balanced" if balanced else None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged after 400 steps is good enough here
+        if codes.ndim == 2:
+            columns = [_binary(features, codes[:, i], how) for i in range(codes.shape[1])]
+            return np.stack([one[0] for one in columns]), np.array([one[1] for one in columns])
+        if codes.max() == 0:
+            return np.zeros((1, features.shape[1]), dtype=np.float32), np.zeros(1)
+        model = LogisticRegression(**how).fit(features, codes)
+    weights, intercepts = model.coef_, model.intercept_
+    if len(weights) == 1 and codes.max() == 1:
+        weights, intercepts = np.concatenate([-weights / 2, weights / 2]), np.append(-intercepts / 2, intercepts / 2)
+    return weights.astype(np.float32), intercepts
+
+
+def _binary(features: Any, column: Any, how: dict[str, Any]) -> tuple[Any, float]:
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    if column.min() == column.max():
+        return np.zeros(features.shape[1], dtype=np.float32), 30.0 if column.max() else -30.0
+    model = LogisticRegression(**how).fit(features, column)
+    return model.coef_[0].astype(np.float32), float(model.intercept_[0])

@@ -1,0 +1,1 @@
+"""WHAT THE EVIDENCE SAYS: split, ledger, trials, evidence, cost, recommendation."""

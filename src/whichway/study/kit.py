@@ -1,0 +1,118 @@
+"""What strategies of a study may touch: models made when first needed, an embedder that embeds nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whichway.core.model import Meter, Spend
+from whichway.errors import UsageError
+from whichway.registry import get
+from whichway.study.ledger import Ledger
+
+
+class ModelShelf(Mapping[str, Any]):
+    """Models by the names of the task file, each made at its first use: 'causal' and every endpoint."""
+
+    def __init__(self, settings: Any, meter: Callable[[], Meter]) -> None:
+        self.settings, self.meter = settings, meter
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["causal", *self.settings.models.endpoints])
+
+    def __len__(self) -> int:
+        return 1 + len(self.settings.models.endpoints)
+
+    def embedder(self) -> Any:
+        """Return the sentence encoder of the task file, made at the first call."""
+        if "embedder" not in self._made:
+            self._made["embedder"] = get("model", "encoder")(self.settings.models.embedder)
+        return self._made["embedder"]
+
+    def _make(self, name: str) -> Any:
+        if name == "causal":
+            return get("model", "causal")(self.settings.models.causal)
+        if name in self.settings.models.endpoints:
+            return get("model", "endpoint")(name, self.settings.models.endpoints[name], self.meter())
+        raise UsageError(f"There is no model called {name!r} in the task file.", f"Known: {', '.join(self)}.")
+
+
+class CachedEmbedder:
+    """An embedder whose vectors are kept in the ledger by content, so that no text is embedded twice in a study.
+
+    What is missing of a call is embedded in one go and committed in one go: a continued run sees the same batches.
+    """
+
+    def __init__(self, shelf: ModelShelf, ledger: Ledger) -> None:
+        self.shelf, self.ledger = shelf, ledger
+
+    @property
+    def name(self) -> str:
+        return str(self.shelf.settings.models.embedder)
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """Return float32 [len(texts), width]."""
+        import numpy as np
+
+        keys = [hashlib.sha256(f"{self.name}\x00{text}".encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+        known = self.ledger.vectors(sorted(set(keys)))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            new = self.shelf.embedder().embed(list(missing.values()))
+            fresh = {key: np.asarray(row, dtype=np.float32).tobytes() for key, row in zip(missing, new, strict=True)}
+            self.ledger.keep_vectors(fresh)
+            known.update(fresh)
+        if not texts:
+            return self.shelf.embedder().embed([])
+        return np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
+
+    def tune(self, *args: Any, **more: Any) -> None:
+        """Fine-tune a copy; see models/contrastive.py."""
+        self.shelf.embedder().tune(*args, **more)
+
+    def tuned(self, folder: Path) -> Any:
+        """Return a tuned encoder, which is not cached: its vectors belong to one trial alone."""
+        return self.shelf.embedder().tuned(folder)
+
+
+class FreshEmbedder:
+    """The same embedder without the cache: what latency is measured with."""
+
+    def __init__(self, shelf: ModelShelf) -> None:
+        self.shelf = shelf
+        self.name = str(shelf.settings.models.embedder)
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """Return float32 [len(texts), width]."""
+        return self.shelf.embedder().embed(texts)
+
+    def tuned(self, folder: Path) -> Any:
+        """Return a tuned encoder."""
+        return self.shelf.embedder().tuned(folder)
+
+
+class TrialMeter:
+    """The ledger as seen by one trial: its calls are booked under its name and the phase it is in."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.trial, self.phase = ledger, "", "fit"
+
+    def recall(self, key: str) -> Mapping[str, Any] | None:
+        return self.ledger.recall(key)
+
+    def reserve(self, key: str, what: str, bound: Spend) -> int:
+        return self.ledger.reserve(key, self.trial, f"{self.phase}:{what}", bound)
+
+    def settle(self, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
+        self.ledger.settle(ticket, spend, result)
+
+    def lose(self, ticket: int, reason: str) -> None:
+        self.ledger.lose(ticket, reason)

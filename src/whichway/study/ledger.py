@@ -1,0 +1,300 @@
+"""The database in which a study keeps every prediction, every spend, every decision (design.md §5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from whichway.core.model import Spend
+from whichway.core.task import Prediction
+from whichway.errors import BudgetReached, LedgerError
+
+VERSION = 1
+_book = sa.MetaData()
+_about = sa.Table("about", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False))
+_sessions = sa.Table(
+    "sessions", _book, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seconds", sa.Float, nullable=False)
+)
+_units = sa.Table(
+    "units",
+    _book,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, index=True),
+    sa.Column("trial", sa.Text, nullable=False),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # reserved, settled, lost
+    sa.Column("bound_usd", sa.Float, nullable=False),
+    *(sa.Column(name, sa.Float, nullable=False, default=0.0) for name in ("usd", "seconds")),
+    *(sa.Column(name, sa.Integer, nullable=False, default=0) for name in ("tokens_in", "tokens_out", "cached_tokens")),
+    sa.Column("result", sa.Text, nullable=False, default="{}"),
+)
+_trials = sa.Table(
+    "trials",
+    _book,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),  # running, done, skipped, stopped, failed
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False),
+)
+_predictions = sa.Table(
+    "predictions",
+    _book,
+    sa.Column("trial", sa.Text, primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),  # validation, test
+    sa.Column("example", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("value", "scores", "score")),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("parsed", sa.Integer, nullable=False),
+)
+_decisions = sa.Table(
+    "decisions",
+    _book,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+)
+_vectors = sa.Table(
+    "vectors", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
+)
+
+
+class Ledger:
+    """One study's book; the only writer of its run folder's `ledger.db`. Safe to use from several threads.
+
+    Opening it takes the run folder's lock (released by the kernel when the process dies) and turns reservations that a
+    killed process left behind into losses, charged in full.
+    """
+
+    def __init__(self, folder: Path, usd_cap: float = float("inf")) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.usd_cap = folder, usd_cap
+        self._lock_file = _lock(folder)
+        self._guard = threading.RLock()
+        self._began = time.monotonic()
+        engine = sa.create_engine(
+            f"sqlite:///{folder / 'ledger.db'}", connect_args={"check_same_thread": False, "timeout": 30}
+        )
+        try:
+            self._open = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+                self._open.exec_driver_sql(f"PRAGMA {pragma}")
+            if self._open.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
+                raise sa.exc.DatabaseError("quick_check", None, ValueError("damaged"))
+            _book.create_all(self._open)
+        except sa.exc.DatabaseError as error:
+            self._lock_file.close()
+            raise LedgerError(
+                f"The ledger {folder / 'ledger.db'} cannot be read: {error.orig}.",
+                "Restore it from a copy, or start a new run with another --out.",
+            ) from error
+        with self.transaction() as db:
+            db.execute(_units.update().where(_units.c.state == "reserved").values(state="lost", usd=_units.c.bound_usd))
+            self._session = db.execute(_sessions.insert().values(seconds=0.0)).inserted_primary_key[0]
+
+    def close(self) -> None:
+        """Write down the time and release the lock."""
+        with self.transaction():
+            pass
+        self._open.close()
+        self._open.engine.dispose()
+        self._lock_file.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Everything inside is committed together, with the time used so far, or not at all."""
+        with self._guard:
+            self._open.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield self._open
+                if hasattr(self, "_session"):
+                    seconds = time.monotonic() - self._began
+                    self._open.execute(_sessions.update().where(_sessions.c.id == self._session).values(seconds=seconds))
+            except BaseException:
+                self._open.exec_driver_sql("ROLLBACK")
+                raise
+            self._open.exec_driver_sql("COMMIT")
+
+    def earlier_seconds(self) -> float:
+        """Return wall-clock seconds that earlier sessions of this study took."""
+        where = _sessions.c.id != self._session
+        return float(self._read(sa.select(sa.func.sum(_sessions.c.seconds)).where(where))[0][0] or 0.0)
+
+    # -- what the study is about -------------------------------------------------------------------------------------
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep one fact about the study; writing it again replaces it."""
+        with self.transaction() as db:
+            db.execute(_about.delete().where(_about.c.key == key))
+            db.execute(_about.insert().values(key=key, value=_dump(value)))
+
+    def noted(self, key: str) -> Any | None:
+        """Return a fact, or None."""
+        rows = self._read(sa.select(_about.c.value).where(_about.c.key == key))
+        return json.loads(rows[0][0]) if rows else None
+
+    def decide(self, what: str, details: Mapping[str, Any]) -> None:
+        """Write a decision down once; the same decision in a continued run is not repeated."""
+        text = _dump(details)
+        with self.transaction() as db:
+            same = sa.select(_decisions.c.id).where(_decisions.c.what == what, _decisions.c.details == text)
+            if not db.execute(same).first():
+                db.execute(_decisions.insert().values(what=what, details=text))
+
+    def decisions(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return all decisions in order."""
+        rows = self._read(sa.select(_decisions.c.what, _decisions.c.details).order_by(_decisions.c.id))
+        return [(what, json.loads(details)) for what, details in rows]
+
+    # -- units of work: reserve -> call -> settle ------------------------------------------------------------------------
+
+    def recall(self, key: str) -> dict[str, Any] | None:
+        """Return the committed result of a unit of work, or None."""
+        rows = self._read(sa.select(_units.c.result).where(_units.c.key == key, _units.c.state == "settled"))
+        return json.loads(rows[0][0]) if rows else None
+
+    def reserve(self, key: str, trial: str, phase: str, bound: Spend) -> int:
+        """Set aside `bound.usd`; raises BudgetReached when spent + reserved + this would pass the cap."""
+        with self.transaction() as db:
+            charged = sa.case((_units.c.state == "reserved", _units.c.bound_usd), else_=_units.c.usd)
+            used = float(db.execute(sa.select(sa.func.sum(charged))).scalar() or 0.0)
+            if bound.usd > 0 and used + bound.usd > self.usd_cap:
+                raise BudgetReached(
+                    f"The next call could cost ${bound.usd:.4f}, but ${used:.4f} of ${self.usd_cap:.4f} are used or set aside.",
+                    "Raise budget.usd (or --budget-usd) and run the same command again: nothing paid for is lost.",
+                )
+            row = _units.insert().values(key=key, trial=trial, phase=phase, state="reserved", bound_usd=bound.usd)
+            return int(db.execute(row).inserted_primary_key[0])
+
+    def settle(self, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
+        """Commit what a unit cost and what came of it."""
+        with self.transaction() as db:
+            self._settle(db, ticket, spend, result)
+
+    def lose(self, ticket: int, reason: str) -> None:
+        """Keep the full reservation charged: nobody knows what the call cost."""
+        with self.transaction() as db:
+            lost = {"state": "lost", "usd": _units.c.bound_usd, "result": _dump({"reason": reason})}
+            db.execute(_units.update().where(_units.c.id == ticket).values(**lost))
+
+    def _settle(self, db: Any, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
+        cost = {name: getattr(spend, name) for name in ("usd", "seconds", "tokens_in", "tokens_out", "cached_tokens")}
+        change = _units.update().where(_units.c.id == ticket)
+        db.execute(change.values(state="settled", result=_dump(result), **cost))
+
+    def spends(self) -> list[tuple[str, str, str, Spend]]:
+        """Return (trial, phase, state, sum) for all units, in order of first appearance."""
+        names = ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
+        sums = [sa.func.sum(_units.c[name]) for name in names]
+        ask = sa.select(_units.c.trial, _units.c.phase, _units.c.state, *sums)
+        ask = ask.group_by(_units.c.trial, _units.c.phase, _units.c.state).order_by(sa.func.min(_units.c.id))
+        return [(row[0], row[1], row[2], Spend(*row[3:])) for row in self._read(ask)]
+
+    def call_seconds(self, trial: str, phase: str) -> list[float]:
+        """Return the durations of a trial's settled units of one phase."""
+        where = (_units.c.trial == trial, _units.c.phase == phase, _units.c.state == "settled")
+        return [row[0] for row in self._read(sa.select(_units.c.seconds).where(*where).order_by(_units.c.id))]
+
+    # -- trials and predictions --------------------------------------------------------------------------------------
+
+    def set_trial(self, name: str, state: str, reason: str = "", facts: Mapping[str, Any] | None = None) -> None:
+        """Write a trial's state; facts not given stay as they are."""
+        with self.transaction() as db:
+            old = db.execute(sa.select(_trials.c.facts).where(_trials.c.name == name)).first()
+            merged = {**(json.loads(old[0]) if old else {}), **(facts or {})}
+            db.execute(_trials.delete().where(_trials.c.name == name))
+            db.execute(_trials.insert().values(name=name, state=state, reason=reason, facts=_dump(merged)))
+
+    def trial(self, name: str) -> tuple[str, str, dict[str, Any]] | None:
+        """Return (state, reason, facts) of a trial, or None."""
+        where = _trials.c.name == name
+        rows = self._read(sa.select(_trials.c.state, _trials.c.reason, _trials.c.facts).where(where))
+        return (rows[0][0], rows[0][1], json.loads(rows[0][2])) if rows else None
+
+    def commit_block(
+        self, ticket: int, spend: Spend, trial: str, part: str, rows: Sequence[tuple[str, Prediction, Any]]
+    ) -> None:
+        """Commit a block of (example id, prediction, metric's score) and settle its unit, all or nothing."""
+        values = [
+            {
+                "trial": trial,
+                "part": part,
+                "example": example,
+                "value": _dump(one.value),
+                "scores": _dump(one.scores),
+                "score": _dump(score),
+                "confidence": one.confidence,
+                "parsed": int(one.parsed),
+            }
+            for example, one, score in rows
+        ]
+        with self.transaction() as db:
+            if values:
+                db.execute(_predictions.insert(), values)
+            self._settle(db, ticket, spend, {"rows": len(values)})
+
+    def predictions(self, trial: str, part: str) -> dict[str, tuple[Prediction, Any]]:
+        """Return example id -> (prediction, metric's score)."""
+        where = (_predictions.c.trial == trial, _predictions.c.part == part)
+        found = {}
+        for row in self._read(sa.select(_predictions).where(*where)):
+            value = json.loads(row.value)
+            value = tuple(value) if isinstance(value, list) else value
+            answer = Prediction(value, row.confidence, json.loads(row.scores), bool(row.parsed))
+            found[row.example] = (answer, json.loads(row.score))
+        return found
+
+    # -- vectors -----------------------------------------------------------------------------------------------------
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the known ones among content keys."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), 500):
+            where = _vectors.c.key.in_(keys[start : start + 500])
+            found.update((row[0], row[1]) for row in self._read(sa.select(_vectors).where(where)))
+        return found
+
+    def keep_vectors(self, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors by content key, all or nothing."""
+        with self.transaction() as db:
+            rows = [{"key": key, "vector": vector} for key, vector in vectors.items()]
+            if rows:
+                db.execute(_vectors.insert().prefix_with("OR IGNORE"), rows)
+
+    def _read(self, statement: Any) -> Any:
+        with self._guard:
+            return self._open.execute(statement).fetchall()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def _lock(folder: Path) -> Any:
+    """Take the run folder's lock, or say who holds it."""
+    import fcntl
+
+    path = folder / "owner.lock"
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise LedgerError(
+            f"Another process (pid {owner}) is working in {folder}.",
+            "Wait until it has ended, or give this run another --out.",
+        ) from error
+    file.seek(0)
+    file.truncate()
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

@@ -1,0 +1,213 @@
+"""One strategy, fitted and measured: in blocks that are committed whole, within the budget, never taking others down."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whichway.core.model import Spend
+from whichway.core.strategy import Budget, Kit, Progress, Rewritable, Solution
+from whichway.core.task import Example, Metric, Prediction, Task
+from whichway.errors import BudgetReached, NotApplicable, ProviderError, WhichwayError
+from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
+from whichway.study.ledger import Ledger
+from whichway.study.lines import Line
+from whichway.study.split import Split
+
+BLOCK = 32
+REWRITES = 5
+REWRITTEN_ROWS = 16
+SINGLE_ROWS = 12
+WARM_ROWS = 2
+MANY_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that trials of one study share."""
+
+    task: Task
+    rows: dict[str, Example]
+    test: dict[str, Example]
+    split: Split
+    ledger: Ledger
+    shelf: ModelShelf
+    meter: TrialMeter
+    deadline: float
+    fingerprint: str
+    say: Callable[[str, Progress], None]
+
+    @property
+    def metric(self) -> Metric:
+        return self.task.metric
+
+    def kit(self, line: Line, folder: Path, fresh: bool = False, spare_s: float = 0.0) -> Kit:
+        """Return what one strategy may touch; `fresh` leaves the vector cache out; `spare_s` is kept for later work."""
+        embedder: Any = FreshEmbedder(self.shelf) if fresh else CachedEmbedder(self.shelf, self.ledger)
+        has = line.model == "embedder" or "embedder" in line.strategy.needs or line.model
+        budget = Budget(self.deadline - spare_s, self.ledger.usd_cap)
+        seed = self.split.seed
+        return Kit(self.shelf, embedder if has else None, folder, seed, budget, lambda p: self.say(line.name, p))
+
+    def check_time(self, needed: float = 0.0) -> None:
+        """Raise BudgetReached when `needed` seconds are no longer there."""
+        if time.monotonic() + needed > self.deadline:
+            raise BudgetReached("The time budget is used up.", "Raise budget.minutes (or --budget-minutes) and run again.")
+
+
+def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
+    """Fit and measure one line; whatever happens is written down as the trial's end.
+
+    Provider errors of one endpoint end its trials, not the study. `spare_s` seconds are left for certification.
+    """
+    state = bench.ledger.trial(line.name)
+    if state and state[0] in ("done", "skipped", "failed"):
+        return
+    bench.meter.trial, bench.meter.phase = line.name, "fit"
+    bench.ledger.set_trial(line.name, "running")
+    try:
+        _measure(bench, line, spare_s)
+    except NotApplicable as no:
+        bench.ledger.set_trial(line.name, "skipped", no.problem)
+    except BudgetReached as end:
+        bench.ledger.set_trial(line.name, "stopped", end.problem)
+    except ProviderError as error:
+        bench.ledger.set_trial(line.name, "failed", f"provider: {error.problem}")
+    except WhichwayError as error:
+        bench.ledger.set_trial(line.name, "failed", f"{error.problem} {error.fix}".strip())
+    except Exception as error:  # one failure never takes the study down; --debug shows it whole
+        bench.ledger.set_trial(line.name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        bench.say(line.name, Progress(f"failed: {type(error).__name__}"))
+        if bench.ledger.noted("debug"):
+            raise
+    else:
+        bench.ledger.set_trial(line.name, "done")
+
+
+def _measure(bench: Bench, line: Line, spare_s: float) -> None:
+    for number, fold in enumerate(bench.split.folds):
+        bench.meter.phase = "fit"
+        train, dev = _pick(bench.rows, fold.train), _pick(bench.rows, fold.dev)
+        solution = fitted(bench, line, f"fold-{number}", train, dev, spare_s)
+        mine = set(fold.validation)
+        order = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
+        bench.meter.phase = "validation"
+        predict_blocks(bench, line, solution, order, "validation", spare_s)
+        if number == 0:
+            measure_use(bench, line, solution, order)
+            _measure_consistency(bench, line, solution, order)
+
+
+def fitted(
+    bench: Bench, line: Line, which: str, train: Sequence[Example], dev: Sequence[Example], spare_s: float = 0.0
+) -> Solution:
+    """Return the solution of one fold (or 'final'), fitted at most once: what was committed is loaded.
+
+    It is always used as loaded from disk, so that a continued run predicts what an uninterrupted one would.
+    """
+    key, folder = f"{line.key(bench.fingerprint)}/{which}", solution_folder(bench, line, which)
+    if not (bench.ledger.recall(key) and folder.exists()):
+        bench.check_time(spare_s)
+        bench.say(line.name, Progress("fitting"))
+        scratch = folder.with_name(folder.name + ".partial")
+        for old in (scratch, folder):
+            shutil.rmtree(old, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        ticket = bench.ledger.reserve(key, line.name, f"{bench.meter.phase}", Spend())
+        began = time.monotonic()
+        solution = line.strategy.fit(bench.task, train, dev, bench.kit(line, scratch, spare_s=spare_s))
+        solution.save(scratch)
+        shutil.rmtree(scratch / "scratch", ignore_errors=True)
+        scratch.rename(folder)
+        bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), {"folder": folder.name})
+    return load_solution(bench, line, which)
+
+
+def load_solution(bench: Bench, line: Line, which: str, fresh: bool = False) -> Solution:
+    """Load a fitted solution from the run folder."""
+    folder = solution_folder(bench, line, which)
+    solution: Solution = line.strategy.load(bench.task, folder, bench.kit(line, folder, fresh))
+    return solution
+
+
+def solution_folder(bench: Bench, line: Line, which: str) -> Path:
+    """Return where a line's solution lies; endpoint names may hold any character, so they are folded."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in line.name)
+    return bench.ledger.folder / "trials" / safe / which
+
+
+def predict_blocks(
+    bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], part: str, spare_s: float = 0.0
+) -> None:
+    """Predict rows in fixed blocks; each is committed whole with its scores, and done at most once."""
+    known = bench.ledger.predictions(line.name, part)
+    slowest = 0.0
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        if all(row.id in known for row in block):
+            continue
+        bench.check_time(spare_s + slowest)
+        key = f"{line.key(bench.fingerprint)}/{part}/{block[0].id}"
+        ticket = bench.ledger.reserve(key, line.name, part, Spend())
+        began = time.monotonic()
+        answers = solution.predict([row.inputs for row in block])
+        took = time.monotonic() - began
+        scored = [(row.id, one, bench.metric.score_example(row, one)) for row, one in zip(block, answers, strict=True)]
+        bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, scored)
+        slowest = max(slowest, took)
+        bench.say(line.name, Progress(part, start + len(block), len(rows)))
+
+
+def measure_use(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> None:
+    """Measure single answers and throughput, without any cache; for an endpoint, from the calls already made."""
+    key = f"{line.key(bench.fingerprint)}/use"
+    if bench.ledger.recall(key) or not line.is_local:
+        return
+    bench.check_time()
+    bench.say(line.name, Progress("measuring latency"))
+    ticket = bench.ledger.reserve(key, line.name, "latency", Spend())
+    began = time.monotonic()
+    fresh = load_solution(bench, line, "fold-0", fresh=True)
+    inputs = [row.inputs for row in rows]
+    singles = [_timed(fresh, [one]) for one in inputs[: WARM_ROWS + SINGLE_ROWS]][WARM_ROWS:]
+    many = inputs[:MANY_ROWS]
+    facts = {"singles_ms": [round(1000 * s, 3) for s in singles], "rows_per_s": round(len(many) / _timed(fresh, many), 3)}
+    bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
+    began = time.perf_counter()
+    solution.predict(inputs)
+    return max(1e-6, time.perf_counter() - began)
+
+
+def _measure_consistency(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> None:
+    """Count equal answers under five meaning-preserving rewrites of the prompt, on the first validation rows."""
+    key = f"{line.key(bench.fingerprint)}/consistency"
+    if bench.ledger.recall(key) or not isinstance(solution, Rewritable):
+        return
+    bench.meter.phase = "consistency"
+    some = rows[: REWRITTEN_ROWS if line.is_local else REWRITTEN_ROWS // 2]
+    ticket = bench.ledger.reserve(key, line.name, "consistency", Spend())
+    began = time.monotonic()
+    first = _values(solution.predict([row.inputs for row in some]))
+    same = []
+    for variant in range(1, REWRITES + 1):
+        bench.check_time()
+        bench.say(line.name, Progress("rewriting the prompt", variant, REWRITES))
+        other = _values(solution.rewritten(variant).predict([row.inputs for row in some]))
+        same.append(sum(a == b for a, b in zip(first, other, strict=True)))
+    facts = {"same": same, "rows": len(some)}
+    bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _values(answers: Sequence[Prediction]) -> list[Any]:
+    return [one.value if one.parsed else None for one in answers]
+
+
+def _pick(rows: dict[str, Example], ids: Sequence[str]) -> list[Example]:
+    return [rows[id_] for id_ in ids]
