@@ -253,8 +253,9 @@ def _metric(said: Yaml, settings: TaskFile, output: Labels) -> Any:
 
 
 def _fingerprint(settings: TaskFile, files: Sequence[Path]) -> str:
-    said = json.dumps(settings.model_dump(mode="json"), sort_keys=True, ensure_ascii=True, allow_nan=False)
-    digest = hashlib.sha256(said.encode())
+    """Hash what answers depend on: not the budget, and not which strategies run (a trial has an identity of its own)."""
+    said = settings.model_dump(mode="json", exclude={"budget", "strategies"})
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=True, allow_nan=False).encode())
     for file in files:
         with file.open("rb") as data:
             digest.update(hashlib.file_digest(data, "sha256").digest())

@@ -32,6 +32,10 @@ class CausalModel:
         self.scorer = PrefixScorer(self.network)
         self.limit = int(getattr(self.network.config, "max_position_embeddings", 2048))
 
+    def weight_bytes(self) -> int:
+        """Return the size of the weights in memory."""
+        return sum(one.numel() * one.element_size() for one in self.network.parameters())
+
     def adapted(self, folder: Path) -> CausalModel:
         """Return this model with what `train` saved in `folder`: a PEFT adapter, or whole weights."""
         if (folder / "adapter_config.json").exists():

@@ -31,6 +31,10 @@ class SentenceEncoder:
         """Return one unit vector per text, float32 [n, width]."""
         return encode(self.network, texts)
 
+    def weight_bytes(self) -> int:
+        """Return the size of the weights in memory."""
+        return sum(one.numel() * one.element_size() for one in self.network.parameters())
+
     def tune(self, texts: Sequence[str], labels: Sequence[Sequence[int]], settings: Any, folder: Path, **more: Any) -> None:
         """Fine-tune a copy on label numbers per text and save it to `folder`; see models/contrastive.py."""
         from whichway.models.contrastive import tune

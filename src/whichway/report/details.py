@@ -1,4 +1,4 @@
-"""The sections for engineers: labels, confusions, disagreements, calibration, spend, data, threats, how to repeat it."""
+"""The sections for engineers: labels, confusions, calibration, spend, task, data, threats, how to repeat it."""
 
 from __future__ import annotations
 
@@ -26,26 +26,20 @@ def sections(report: Report) -> tuple[Section, ...]:
 def classes(report: Report) -> Section:
     """Return precision, recall and F1 per label, the weakest label of the recommended strategy first."""
     every = rows(report, "per_class")
+    if not every:
+        return Section("classes", "Label by label")
     names = _names(every, "scores")
-    main = winner_name(report) if winner_name(report) in names else (names[0] if names else "")
-    every = sorted(every, key=lambda one: _least(at(one, "scores", str(main), "f1")))
-    lines = [
-        (
-            Cell(words.cut(one.get("label"), 80)),
-            Cell(words.count(one.get("n"))),
-            *(_class_cell(one, name) for name in names),
-        )
-        for one in every
-    ]
+    main = winner_name(report) if winner_name(report) in names else "".join(names[:1])
+    lines = []
+    for one in sorted(every, key=lambda one: _least(at(one, "scores", str(main), "f1"))):
+        scores = [_class_cell(one, name) for name in names]
+        lines.append((Cell(words.cut(one.get("label"), 80)), Cell(words.count(one.get("n"))), *scores))
     columns = (Column("label", False), Column("rows"), *(Column(words.visible(name)) for name in names))
-    lead = "F1 per label, the weakest first; below it precision (P) and recall (R) with its 95% interval from the rows of that label."
-    return Section(
-        "classes",
-        "Label by label",
-        lead if lines else "",
-        (),
-        (table("F1 per label", columns, lines),) if lines else (),
+    lead = (
+        f"F1 per label{_where(report)}, the weakest first; below it precision (P) and recall (R), "
+        "with the 95% interval that the rows of that label allow for recall."
     )
+    return Section("classes", "Label by label", lead, (), (table("F1 per label", columns, lines),))
 
 
 def confusions(report: Report) -> Section:
@@ -53,11 +47,16 @@ def confusions(report: Report) -> Section:
     name = winner_name(report)
     every = [one for one in rows(report, "confusions") if one.get("true") != one.get("answered")]
     own = [one for one in every if one.get("strategy") == name] or every
-    own.sort(key=lambda one: -(words.number(one.get("n")) or 0))
-    lines = [(Cell(words.visible(one.get("strategy"))), Cell(words.cut(one.get("true"), 80)),
-              Cell(words.cut(one.get("answered"), 80)), Cell(words.count(one.get("n")))) for one in own]  # fmt: skip
+    lines = []
+    for one in sorted(own, key=lambda one: -(words.number(one.get("n")) or 0)):
+        texts = [Cell(words.cut(one.get(part), 80)) for part in ("strategy", "true", "answered")]
+        lines.append((*texts, Cell(words.count(one.get("n")))))
     columns = (Column("way", False), Column("right answer", False), Column("answered", False), Column("rows"))
-    lead = f"Where {words.visible(name)} goes wrong." if name and lines else ""
+    lead = (
+        f"Where {words.visible(name)} goes wrong{_where(report)}."
+        if any(one.get("strategy") == name for one in own)
+        else ""
+    )
     shown = (_few("Most frequent confusions", columns, lines),) if lines else ()
     return Section("confusions", "What is taken for what", lead, (), shown, is_plotted=True)
 
@@ -84,23 +83,19 @@ def disagreements(report: Report) -> Section:
 def calibration(report: Report) -> Section:
     """Return how often answers are right at each stated confidence."""
     lines = []
-    for name, bins in mapping(report, "calibration").items():
-        for one in [one for one in bins or () if isinstance(one, dict)]:
+    for name in mapping(report, "calibration"):
+        for one in rows(report, "calibration", str(name)):
             low, high = share_interval(one.get("accuracy"), one.get("n"))
-            right = Cell(
-                words.score(one.get("accuracy")), words.interval({"low": low, "high": high}).replace(words.MISSING, "")
+            around = words.interval({"low": low, "high": high}) if low is not None else ""
+            stated, right = (Cell(words.score(one.get("confidence"))), Cell(words.score(one.get("accuracy")), around))
+            lines.append(
+                (Cell(words.visible(name)), Cell(words.interval(one)), Cell(words.count(one.get("n"))), stated, right)
             )
-            span = words.interval({"low": one.get("low"), "high": one.get("high")})
-            lines.append((Cell(words.visible(name)), Cell(span), Cell(words.count(one.get("n"))),
-                          Cell(words.score(one.get("confidence"))), right))  # fmt: skip
-    columns = (
-        Column("way", False),
-        Column("confidence from-to"),
-        Column("rows"),
-        Column("mean confidence"),
-        Column("right"),
+    columns = (Column("way", False), *map(Column, ("confidence from-to", "rows", "mean confidence", "right")))
+    lead = (
+        "A point on the diagonal means: of the answers given with 80% confidence, 80% are right. "
+        "Above it, a way is too modest; below it, too sure. The bars show how many answers had which confidence."
     )
-    lead = "A point on the diagonal means: of the answers given with 80% confidence, 80% are right. Above it, a way is too modest; below it, too sure."
     shown = (table("Stated confidence and share of right answers", columns, lines),) if lines else ()
     return Section("calibration", "Can its confidence be trusted?", lead if lines else "", (), shown, is_plotted=True)
 
@@ -110,62 +105,51 @@ def spend(report: Report) -> Section:
     sums: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0, 0.0]))
     for one in rows(report, "spend_by"):
         for i, unit in enumerate(("seconds", "usd", "tokens")):
-            sums[str(one.get("strategy"))][str(one.get("phase"))][i] += words.number(one.get(unit)) or 0.0
-    ordered = sorted(sums.items(), key=lambda item: -sum(phase[0] for phase in item[1].values()))
-    known = [one for one in PHASES if any(one in phases for phases in sums.values())]
-    known += sorted({phase for phases in sums.values() for phase in phases} - set(PHASES))
-    lines = [(Cell(words.visible(name)), *(_spent(phases.get(phase)) for phase in known),
-              _spent([sum(part) for part in zip(*phases.values(), strict=True)])) for name, phases in ordered]  # fmt: skip
+            sums[str(one.get("strategy") or "?")][str(one.get("phase") or "?")][i] += words.number(one.get(unit)) or 0.0
+    met = {phase for phases in sums.values() for phase in phases}
+    known = [*(one for one in PHASES if one in met), *sorted(met - set(PHASES))]
+    lines = []
+    for name, phases in sorted(sums.items(), key=lambda item: -sum(phase[0] for phase in item[1].values())):
+        together = [sum(part) for part in zip(*phases.values(), strict=True)]
+        lines.append((Cell(words.visible(name)), *(_spent(phases.get(phase)) for phase in known), _spent(together)))
     columns = (Column("way", False), *(Column(words.visible(one)) for one in known), Column("together"))
-    total = mapping(report, "spent")
-    lead = "" if not total else (
-        f"This study took {words.duration(total.get('seconds'))}, {words.money(total.get('usd'))} "
-        f"and {words.count(total.get('tokens') or 0)} tokens."
-    )  # fmt: skip
+    total, lead = mapping(report, "spent"), ""
+    if total:
+        time, tokens = (words.duration(total.get("seconds")), words.count(total.get("tokens") or 0))
+        lead = f"This study took {time}, {words.money(total.get('usd'))} and {tokens} tokens."
     shown = (table("Spend by way and phase", columns, lines),) if lines else ()
     return Section("spend", "What the study cost", lead, (), shown, is_plotted=True)
 
 
 def asked(report: Report) -> Section:
     """Return the task as it was understood: instruction, parts, requirements, objective."""
-    task, split = mapping(report, "task"), mapping(report, "split")
-    labels = things(task, "output", "labels")
-    several = " (several per row)" if at(task, "output", "multi") else ""
-    facts = [
-        ("instruction", words.cut(task.get("instruction") or "", 1200)),
-        (
-            "fields",
-            ", ".join(
-                f"{words.visible(one.get('name'))} ({words.visible(one.get('kind'))})" for one in rows(task, "fields")
-            ),
-        ),
-        (
-            "labels",
-            f"{words.count(len(labels))}{several}: {words.cut(', '.join(map(words.visible, labels)), 600)}"
-            if labels
-            else "",
-        ),
-        ("metric", _with_settings(metric_name(report), mapping(metric(report), "settings"))),
-        ("split", _split(split)),
-        ("requirements", _settings(mapping(task, "constraints"))),
-        ("objective", _settings(mapping(task, "objective"))),
-    ]
-    lines = [(Cell(name), Cell(said)) for name, said in facts if said]
+    task = mapping(report, "task")
+    fields = [f"{words.visible(one.get('name'))} ({words.visible(one.get('kind'))})" for one in rows(task, "fields")]
+    settings = _settings(mapping(metric(report), "settings"))
+    facts = {
+        "instruction": words.cut(task.get("instruction") or "", 1200),
+        "fields": ", ".join(fields),
+        "labels": _labels(task),
+        "metric": f"{metric_name(report)} ({settings})" if settings else metric_name(report),
+        "split": _split(mapping(report, "split")),
+        "requirements": _settings(mapping(task, "constraints")),
+        "objective": _settings(mapping(task, "objective")),
+    }
+    lines = [(Cell(name), Cell(said)) for name, said in facts.items() if said]
     columns = (Column("what", False), Column("as understood", False))
-    return Section("asked", "What was asked", "", (), (table("The task", columns, lines),) if task and lines else ())
+    return Section("asked", "What was asked", "", (), (table("The task", columns, lines),) if task else ())
 
 
 def data(report: Report) -> Section:
     """Return what was noticed about the data, warnings first."""
     order = {"error": 0, "warning": 1, "info": 2}
-    every = sorted(rows(report, "data", "findings"), key=lambda one: order.get(str(one.get("severity")), 3))
-    lines = [(Cell(words.visible(one.get("severity"))), Cell(words.cut(one.get("message") or "", 800), words.visible(one.get("code") or "")))
-             for one in every]  # fmt: skip
+    lines = []
+    for one in sorted(rows(report, "data", "findings"), key=lambda one: order.get(str(one.get("severity")), 3)):
+        message = Cell(words.cut(one.get("message") or "", 800), words.visible(one.get("code") or ""))
+        lines.append((Cell(words.visible(one.get("severity"))), message))
     shown = (table("Findings", (Column("severity", False), Column("finding", False)), lines),) if lines else ()
-    size = words.number(at(report, "data", "rows"))
-    lead = (
-        f"{words.plural(int(size), 'row')} checked; {words.plural(len(lines), 'finding')}." if size is not None else ""
-    )
+    size, found = (words.number(at(report, "data", "rows")), words.plural(len(lines), "finding"))
+    lead = f"{words.plural(int(size), 'row')} checked; {found}." if size is not None else ""
     return Section("data", "What was noticed about the data", lead, (), shown)
 
 
@@ -206,6 +190,13 @@ def _names(every: Sequence[Row], part: str) -> list[str]:
     return list(dict.fromkeys(str(name) for one in every for name in mapping(one, part)))
 
 
+def _where(report: Report) -> str:
+    """Return ' on test, n = 160' where the labels' rows add up to exactly one part."""
+    total = sum(words.number(one.get("n")) or 0.0 for one in rows(report, "per_class"))
+    fits = [part for part in ("test", "validation") if total and words.number(at(report, "split", part)) == total]
+    return f" on {fits[0]}, n = {words.count(total)}" if len(fits) == 1 else ""
+
+
 def _least(value: Any) -> float:
     known = words.number(value)
     return 2.0 if known is None else known
@@ -229,7 +220,7 @@ def _answer(found: Row, right: Any) -> Cell:
     return Cell(words.cut(found.get("value"), 80) + mark, f"confidence {sure:.2f}" if sure is not None else "")
 
 
-def _few(caption: str, columns: tuple[Column, ...], lines: list[tuple[Cell, ...]]) -> Any:
+def _few(caption: str, columns: tuple[Column, ...], lines: Sequence[tuple[Cell, ...]]) -> Any:
     found = table(caption, columns, lines[:MOST_ROWS])
     rest = len(lines) - MOST_ROWS
     return (
@@ -261,19 +252,29 @@ def _split(split: Row) -> str:
 
 
 def _settings(found: Row) -> str:
-    return ", ".join(
-        f"{words.visible(name).replace('_', ' ')}: {words.cut(value, 200)}"
-        for name, value in found.items()
-        if value is not None
-    )
+    return ", ".join(_setting(str(name), value) for name, value in found.items() if value is not None)
 
 
-def _with_settings(name: str, found: Row) -> str:
-    return f"{name} ({_settings(found)})" if found else name
+def _setting(name: str, value: Any) -> str:
+    """Return 'max cost per 1000: $0.50' for max_cost_per_1000_usd: the unit in the name goes to the number."""
+    units = {"usd": words.money, "ms": words.latency, "mb": words.memory}
+    parts = words.visible(name).split("_")
+    unit = next((one for one in parts if one in units), None)
+    if unit and words.number(value) is not None:
+        return f"{' '.join(one for one in parts if one != unit)}: {units[unit](value)}"
+    whole = words.number(value) is not None and float(value).is_integer()
+    return f"{' '.join(parts)}: {words.count(value) if whole else words.cut(value, 200)}"
+
+
+def _labels(task: Row) -> str:
+    labels = things(task, "output", "labels")
+    several = " (several per row)" if at(task, "output", "multi") else ""
+    listed = words.cut(", ".join(map(words.visible, labels[:200])), 600)
+    return f"{words.count(len(labels))}{several}: {listed}" if labels else ""
 
 
 def _machine(machine: Row) -> list[str]:
-    cores, size = words.number(machine.get("cores")), words.number(machine.get("memory_gb"))
+    cores, size = (words.number(machine.get("cores")), words.number(machine.get("memory_gb")))
     said = [words.cut(machine.get("processor"), 100) if machine.get("processor") else ""]
     said += [
         words.plural(int(cores), "core") if cores is not None else "",

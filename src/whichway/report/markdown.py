@@ -14,7 +14,11 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#!$])")
 
 def render_markdown(report: Report) -> str:
     """Return report.md; foreign text is escaped, so that it can neither break a table nor become markup."""
-    parts = [f"# {escape(verdict.headline(report))}", escape(verdict.certainty(report)), *_verdict(report)]
+    parts = [
+        f"# {escape(verdict.headline(report))}",
+        f"**{verdict.level(report).capitalize()}.** {escape(verdict.certainty(report))}",
+        *_verdict(report),
+    ]
     for section in sections(report):
         parts += [f"## {escape(section.title)}", *_section(section)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -53,7 +57,9 @@ def _section(section: Section) -> list[str]:
 
 
 def _table(table: Table) -> str:
-    head = " | ".join(escape(column.name) for column in table.columns)
+    head = " | ".join(
+        escape(f"{column.name}, {column.small}" if column.small else column.name) for column in table.columns
+    )
     rule = " | ".join("---:" if column.is_number else "---" for column in table.columns)
     body = [
         " | ".join(_cell(cell, i == table.marked and j == 0) for j, cell in enumerate(row))

@@ -25,6 +25,7 @@ def render_page(report: Report) -> str:
     """Return report.html; its style is named in the content security policy by its hash, and no script may run."""
     style = _part("report.css").strip()
     environment = Environment(loader=BaseLoader(), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.keep_trailing_newline = True
     environment.filters["fine"] = words.fine
     template = environment.from_string(_part("report.html.j2"))
     return template.render(
@@ -38,7 +39,7 @@ def render_page(report: Report) -> str:
         certainty_share=_share(report),
         stopped=verdict.stopped(report),
         tiles=verdict.tiles(report),
-        runner_up=verdict.runner_up(report),
+        runner_up=verdict.runner_up(report, words.fine),
         reasons=verdict.reasons(report),
         study=verdict.study_line(report),
         sections=sections(report),
@@ -66,7 +67,7 @@ def _plots(report: Report) -> dict[str, list[tuple[str, Markup]]]:
 
 
 def _title(report: Report) -> str:
-    name, task = winner_name(report), words.cut(at(report, "task", "name") or "this task", 80)
+    name, task = (winner_name(report), words.cut(at(report, "task", "name") or "this task", 80))
     return f"{words.visible(name)} for {task} · whichway" if name else f"{task} · whichway"
 
 

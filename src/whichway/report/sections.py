@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whichway.report import words
@@ -10,7 +11,6 @@ from whichway.report.reading import (
     Report,
     Row,
     at,
-    best_estimate,
     common_part,
     front,
     mapping,
@@ -37,10 +37,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; numbers are set flush right."""
+    """A column's heading, and in small print the n of all its numbers; numbers are set flush right."""
 
     name: str
     is_number: bool = True
+    small: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Section:
     is_plotted: bool = False
 
 
-def table(caption: str, columns: tuple[Column, ...], lines: list[tuple[Cell, ...]], marked: int | None = None) -> Table:
+def table(
+    caption: str, columns: tuple[Column, ...], lines: Sequence[tuple[Cell, ...]], marked: int | None = None
+) -> Table:
     """Return a table of at most MOST rows, with a note on what was left out."""
     rest = len(lines) - MOST
     note = f"{words.count(rest)} more in report.json." if rest > 0 else ""
@@ -76,37 +79,35 @@ def table(caption: str, columns: tuple[Column, ...], lines: list[tuple[Cell, ...
 
 def scores(report: Report) -> Section:
     """Return how good every way is, and which differences are real."""
-    part = common_part(report)
-    lead = (
-        f"{metric_name(report)[:1].upper()}{metric_name(report)[1:]} with 95% intervals. Validation is where ways are compared and chosen; "
-        "the sealed test part is used once, for the finalists, to certify what was chosen."
-    )
-    if part == "validation" and not any(best_estimate(one) and at(one, "test", "value") for one in measured(report)):
-        lead = f"{metric_name(report).capitalize()} with 95% intervals, on the validation part; the test part was not used."
+    name = metric_name(report)[:1].upper() + metric_name(report)[1:]
+    lead = f"{name} with 95% intervals, on the validation part; the test part was not used."
+    if any(words.number(at(one, "test", "value")) is not None for one in measured(report)):
+        lead = (
+            f"{name} with 95% intervals. Validation is where ways are compared and chosen; "
+            "the sealed test part is used once, for the finalists, to certify what was chosen."
+        )
     tables = tuple(one for one in (_differences(report),) if one.rows)
     return Section("scores", "How good each way is", lead if measured(report) else "No way has a score.", (), tables)
 
 
 def ways(report: Report) -> Section:
     """Return all ways with everything that was measured on them."""
-    columns = (
-        Column("way", False), Column("validation"), Column("test"), Column("per 1,000"), Column("p95"), Column("build"),
-        Column("consistency"), Column("calibration error"), Column("parsed"), Column("memory"), Column("P(best)"),
-    )  # fmt: skip
     every = [*measured(report), *unmeasured(report)]
-    lines = [_way(one, report) for one in every]
-    marked = next(
-        (i for i, one in enumerate(every) if winner_name(report) and one.get("strategy") == winner_name(report)), None
-    )
-    found = _without_empty(table("Every way that was tried", columns, lines, marked))
+    if not every:
+        return Section("ways", "All ways side by side", "No way was tried.")
+    parts = [Column(part, True, words.sample({"n": _size(report, part)})) for part in ("validation", "test")]
+    more = ("P(best)", "per 1,000", "p95", "build", "consistency", "calibration error", "parsed", "memory")
+    columns = (Column("way", False), *parts, *map(Column, more))
+    marked = next((i for i, one in enumerate(every) if one.get("strategy") == winner_name(report)), None)
+    found = _without_empty(table("Every way that was tried", columns, [_way(one, report) for one in every], marked))
+    notes = dict.fromkeys(words.cut(one["consistency_note"], 120) for one in every if one.get("consistency_note"))
+    note = " ".join(one for one in (f"Consistency: {'; '.join(notes)}." if notes else "", found.note) if one)
     lead = (
         "P(best): probability that this way is the best one that meets every requirement. "
         "Consistency: share of answers that stay the same when the prompt or the request is reworded. "
         "Calibration error: how far stated confidence is from the share of right answers."
     )
-    return Section(
-        "ways", "All ways side by side", lead if lines else "No way was tried.", (), (found,) if lines else ()
-    )
+    return Section("ways", "All ways side by side", lead, (), (replace(found, note=note),))
 
 
 def worth(report: Report) -> Section:
@@ -121,64 +122,72 @@ def worth(report: Report) -> Section:
 
 def skipped(report: Report) -> Section:
     """Return which ways have no score, and why."""
-    lines = [
-        (Cell(words.cut(one.get("strategy") or "?", 60), words.visible(one.get("way") or "")),
-         Cell(words.visible(one.get("state") or "not run")), Cell(words.cut(one.get("reason") or "no reason given", 600)))
-        for one in unmeasured(report)
-    ]  # fmt: skip
+    lines = []
+    for one in unmeasured(report):
+        name = Cell(words.cut(one.get("strategy") or "?", 60), words.visible(one.get("way") or ""))
+        state, why = (
+            words.visible(one.get("state") or "not run"),
+            words.cut(one.get("reason") or "no reason given", 600),
+        )
+        lines.append((name, Cell(state), Cell(why)))
     columns = (Column("way", False), Column("state", False), Column("why", False))
-    return Section(
-        "skipped", "Skipped and failed", "", (), (table("Ways without a score", columns, lines),) if lines else ()
-    )
+    shown = (table("Ways without a score", columns, lines),) if lines else ()
+    return Section("skipped", "Skipped and failed", "", (), shown)
+
+
+def would_change(report: Report) -> Section:
+    """Return what would change the answer, and what nobody has tried."""
+    change = [words.cut(one, 600) for one in things(report, "recommendation", "would_change") if one]
+    untried = ["Not tested: " + words.cut(one, 600) for one in things(report, "recommendation", "not_tested") if one]
+    return Section("change", "What would change the answer, and what was not tested", "", (*change, *untried))
 
 
 def _differences(report: Report) -> Table:
-    columns = (
-        Column("pair", False),
-        Column("part", False),
-        Column("difference"),
-        Column("n"),
-        Column("reading", False),
-    )
+    texts, numbers = ("pair", "part"), ("difference", "n")
+    columns = (*(Column(one, False) for one in texts), *map(Column, numbers), Column("reading", False))
     lines = []
     for one in rows(report, "differences"):
         value, _, around = words.difference(one, metric(report)).partition(" ")
         pair = f"{words.visible(one.get('a'))} minus {words.visible(one.get('b'))}"
-        cells = (
-            Cell(pair),
-            Cell(words.visible(one.get("part"))),
-            Cell(value, around.strip("()")),
-            Cell(words.count(one.get("n"))),
-        )
-        lines.append((*cells, Cell(reading(one, report))))
+        size = Cell(words.count(one.get("n")))
+        part, apart = (Cell(words.visible(one.get("part"))), Cell(value, around.strip("()")))
+        lines.append((Cell(pair), part, apart, size, Cell(reading(one, report))))
     return table("Differences between ways, on the same rows", columns, lines)
+
+
+def _size(report: Report, part: str) -> float | None:
+    """Return the n of a part where it is the same for all ways: then it is said once, in the heading."""
+    found = {words.number(at(one, part, "n")) for one in measured(report) if at(one, part, "value") is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _way(trial: Row, report: Report) -> tuple[Cell, ...]:
     use, build = mapping(trial, "use"), mapping(trial, "build")
-    place = {True: ", local", False: ", leaves this machine"}.get(trial.get("local"), "")  # type: ignore[call-overload]
-    found, test = (_scored(mapping(trial, part), report) for part in ("validation", "test"))
+    place = ", leaves this machine" if trial.get("local") is False else ""
+    found, test = (_scored(trial, part, report) for part in ("validation", "test"))
     if found.text == test.text == words.MISSING:
         found = Cell(words.visible(trial.get("state") or "not run"))
-    per_s = words.number(use.get("rows_per_s"))
+    per_s, parsed = (words.number(use.get("rows_per_s")), words.number(trial.get("parsed")))
     return (
         Cell(words.cut(trial.get("strategy") or "?", 60), words.visible(trial.get("way") or "") + place),
         found,
         test,
+        Cell(words.percent(trial.get("p_best")), _feasible(trial.get("p_feasible"))),
         Cell(words.money(use.get("usd_per_1000"))),
         Cell(words.latency(use.get("p95_ms")), f"{words.three(per_s)} rows/s" if per_s is not None else ""),
         Cell(words.duration(build.get("seconds")), words.money(build.get("usd")) if build.get("usd") else ""),
-        Cell(words.percent(trial.get("consistency")), words.cut(trial.get("consistency_note") or "", 60)),
+        Cell(words.percent(trial.get("consistency"))),
         Cell(words.score(trial.get("calibration_error"))),
-        Cell(words.percent(trial.get("parsed"))),
+        Cell(words.MISSING if parsed is None or parsed >= 1 else words.percent(parsed)),
         Cell(words.memory(trial.get("memory_mb"))),
-        Cell(words.percent(trial.get("p_best")), _feasible(trial.get("p_feasible"))),
     )
 
 
-def _scored(found: Row, report: Report) -> Cell:
-    value, around = words.score(found.get("value"), metric(report)), words.interval(found, metric(report))
-    small = [one for one in (around, words.sample(found)) if one and one != words.MISSING]
+def _scored(trial: Row, part: str, report: Report) -> Cell:
+    found = mapping(trial, part)
+    value, around = (words.score(found.get("value"), metric(report)), words.interval(found, metric(report)))
+    size = words.sample(found) if _size(report, part) is None else ""
+    small = [one for one in (around, size) if one and one != words.MISSING]
     return Cell(value, ", ".join(small) if value != words.MISSING else "")
 
 
@@ -192,10 +201,3 @@ def _without_empty(found: Table) -> Table:
     kept = [i for i in range(len(found.columns)) if any(row[i].text != words.MISSING for row in found.rows)]
     lines = tuple(tuple(row[i] for i in kept) for row in found.rows)
     return Table(found.caption, tuple(found.columns[i] for i in kept), lines, found.marked, found.note)
-
-
-def would_change(report: Report) -> Section:
-    """Return what would change the answer, and what nobody has tried."""
-    change = [words.cut(one, 600) for one in things(report, "recommendation", "would_change") if one]
-    untried = ["Not tested: " + words.cut(one, 600) for one in things(report, "recommendation", "not_tested") if one]
-    return Section("change", "What would change the answer, and what was not tested", "", (*change, *untried))

@@ -18,7 +18,7 @@ def print_verdict(report: Report, console: Console) -> None:
     """Print which strategy to use, how sure that is, the decisive numbers and the runner-up."""
     console.print()
     console.print(Text(verdict.headline(report), style="bold"))
-    _indent(console, verdict.certainty(report))
+    _indent(console, f"{verdict.level(report).capitalize()}. {verdict.certainty(report)}")
     if verdict.stopped(report):
         _indent(console, verdict.stopped(report), "yellow")
     console.print()
@@ -89,7 +89,7 @@ def _cells(trial: Row, report: Report, is_wide: bool) -> list[str]:
 def _score(found: Row, report: Report, is_wide: bool) -> str:
     if is_wide:
         return words.estimate(found, metric(report))
-    value, around = words.score(found.get("value"), metric(report)), words.interval(found, metric(report))
+    value, around = (words.score(found.get("value"), metric(report)), words.interval(found, metric(report)))
     return value if words.MISSING in (value, around) else f"{value}\n{around}"
 
 
@@ -100,7 +100,8 @@ def _legend(report: Report) -> str:
         if found:
             sizes.append(f"{part} n = {' or '.join(words.count(size) for size in sorted(filter(None, found)))}")
     name = words.visible(metric(report).get("name") or "score")
-    return f"{name} with 95% intervals{''.join('; ' + size for size in sizes)}; > recommended; steady: same answer to reworded requests"
+    said = [f"{name} with 95% intervals", *sizes, "> recommended", "steady: same answer to reworded requests"]
+    return "; ".join(said)
 
 
 def _tiles(report: Report) -> Table:

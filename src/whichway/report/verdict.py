@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from whichway.report import words
@@ -21,13 +22,14 @@ from whichway.report.reading import (
 )
 
 LEVELS = {
-    "decided": "the evidence settles it",
-    "leaning": "likely, not certain",
-    "undecided": "the evidence does not settle it",
+    "decided": "The evidence settles it",
+    "leaning": "Likely, not certain",
+    "undecided": "The evidence does not settle it",
 }
 STATES = {
     "budget": "The budget was reached before the study ended: what follows is what had been measured by then.",
-    "interrupted": "The study was interrupted: what follows is what had been measured by then. The same command continues it.",
+    "interrupted": "The study was interrupted: what follows is what had been measured by then. "
+    "The same command continues it.",
 }
 
 
@@ -58,8 +60,8 @@ def level(report: Report) -> str:
 
 
 def certainty(report: Report) -> str:
-    """Return how sure the recommendation is, in one sentence."""
-    said = f"{level(report).capitalize()}: {LEVELS[level(report)]}."
+    """Return how sure the recommendation is, in one sentence or two; the level itself is not repeated."""
+    said = f"{LEVELS[level(report)]}."
     best = words.number(at(report, "recommendation", "p_best"))
     if winner_name(report) is None or best is None:
         return said
@@ -86,8 +88,8 @@ def tiles(report: Report) -> tuple[Tile, ...]:
     )
 
 
-def runner_up(report: Report) -> str:
-    """Return who came second, and by how much, with the interval of the paired difference."""
+def runner_up(report: Report, set_number: Callable[[str], str] = str) -> str:
+    """Return who came second, and by how much, with the interval of the paired difference; names stay untouched."""
     name, second = winner_name(report), at(report, "recommendation", "runner_up")
     if not name or not second:
         return ""
@@ -95,11 +97,10 @@ def runner_up(report: Report) -> str:
     shown = words.difference(apart, metric(report))
     if shown == words.MISSING:
         return f"Runner-up: {words.visible(second)}."
-    part, size = words.visible(apart.get("part") or "the same"), words.sample(apart)
-    return (
-        f"Runner-up: {words.visible(second)}. {words.visible(name)} minus {words.visible(second)}, on the same rows of {part}: "
-        f"{shown}{', ' + size if size else ''}. {reading(apart, report)}"
-    )
+    part, size = (words.visible(apart.get("part") or "the same part"), words.sample(apart))
+    first, last = words.visible(name), words.visible(second)
+    number = set_number(f"{shown}, {size}" if size else shown)
+    return f"Runner-up: {last}. {first} minus {last}, on the same rows of {part}: {number}. {reading(apart, report)}"
 
 
 def reading(apart: Row, report: Report) -> str:
@@ -169,7 +170,7 @@ def _speed_tile(report: Report, trial: Row) -> Tile:
 
 
 def _build_tile(report: Report, trial: Row) -> Tile:
-    usd, tokens = words.number(at(trial, "build", "usd")), words.number(at(trial, "build", "tokens"))
+    usd, tokens = (words.number(at(trial, "build", "usd")), words.number(at(trial, "build", "tokens")))
     most = words.number(at(report, "task", "constraints", "max_upfront_usd"))
     small = ", ".join(
         one
@@ -203,7 +204,7 @@ def _limit(how: str, wanted: object, value: object, report: Report) -> tuple[str
     least, known = words.number(wanted), words.number(value)
     if least is None:
         return "", None
-    return f"{how} {words.score(least, metric(report))}", None if known is None else known >= least
+    return (f"{how} {words.score(least, metric(report))}", None if known is None else known >= least)
 
 
 def _within(value: float | None, most: float | None) -> bool | None:

@@ -12,6 +12,7 @@ MISSING = "-"
 Named = Mapping[str, Any]
 
 _NUMBER_DASH = re.compile(r"(?<=\d)-(?=\d)")
+_UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|MB|GB|rows/s)\b)")
 _MINUS = re.compile(r"(?<![\w.-])-(?=[$\d.])")
 
 # Marks that turn the direction of the text around them: they could make a label look like another one.
@@ -162,8 +163,11 @@ def cut(value: Any, longest: int) -> str:
 
 
 def fine(number: str) -> str:
-    """Set a number as a printer would: a real minus, an en dash between two numbers."""
-    return "–" if number == MISSING else _MINUS.sub("−", _NUMBER_DASH.sub("–", number))  # noqa: RUF001
+    """Set a number as a printer would: a real minus, an en dash between two numbers, no break before a unit."""
+    if number == MISSING:
+        return "\u2013"
+    dashed = _MINUS.sub("\u2212", _NUMBER_DASH.sub("\u2013", number))
+    return _UNIT.sub("\u00a0", dashed).replace("n = ", "n\u00a0=\u00a0")
 
 
 def on_axis(values: Sequence[float], metric: Named | None = None) -> list[str]:

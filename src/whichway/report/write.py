@@ -56,7 +56,9 @@ def _render_plain(plain: Report, format: str) -> str:
         from whichway.report.markdown import render_markdown
 
         return render_markdown(plain)
-    from whichway.report.page import render_page  # jinja2 is heavy, and `report --format json` needs none of it
+    from whichway.report.page import (
+        render_page,  # jinja2 is heavy, and `report --format json` needs none of it
+    )
 
     return render_page(plain)
 

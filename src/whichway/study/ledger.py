@@ -127,6 +127,10 @@ class Ledger:
         where = _sessions.c.id != self._session
         return float(self._read(sa.select(sa.func.sum(_sessions.c.seconds)).where(where))[0][0] or 0.0)
 
+    def session_seconds(self) -> float:
+        """Return wall-clock seconds of all sessions, this one included."""
+        return self.earlier_seconds() + time.monotonic() - self._began
+
     # -- what the study is about -------------------------------------------------------------------------------------
 
     def note(self, key: str, value: Any) -> None:
@@ -211,6 +215,12 @@ class Ledger:
             merged = {**(json.loads(old[0]) if old else {}), **(facts or {})}
             db.execute(_trials.delete().where(_trials.c.name == name))
             db.execute(_trials.insert().values(name=name, state=state, reason=reason, facts=_dump(merged)))
+
+    def forget_trial(self, name: str) -> None:
+        """Drop a trial's state and predictions; what it cost stays in the book."""
+        with self.transaction() as db:
+            db.execute(_trials.delete().where(_trials.c.name == name))
+            db.execute(_predictions.delete().where(_predictions.c.trial == name))
 
     def trial(self, name: str) -> tuple[str, str, dict[str, Any]] | None:
         """Return (state, reason, facts) of a trial, or None."""

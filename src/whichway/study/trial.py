@@ -65,7 +65,7 @@ def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
     Provider errors of one endpoint end its trials, not the study. `spare_s` seconds are left for certification.
     """
     state = bench.ledger.trial(line.name)
-    if state and state[0] in ("done", "skipped", "failed"):
+    if state and (state[0] in ("done", "skipped") or (state[0] == "failed" and not state[1].startswith("provider:"))):
         return
     bench.meter.trial, bench.meter.phase = line.name, "fit"
     bench.ledger.set_trial(line.name, "running")
@@ -175,8 +175,21 @@ def measure_use(bench: Bench, line: Line, solution: Solution, rows: Sequence[Exa
     inputs = [row.inputs for row in rows]
     singles = [_timed(fresh, [one]) for one in inputs[: WARM_ROWS + SINGLE_ROWS]][WARM_ROWS:]
     many = inputs[:MANY_ROWS]
-    facts = {"singles_ms": [round(1000 * s, 3) for s in singles], "rows_per_s": round(len(many) / _timed(fresh, many), 3)}
+    facts = {
+        "singles_ms": [round(1000 * s, 3) for s in singles],
+        "rows_per_s": round(len(many) / _timed(fresh, many), 3),
+        "memory_mb": round(_weights_mb(bench, line), 1),
+    }
     bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _weights_mb(bench: Bench, line: Line) -> float:
+    """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
+    own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
+    models = [bench.shelf[line.model]] if line.model == "causal" else []
+    if line.model == "embedder" or getattr(line.strategy, "form", "") == "nearest" or getattr(line.strategy, "shown", 0):
+        models.append(bench.shelf.embedder())
+    return (own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
 
 
 def _timed(solution: Solution, inputs: Sequence[Any]) -> float:

@@ -29,7 +29,7 @@ def share_interval(share: Any, n: Any) -> tuple[float | None, float | None]:
     if p is None or size is None or size <= 0 or not 0 <= p <= 1:
         return None, None
     z = 1.959964
-    middle, half = p + z * z / (2 * size), z * math.sqrt(p * (1 - p) / size + z * z / (4 * size * size))
+    middle, half = (p + z * z / (2 * size), z * math.sqrt(p * (1 - p) / size + z * z / (4 * size * size)))
     return max(0.0, (middle - half) / (1 + z * z / size)), min(1.0, (middle + half) / (1 + z * z / size))
 
 
@@ -61,7 +61,7 @@ def _panel(name: str, bins: list[Row], is_winner: bool, order: int) -> str:
 
 def _bin(one: Row, across: Any, up: Any, colour: str, share: float) -> str:
     """Draw a bin as a point with its interval, and below the axis a bar as high as its share of rows."""
-    stated, right = words.number(one.get("confidence")), words.number(one.get("accuracy"))
+    stated, right = (words.number(one.get("confidence")), words.number(one.get("accuracy")))
     if stated is None or right is None:
         return ""
     low, high = share_interval(right, one.get("n"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from whichway.report import words
 from whichway.report.plots.naming import Named, draw_names
@@ -88,8 +89,8 @@ def _point(trial: Row, frame: _Frame, report: Report, part: str) -> _Point:
     css = ("f-accent" if is_winner else "f-dark" if is_front else "f-open") + (" front-way" if is_front else "")
     value = _value(trial, part) or 0.0
     low, high = (words.number(at(trial, part, end)) for end in ("low", "high"))
-    ends = frame.up(value if low is None else low), frame.up(value if high is None else high)
-    name, x = words.visible(trial.get("strategy") or "?"), frame.across(cost_of(trial) or 0.0)
+    ends = (frame.up(value if low is None else low), frame.up(value if high is None else high))
+    name, x = (words.visible(trial.get("strategy") or "?"), frame.across(cost_of(trial) or 0.0))
     return _Point(name, css, x, frame.up(value), *ends, value < frame.scores[0])
 
 
@@ -117,7 +118,7 @@ def _needs(report: Report, frame: _Frame) -> tuple[str, list[Box]]:
     area, parts, boxes = frame.area, [], []
     required = words.number(at(report, "task", "constraints", "min_score"))
     if required is not None and frame.scores[0] <= required <= frame.scores[1]:
-        y, said = frame.up(required), f"required: {words.fine(words.score(required, metric(report)))}"
+        y, said = (frame.up(required), f"required: {words.fine(words.score(required, metric(report)))}")
         parts += [line(area.left, y, area.right, y, "need"), text(area.left + 4, y - 5, said, "t s need-t halo")]
         boxes += [Box(area.left, y - 18, area.left + 110, y - 1), Box(area.left, y - 1, area.right, y + 1)]
     most = _most(report)
@@ -134,7 +135,7 @@ def _front(points: list[_Point]) -> tuple[str, list[Box]]:
     if len(placed) < 2:
         return "", []
     steps = f"M{placed[0].x:.1f} {placed[0].y:.1f}" + "".join(f"H{one.x:.1f}V{one.y:.1f}" for one in placed[1:])
-    treads = [Box(a.x, a.y - 1, b.x, a.y + 1) for a, b in zip(placed, placed[1:], strict=False)]
+    treads = [Box(a.x, a.y - 1, b.x, a.y + 1) for a, b in pairwise(placed)]
     return tag("path", d=steps, css="front"), treads
 
 
@@ -151,7 +152,7 @@ def _importance(point: _Point) -> tuple[str, int]:
 def _about(found: list[Row], report: Report, part: str) -> str:
     said = []
     for one in found[:20]:
-        price, score = words.money(cost_of(one)), words.score(_value(one, part), metric(report))
+        price, score = (words.money(cost_of(one)), words.score(_value(one, part), metric(report)))
         said.append(f"{words.visible(one.get('strategy'))}: {price} for {score}")
     return "; ".join(said)
 

@@ -1,4 +1,4 @@
-"""Names beside points, placed so that no name covers a point, a line or another name."""
+"""Names beside points, placed so that no name covers a point or another name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ class Named:
     matters: int = 0
 
 
-def draw_names(points: Sequence[Named], area: Box, taken: Sequence[Box]) -> list[str]:
-    """Return the names; `taken` is ground no name may cover. A name without room is left out: the table has it."""
-    ground = [*taken, *(Box(one.x - 6, one.y - 6, one.x + 6, one.y + 6) for one in points)]
+def draw_names(points: Sequence[Named], area: Box, lines: Sequence[Box]) -> list[str]:
+    """Return the names; `lines` are covered only where a name has no other room close to its point.
+
+    A name without any room is left out: the table has it, and a name on top of another helps nobody.
+    """
+    ground = [Box(one.x - 6, one.y - 6, one.x + 6, one.y + 6) for one in points]
     parts = []
     for point in sorted(points, key=lambda one: -one.matters):
         said = fitted(point.name, 12.5, 150)
-        found = _place(point, width_of(said, 12.5), ground, area)
+        wide = width_of(said, 12.5) * (1.08 if point.css else 1)  # a name with a class is bold
+        found = _place(point, wide, [*ground, *lines], area, 2) or _place(point, wide, ground, area, len(STEPS))
         if found is None:
             continue
         box, is_far = found
@@ -39,8 +43,8 @@ def draw_names(points: Sequence[Named], area: Box, taken: Sequence[Box]) -> list
     return parts
 
 
-def _place(point: Named, wide: float, ground: Sequence[Box], area: Box) -> tuple[Box, bool] | None:
-    for i, (dx, dy) in enumerate(STEPS):
+def _place(point: Named, wide: float, ground: Sequence[Box], area: Box, most: int) -> tuple[Box, bool] | None:
+    for i, (dx, dy) in enumerate(STEPS[:most]):
         for left, top in _spots(point, wide, dx, dy if i else 0):
             box = Box(left, top, left + wide, top + 16)
             if box.lies_in(area) and not any(box.meets(other) for other in ground):

@@ -17,6 +17,7 @@ from whichway.report.reading import (
     measured,
     metric,
     metric_name,
+    things,
     winner_name,
 )
 
@@ -40,9 +41,8 @@ def draw_scores(report: Report, width: float = WIDE) -> str:
         return ""
     is_wide = width >= 600
     marks, height = legend(0, 12, width, _entries(report))
-    lay = _Layout(
-        width, 170 if is_wide else 8, width - (236 if is_wide else 8), height + 10, 46 if is_wide else 60, is_wide
-    )
+    left, right, step = (170, 236, 46) if is_wide else (8, 8, 60)
+    lay = _Layout(width, left, width - right, height + 10, step, is_wide)
     bottom = lay.top + lay.step * len(found)
     low, high = score_domain(report, found)
     scale = linear(low, high, lay.left, lay.right)
@@ -55,12 +55,12 @@ def draw_scores(report: Report, width: float = WIDE) -> str:
 
 
 def score_domain(report: Report, found: list[Row]) -> tuple[float, float]:
-    """Return from where to where scores are drawn. Ways far below the others do not squeeze them: they lie off the scale."""
+    """Return from where to where scores are drawn; ways far below the others lie off the scale."""
     every = [mapping(one, part) for one in found for part in ("validation", "test")]
     known = [(value, *_ends(one, value)) for one in every if (value := words.number(one.get("value"))) is not None]
     if not known:
         return 0.0, 1.0
-    best, wide = max(value for value, _, _ in known), median(high - low for _, low, high in known)
+    best, wide = (max(value for value, _, _ in known), median(high - low for _, low, high in known))
     floor = best - max(5 * wide, 1e-6 * abs(best))
     lows = [low for value, low, _ in known if value >= floor]
     required = words.number(at(report, "task", "constraints", "min_score"))
@@ -72,7 +72,7 @@ def score_domain(report: Report, found: list[Row]) -> tuple[float, float]:
 
 
 def _bounded(report: Report, low: float, high: float) -> tuple[float, float]:
-    bounds = metric(report).get("bounds") or (0, 1)
+    bounds = things(metric(report), "bounds")
     least, most = (words.number(one) for one in (bounds if len(bounds) == 2 else (0, 1)))
     low = low if least is None else max(low, least)
     high = high if most is None else min(high, most)
@@ -116,27 +116,23 @@ def _ground(report: Report, scale: Scale, domain: tuple[float, float], lay: _Lay
 
 def _row(trial: Row, report: Report, scale: Scale, low: float, lay: _Layout, top: float) -> str:
     is_winner = bool(winner_name(report)) and trial.get("strategy") == winner_name(report)
-    name, weight = words.visible(trial.get("strategy") or "?"), " b" if is_winner else ""
+    name, weight = (words.visible(trial.get("strategy") or "?"), " b" if is_winner else "")
     parts = [line(0, top, lay.width, top, "rule")]
-    shown = [
-        (part, found)
-        for part in ("validation", "test")
-        if words.number((found := mapping(trial, part)).get("value")) is not None
-    ]
+    both = [(part, mapping(trial, part)) for part in ("validation", "test")]
+    shown = [(part, found) for part, found in both if words.number(found.get("value")) is not None]
     middle = top + (lay.step / 2 if lay.is_wide else 40)
     if lay.is_wide:
         parts.append(text(4, middle + 5, fitted(name, 14, lay.left - 16), "t" + weight))
     else:
         parts.append(text(0, top + 20, fitted(name, 14, 130), "t" + weight))
-        parts.append(text(lay.width, top + 20, _said(trial, report), "t s n", "end"))
+        parts.append(text(lay.width, top + 20, _said(trial, report), "t s n halo", "end"))
     for i, (part, found) in enumerate(shown):
         y = middle + (i - (len(shown) - 1) / 2) * (17 if lay.is_wide else 12)
         colour = "light" if part == "validation" else "dark"
         parts.append(_whisker(found, scale, low, y, colour + (" win" if is_winner else "")))
         if lay.is_wide:
-            parts.append(
-                text(lay.width, y + 4.5, _numbers(found, report), f"t s n{' m' if part == 'validation' else ''}", "end")
-            )
+            css = "t s n m" if part == "validation" else "t s n"
+            parts.append(text(lay.width, y + 4.5, _numbers(found, report), css, "end"))
     return "".join(parts)
 
 

@@ -56,7 +56,7 @@ def _sums(report: Report, unit: str) -> Sums:
     sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for one in rows(report, "spend_by"):
         phase = str(one.get("phase"))
-        sums[str(one.get("strategy"))][phase if phase in PHASES else "other"] += max(
+        sums[str(one.get("strategy") or "?")][phase if phase in PHASES else "other"] += max(
             0.0, words.number(one.get(unit)) or 0.0
         )
     return sums

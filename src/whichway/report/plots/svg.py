@@ -57,7 +57,7 @@ def drawing(size: tuple[float, float], key: str, said: tuple[str, str], *parts: 
     """Return a whole drawing with its title and description for screen readers."""
     width, height = size
     named = f"{key}-title {key}-about"
-    head = tag("title", escape(said[0]), id=f"{key}-title"), tag("desc", escape(said[1]), id=f"{key}-about")
+    head = (tag("title", escape(said[0]), id=f"{key}-title"), tag("desc", escape(said[1]), id=f"{key}-about"))
     view = f"0 0 {_number(width)} {_number(height)}"
     return tag("svg", *head, *parts, viewBox=view, width=width, height=height, role="img", aria_labelledby=named)
 

@@ -1,0 +1,232 @@
+"""The command line: parse, call the library, print. Results go to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from whichway.errors import WhichwayError
+
+app = typer.Typer(
+    name="whichway",
+    help="Which way should a model be customised for your task? Prompting, embeddings, classical learning, fine-tuning or a "
+    "hybrid: whichway runs them all on your rows, on one honest split, and says which to use, how sure it is, and what it "
+    "costs.\n\nBegin with:  whichway init rows.csv  then  whichway run task.yaml.  No rows at hand?  whichway demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Folder = Annotated[Path, typer.Argument(help="The folder of a run (what --out named).", metavar="RUN")]
+TaskPath = Annotated[Path, typer.Argument(help="The task file, e.g. task.yaml.", metavar="TASK")]
+Minutes = Annotated[float | None, typer.Option("--budget-minutes", help="Wall-clock minutes; overrides the task file.", min=0)]
+Dollars = Annotated[float | None, typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0)]
+Only = Annotated[str, typer.Option("--only", help="Strategies to run, comma-separated: probe,prompt,finetune.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Rows: CSV, TSV, JSONL, JSON, Parquet, chat, Alpaca or ShareGPT.")],
+    input: Annotated[list[str] | None, typer.Option("--input", help="An input column; may be repeated.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column that holds the right answer.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Your own test file; it is used as it is.")] = None,
+    out: Annotated[Path, typer.Option(help="Where to write the task file.")] = Path("task.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Look at a file of rows, say what is wrong with it, and write a commented task file."""
+    from whichway.intake.init import init as look
+
+    found = look(file, tuple(input or ()), target, test, out)
+    typer.echo(found.summary)
+    typer.echo(f"\nNext:  whichway plan {out}  and then  whichway run {out}")
+
+
+@app.command()
+def plan(task: TaskPath, only: Only = "", debug: Debug = False) -> None:
+    """Show what a run would do, cost and be able to tell apart. Nothing is spent."""
+    from whichway.intake.load import load_task
+    from whichway.report.plan import print_plan
+    from whichway.study.lines import make_lines
+    from whichway.study.plan import make_plan
+    from whichway.study.split import make_split
+
+    loaded = load_task(task)
+    lines = make_lines(loaded.task, loaded.settings, _names(only))
+    split = make_split(loaded.examples, loaded.test, loaded.settings.seed)
+    print_plan(loaded, make_plan(loaded.task, loaded.examples, split, lines, loaded.settings), _console())
+
+
+@app.command()
+def run(
+    task: TaskPath,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/<task's name>.")] = None,
+    only: Only = "",
+    budget_minutes: Minutes = None,
+    budget_usd: Dollars = None,
+    seed: Annotated[int | None, typer.Option(help="Another split and other random choices.", min=0)] = None,
+    exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Run every strategy to the end (now the only mode).")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run every strategy, certify the finalists on the sealed test part, recommend one, write the report.
+
+    Stopped or killed? The same command continues where it was. Exit codes: 0 recommendation made, 2 usage, 3 bad data,
+    4 budget reached (the report is partial), 5 provider unavailable, 6 inconclusive.
+    """
+    from whichway.study.run import Options
+
+    command = "whichway " + " ".join(_quoted(one) for one in sys.argv[1:])
+    options = Options(budget_minutes, budget_usd, _names(only), debug, command)
+    raise typer.Exit(_study(task, out, seed, options))
+
+
+@app.command()
+def report(
+    folder: Folder,
+    format: Annotated[str, typer.Option(help="html, md or json.")] = "md",
+    debug: Debug = False,
+) -> None:
+    """Print the report of a run again."""
+    from whichway.report.write import read_report, render
+
+    typer.echo(render(read_report(folder), format))
+
+
+@app.command()
+def predict(
+    folder: Folder,
+    inputs: Annotated[Path, typer.Argument(help="Rows to answer; an output in them is not looked at.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="JSONL to write; without it answers go to stdout.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Answer new rows with the recommended strategy: {"id", "output", "confidence"} per row."""
+    import json
+
+    from whichway.live.answer import answer_file
+
+    name, rows = answer_file(folder, inputs, out, strategy, lambda done, all_: typer.echo(f"{done}/{all_} rows", err=True))
+    if out is None:
+        for row in rows:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        typer.echo(f"{len(rows)} rows answered by {name}: {out}")
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(help="An example: support_triage, contract_clauses or payment_fraud.")] = "support_triage",
+    out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/demo.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Run a bundled example from end to end on the embedded models."""
+    from whichway.live.examples import example_task
+    from whichway.study.run import Options
+
+    task = example_task(name)
+    typer.echo(f"Example {name}: {task}", err=True)
+    raise typer.Exit(_study(task, out or Path("runs/demo"), None, Options(debug=debug, command=f"whichway demo {name}")))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what works, what is missing and how to mend it."""
+    from whichway.live.doctor import examine
+
+    checks = examine()
+    for one in checks:
+        typer.echo(f"{'ok     ' if one.works else 'missing'}  {one.what}" + (f"\n         {one.fix}" if one.fix else ""))
+    raise typer.Exit(0 if all(one.works or not one.needed for one in checks) else 2)
+
+
+def main() -> None:
+    """Run the command line; errors become two lines and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except WhichwayError as error:
+        _complain(error.problem, error.fix, error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("Interrupted.", "The same command continues where this one stopped.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # what typer says of a wrong command line
+            _complain(error.format_message(), "Look at: whichway --help")
+            sys.exit(2)
+        _complain(f"{type(error).__name__}: {error}", "This is a fault of whichway; --debug shows where.", error)
+        sys.exit(1)
+
+
+def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
+    """Run a study with a live display, print the result, write the report; return the exit code."""
+    typer.echo("Reading the task and its rows ...", err=True)
+    from whichway.intake.load import load_task
+
+    loaded = load_task(task)
+    if seed is not None:
+        from dataclasses import replace
+
+        loaded = replace(loaded, settings=loaded.settings.model_copy(update={"seed": seed}))
+    folder = out or Path("runs") / _safe(loaded.task.name)
+    from whichway.live.bundle import write_bundle
+    from whichway.report.live import Display
+    from whichway.report.terminal import print_table, print_verdict
+    from whichway.report.write import write_report
+    from whichway.study.run import run_study
+
+    for finding in loaded.findings:
+        if finding.severity != "info":
+            typer.echo(f"  note: {finding.message}", err=True)
+    with Display() as display:
+        found = run_study(loaded, folder, options, display.watcher())
+    write_report(found, folder)
+    write_bundle(loaded, found, folder)
+    console = _console()
+    print_verdict(found, console)
+    print_table(found, console)
+    typer.echo(f"\nReport: {folder / 'report.html'}   answer new rows: whichway predict {folder} rows.jsonl")
+    if found["state"] == "budget":
+        _complain("The budget was reached, so the report is partial.", "Raise it and run the same command again.")
+        return 4
+    return 0 if found["recommendation"]["strategy"] else 6
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-") or "task"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _complain(problem: str, fix: str, error: BaseException | None = None) -> None:
+    typer.echo(f"Error: {problem}" if error else problem, err=True)
+    if fix:
+        typer.echo(f"Fix:   {fix}" if error else fix, err=True)
+    if error is not None and "--debug" in sys.argv:
+        import traceback
+
+        traceback.print_exception(error)
+
+

@@ -1,0 +1,152 @@
+"""The winner as a folder: task, weights, settings and a page that says what it is; loaded again without the data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from whichway.core.output import Labels
+from whichway.core.strategy import Kit, Solution
+from whichway.core.task import Field, Task
+from whichway.errors import UsageError
+from whichway.registry import get
+from whichway.study.kit import FreshEmbedder, ModelShelf
+from whichway.study.ledger import Ledger
+
+KEPT = "solutions.json"
+
+
+def write_bundle(loaded: Any, report: Mapping[str, Any], folder: Path) -> None:
+    """Write `solutions.json` (what can be loaded) into the run folder, and `bundle/` with the recommended solution."""
+    kept = {
+        "schema": 1,
+        "task": _task_data(loaded.task),
+        "models": loaded.settings.models.model_dump(mode="json"),
+        "recommended": report["recommendation"]["strategy"] or report["recommendation"].get("closest"),
+        "solutions": {
+            one["strategy"]: {"way": one["way"], "settings": one["settings"], "folder": where}
+            for one in report["trials"]
+            if one["state"] == "done" and (where := _where(folder, one))
+        },
+    }
+    _write(folder / KEPT, json.dumps(kept, ensure_ascii=False, indent=1))
+    _copy_winner(kept, report, folder)
+
+
+def load_solution(folder: Path, strategy: str | None = None) -> tuple[Task, Solution, str]:
+    """Return (task, solution, name) of a run folder or a bundle: the recommended strategy, or the named one.
+
+    Raises UsageError when the folder holds no such solution, naming those it holds.
+    """
+    folder = Path(folder)
+    if not (folder / KEPT).exists():
+        raise UsageError(f"{folder} holds no finished run.", "Run it first: whichway run task.yaml --out DIR")
+    kept = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+    name = strategy or kept["recommended"]
+    if name not in kept["solutions"]:
+        known = ", ".join(kept["solutions"]) or "none"
+        what = f"no strategy was recommended in {folder}" if name is None else f"{folder} holds no solution {name!r}"
+        raise UsageError(f"{what[0].upper()}{what[1:]}.", f"Choose one with --strategy. There are: {known}.")
+    found = kept["solutions"][name]
+    task = _task_from(kept["task"])
+    settings = {key: tuple(one) if isinstance(one, list) else one for key, one in found["settings"].items()}
+    made = get("strategy", found["way"])(**settings)
+    shelf = ModelShelf(_Models(kept["models"]), lambda: _meter(folder))
+    where = (folder / found["folder"]).resolve()
+    if not where.is_relative_to(folder.resolve()) or not where.is_dir():
+        raise UsageError(f"The solution {name!r} is missing from {folder}.", "Run the study again.")
+    needs = "embedder" in made.needs or getattr(made, "form", "") == "nearest" or getattr(made, "shown", 0) > 0
+    kit = Kit(shelf, FreshEmbedder(shelf) if needs else None, where)  # type: ignore[arg-type]
+    return task, made.load(task, where, kit), name
+
+
+class _Models:
+    """The models section as attributes, as the task file's settings have it."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        from types import SimpleNamespace
+
+        def plain(one: Any) -> Any:
+            return SimpleNamespace(**{key: plain(value) for key, value in one.items()}) if isinstance(one, dict) else one
+
+        endpoints = {name: plain(one) for name, one in said["endpoints"].items()}
+        self.models = SimpleNamespace(causal=said["causal"], embedder=said["embedder"], endpoints=endpoints)
+
+
+def _meter(folder: Path) -> Any:
+    """Return a ledger of its own for paid calls in use: the study's book is closed."""
+    from whichway.study.kit import TrialMeter
+
+    meter = TrialMeter(Ledger(folder / "use"))
+    meter.trial, meter.phase = "use", "predict"
+    return meter
+
+
+def _task_data(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "instruction": task.instruction,
+        "context": task.context,
+        "fields": [asdict(one) for one in task.fields],
+        "output": {"names": task.output.names, "multi": task.output.multi, "descriptions": dict(task.output.descriptions)},
+        "metric": {"name": task.metric.name, "settings": asdict(task.metric)},  # type: ignore[call-overload]
+    }
+
+
+def _task_from(said: Mapping[str, Any]) -> Task:
+    output = Labels(tuple(said["output"]["names"]), said["output"]["multi"], said["output"]["descriptions"])
+    metric = get("metric", said["metric"]["name"])(**said["metric"]["settings"])
+    fields = tuple(Field(one["name"], one["kind"]) for one in said["fields"])
+    return Task(said["name"], said["instruction"], fields, output, metric, said["context"])
+
+
+def _where(folder: Path, trial: Mapping[str, Any]) -> str | None:
+    """Return the best solution of a trial, relative to the run folder: the refitted one where there is one."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in trial["strategy"])
+    for which in ("final", "fold-0"):
+        if (folder / "trials" / safe / which).is_dir():
+            return f"trials/{safe}/{which}"
+    return None
+
+
+def _copy_winner(kept: Mapping[str, Any], report: Mapping[str, Any], folder: Path) -> None:
+    name, bundle = kept["recommended"], folder / "bundle"
+    scratch = folder / "bundle.partial"
+    shutil.rmtree(scratch, ignore_errors=True)
+    if name not in kept["solutions"]:
+        return
+    own = {**kept["solutions"][name], "folder": "solution"}
+    shutil.copytree(folder / kept["solutions"][name]["folder"], scratch / "solution")
+    _write(scratch / KEPT, json.dumps({**kept, "solutions": {name: own}}, ensure_ascii=False, indent=1))
+    _write(scratch / "README.md", _page(name, report))
+    shutil.rmtree(bundle, ignore_errors=True)
+    scratch.rename(bundle)
+
+
+def _page(name: str, report: Mapping[str, Any]) -> str:
+    trial = next(one for one in report["trials"] if one["strategy"] == name)
+    score = trial["test"] or trial["validation"] or {"value": float("nan"), "low": 0, "high": 0, "n": 0}
+    part = "sealed test part" if trial["test"] else "validation rows"
+    return (
+        f"# {report['task']['name']}: {name}\n\n"
+        f"{report['recommendation']['sentence']}\n\n"
+        f"* {report['task']['metric']['name']}: {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}) "
+        f"on {score['n']} rows, {part}\n"
+        f"* Answer new rows: `whichway predict . rows.jsonl -o answers.jsonl`\n"
+        f"* `solutions.json` says what is loaded; `solution/` holds it in open formats (JSON, safetensors).\n"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".partial")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)

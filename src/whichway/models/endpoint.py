@@ -1,0 +1,140 @@
+"""Any OpenAI-compatible endpoint, every call of it metered."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from whichway.core.model import Meter, Reply, Request
+from whichway.errors import UsageError
+from whichway.models.endpoint_call import Caller, Till
+from whichway.models.endpoint_patience import Patience
+from whichway.models.endpoint_request import Job, Profile, job_key, recall_reply
+from whichway.models.endpoint_wire import Redactor, Wire
+from whichway.models.pricing import tariff_of
+from whichway.registry import register
+
+PATIENCE = Patience()
+GRACE_S = 3.0  # how long an interrupted batch waits for answers that are already paid for
+
+
+@register("model", "endpoint")
+class EndpointModel:
+    """A model behind an endpoint; `settings` is the Endpoint of the task file.
+
+    Raises UsageError where the price is unknown. What was committed under the same request is never asked again.
+    """
+
+    is_local = False
+
+    def __init__(self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE) -> None:
+        self.name, self.settings, self.meter, self.patience = name, settings, meter, patience
+        self._profile = Profile(
+            name, settings.base_url, settings.model, settings.key_env, settings.timeout_s, tariff_of(name, settings)
+        )
+        self._till = Till(meter)
+        self._caller: Caller | None = None
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer each request, in order; a failed one is a Reply with finish='failed' and its problem.
+
+        Raises BudgetReached when the next call would pass the cap, ProviderError when the endpoint refuses the key, the
+        model or ten calls in a row, and UsageError when the key is missing; never before calls under way are settled.
+        The same request is asked once, unless a temperature above 0 makes its answers differ.
+        """
+        keys = self._keys(requests)
+        replies: dict[str, Reply] = {}
+        jobs = []
+        for key, request in dict(zip(keys, requests, strict=True)).items():
+            found = recall_reply(self.meter, Job(key, request))
+            if isinstance(found, Reply):
+                replies[key] = found
+            else:
+                jobs.append(found)
+        if jobs:
+            caller = self._ready()
+            # The first call goes alone: what the endpoint refuses is then learnt at the price of one call.
+            alone = 0 if caller.has_answered else 1
+            for batch in (jobs[:alone], jobs[alone:]):
+                replies.update(self._run(caller, batch))
+        return [replies[key] for key in keys]
+
+    def _keys(self, requests: Sequence[Request]) -> list[str]:
+        seen: dict[Request, int] = {}
+        keys = []
+        for request in requests:
+            repeat = seen.get(request, 0) if request.temperature > 0 else 0
+            seen[request] = repeat + 1
+            keys.append(job_key(self._profile, request, repeat))
+        return keys
+
+    def _ready(self) -> Caller:
+        """Return the caller, made at the first call."""
+        if self._caller is None:
+            key = self._key()
+            wire = Wire(self._profile.base_url, key, self.settings.max_concurrency)
+            self._caller = Caller(self._profile, self._till, self.patience, wire, Redactor(key))
+        return self._caller
+
+    def _key(self) -> str:
+        variable = self._profile.key_env
+        if variable is None:
+            return ""
+        key = os.environ.get(variable, "").strip()
+        if not key:
+            raise UsageError(
+                f"The endpoint {self.name!r} needs a key, but the environment variable {variable} is not set.",
+                f"Set it: export {variable}=...",
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise UsageError(
+                f"The environment variable {variable} holds characters that no key has.",
+                f"Set it again, without quotes or line breaks: export {variable}=...",
+            )
+        return key
+
+    def _run(self, caller: Caller, jobs: Sequence[Job]) -> dict[str, Reply]:
+        """Make calls in threads; after the first error no new one is started, and it is raised when all have ended."""
+        if not jobs:
+            return {}
+        stop = threading.Event()
+        replies: dict[str, Reply] = {}
+
+        def work(job: Job) -> None:
+            if stop.is_set():
+                return
+            try:
+                replies[job.key] = caller.ask(job, stop)
+            except BaseException:
+                stop.set()
+                raise
+
+        pool = ThreadPoolExecutor(min(len(jobs), self.settings.max_concurrency), thread_name_prefix="endpoint")
+        futures: list[Future[None]] = []
+        try:
+            futures.extend(pool.submit(work, job) for job in jobs)
+            wait(futures)
+        finally:
+            self._end(caller, stop, futures)
+            pool.shutdown(wait=False, cancel_futures=True)
+        for future in futures:
+            future.result()
+        return replies
+
+    def _end(self, caller: Caller, stop: threading.Event, futures: Sequence[Future[None]]) -> None:
+        """After an interruption: start nothing, wait a little for answers under way, and cut the rest off."""
+        if all(future.done() for future in futures):
+            return
+        stop.set()
+        for future in futures:
+            future.cancel()
+        try:
+            wait(futures, GRACE_S)
+        finally:
+            if not all(future.done() for future in futures):
+                caller.wire.cut()
+                self._caller = None
+                wait(futures, GRACE_S)

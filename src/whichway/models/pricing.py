@@ -1,0 +1,101 @@
+"""What a call to an endpoint may cost at most, and what it did cost."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from whichway.core.model import Spend
+from whichway.errors import UsageError
+
+PER_MESSAGE = 16  # tokens a chat template may put around one message
+PER_CALL = 256  # tokens a chat template may put before the first message, such as a system text of its own
+MOST_BYTES_PER_TOKEN = 128  # the longest tokens in use are runs of spaces of this length
+MOST_TOKENS = 10**9
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the endpoint reports them; `tokens_in` includes `cached_tokens`."""
+
+    tokens_in: int
+    tokens_out: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float
+
+    def bound(self, texts: Sequence[str], max_tokens: int) -> Spend:
+        """Return the most a call may cost: no tokenizer makes more tokens of a text than it has UTF-8 bytes."""
+        tokens_in = PER_CALL + sum(PER_MESSAGE + len(text.encode("utf-8", "replace")) for text in texts)
+        usd = (tokens_in * max(self.input, self.cached_input) + max_tokens * self.output) / 1e6
+        return Spend(usd=usd, tokens_in=tokens_in, tokens_out=max_tokens)
+
+    def cost(self, usage: Usage, seconds: float) -> Spend:
+        """Return what a call cost by the tokens it used."""
+        fresh = usage.tokens_in - usage.cached_tokens
+        usd = (fresh * self.input + usage.cached_tokens * self.cached_input + usage.tokens_out * self.output) / 1e6
+        return Spend(seconds, usd, usage.tokens_in, usage.tokens_out, usage.cached_tokens)
+
+
+def tariff_of(name: str, settings: Any) -> Tariff:
+    """Return the prices of an endpoint; without any, a server on this machine is free and others raise UsageError."""
+    price = settings.price
+    if price is not None:
+        cached = price.input if price.cached_input is None else price.cached_input
+        return Tariff(float(price.input), float(price.output), float(cached))
+    if is_loopback(settings.base_url):
+        return Tariff(0.0, 0.0, 0.0)
+    raise UsageError(
+        f"The price of the endpoint {name!r} is unknown, so its calls cannot be kept within the budget.",
+        f"Add to models.endpoints.{name} of the task file, in US dollars per million tokens: "
+        "price: {input: 0.15, output: 0.60}. For a free server of your own: price: {input: 0, output: 0}.",
+    )
+
+
+def is_loopback(base_url: str) -> bool:
+    """Tell whether an address lies on this machine."""
+    host = (urlsplit(base_url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_usage(said: Any, prompt: Sequence[str], answer: str) -> Usage | None:
+    """Return the reported tokens, or None where they are missing or cannot be true.
+
+    Tokens that count in the total alone (hidden reasoning) count as output.
+    """
+    if not isinstance(said, Mapping):
+        return None
+    tokens_in, tokens_out = _count(said.get("prompt_tokens")), _count(said.get("completion_tokens"))
+    if tokens_in is None or tokens_out is None:
+        return None
+    if _too_few(tokens_in, "".join(prompt)) or _too_few(tokens_out, answer):
+        return None
+    total = _count(said.get("total_tokens")) or 0
+    details = said.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else 0
+    known = cached if cached is not None and cached <= tokens_in else 0
+    return Usage(tokens_in, max(tokens_out, total - tokens_in), known)
+
+
+def _count(value: Any) -> int | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    return value if good else None
+
+
+def _too_few(tokens: int, text: str) -> bool:
+    return tokens * MOST_BYTES_PER_TOKEN < len(text.encode("utf-8", "replace"))

@@ -1,0 +1,60 @@
+"""The plan in a terminal: split, strategies with expected time and money, exclusions, power, expectation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from whichway.report.words import visible
+from whichway.study.plan import Plan
+
+
+def print_plan(loaded: Any, plan: Plan, console: Console) -> None:
+    """Print all that is known before anything is spent."""
+    split, task = plan.split, loaded.task
+    console.print(Text(f"{visible(task.name)}: {len(task.output.names)} labels, metric {task.metric.name}", style="bold"))
+    first = split.folds[0]
+    folds = f", {len(split.folds)}-fold cross-fitting" if len(split.folds) > 1 else ""
+    console.print(f"  learn from   {len(first.train) + len(first.dev)} rows ({len(first.dev)} of them for early stopping){folds}")
+    console.print(f"  compare on   {len(split.validation)} rows{_power(plan, 'validation')}")
+    where = {"file": "your test file", "split": "sealed until the end", "none": "too few labels: no certificate"}
+    console.print(f"  certify on   {len(split.test)} rows, {where[split.test_from]}{_power(plan, 'test')}")
+    console.print()
+    console.print(_table(plan))
+    total, dollars = sum(one.seconds for one in plan.estimates), sum(one.usd for one in plan.estimates)
+    budget = loaded.settings.budget
+    console.print(
+        f"\nIn all about {_minutes(total)} to compare, then the finalists' test; ${dollars:.2f} for endpoints. "
+        f"Budget: {budget.minutes:g} min, ${budget.usd:g}. Times are rough (a factor of two)."
+    )
+    for line in plan.excluded:
+        console.print(Text(f"  left out: {visible(line.name)}: {line.excluded}"))
+    console.print(Text("\nWhat practice would try first (expectation, not evidence):", style="bold"))
+    for sentence in plan.expectation:
+        console.print(Text(f"  - {sentence}"))
+    for finding in loaded.findings:
+        if finding.severity != "info":
+            console.print(Text(f"  data: {visible(finding.message)}"))
+
+
+def _table(plan: Plan) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 2), pad_edge=False, header_style="bold")
+    table.add_column("way")
+    for name in ("expected time", "expected $", "paid calls"):
+        table.add_column(name, justify="right")
+    for one in plan.estimates:
+        money = f"{one.usd:.4f}" if one.usd else "0"
+        table.add_row(visible(one.line.name), _minutes(one.seconds), money, str(one.calls))
+    return table
+
+
+def _power(plan: Plan, part: str) -> str:
+    gap = plan.detectable.get(part)
+    return f": tells apart gaps of about {100 * gap:.0f} points or more (80 % power)" if gap else ""
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

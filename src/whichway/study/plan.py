@@ -1,0 +1,139 @@
+"""What a study will do, what it is expected to cost, what it can tell apart; and what practice would try first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whichway.core.task import Example, Task
+from whichway.study.evidence import smallest_detectable
+from whichway.study.lines import Line
+from whichway.study.split import Split
+
+# Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
+PREFILL = 1500.0  # tokens per second that a prompt is read at
+TRAINING = 800.0  # tokens per second of LoRA training
+ENCODING = 7000.0  # tokens per second of the sentence encoder
+TUNING = 1700.0  # tokens per second of its training
+TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
+START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
+TOKENS_PER_CHARACTER = 0.25
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one line is expected to take: seconds for fitting and comparing, dollars, and paid calls."""
+
+    line: Line
+    seconds: float
+    usd: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that can be said before anything is spent."""
+
+    split: Split
+    estimates: tuple[Estimate, ...]
+    excluded: tuple[Line, ...]
+    detectable: dict[str, float]
+    expectation: tuple[str, ...]
+
+
+def make_plan(task: Task, rows: Sequence[Example], split: Split, lines: Sequence[Line], settings: Any) -> Plan:
+    """Lay out a study. Times are rough (a factor of two) on another machine; they are corrected as trials end."""
+    parts = {"validation": len(split.validation), "test": len(split.test)}
+    return Plan(
+        split,
+        tuple(estimate(task, rows, split, line, settings) for line in lines if not line.excluded),
+        tuple(line for line in lines if line.excluded),
+        {part: smallest_detectable(n) for part, n in parts.items() if n},
+        tuple(expectation(task, len(split.learning), settings)),
+    )
+
+
+def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
+    """Estimate one line's fitting and comparison from text lengths and this page's rates."""
+    row_tokens = TOKENS_PER_CHARACTER * sum(_length(row) for row in rows[:500]) / max(1, len(rows[:500])) + 8
+    learn = sum(len(fold.train) + len(fold.dev) for fold in split.folds)
+    compare, strategy = len(split.validation), line.strategy
+    head = TOKENS_PER_CHARACTER * (len(task.instruction) + len(task.context) + len(task.output.ask()))
+    if line.model not in ("", "causal", "embedder"):
+        return _endpoint(line, settings, row_tokens, head, compare)
+    seconds = START_S[line.model]
+    if line.way == "classic":
+        seconds += learn * len(task.output.names) * row_tokens * 3e-6 * 13
+    elif line.way == "probe":
+        seconds += (learn + compare) * row_tokens / ENCODING + learn * len(task.output.names) * 4e-4
+    elif line.way == "encoder":
+        seconds += min(max(6 * learn, 1600), 6000) * row_tokens / TUNING + 2 * (learn + compare) * row_tokens / ENCODING
+    elif line.model == "causal":
+        seconds += _causal(task, strategy, learn, compare, row_tokens, head)
+    return Estimate(line, seconds, 0.0, 0)
+
+
+def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, head: float) -> float:
+    """Seconds of reading prompts and of training, for a causal model on this machine."""
+    shown = getattr(strategy, "shots", 0) or {"few": 12, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
+    shown = getattr(strategy, "shown", 0) or shown
+    own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * len(task.output.names)
+    rewritten = 5 * 16 + 60
+    seconds = (compare + rewritten) * own / PREFILL + (head + shown * row) * 7 / PREFILL
+    if strategy.trains:
+        seconds += strategy.epochs * learn * (row + shown * (row + 4)) / TRAINING
+    return seconds
+
+
+def _endpoint(line: Line, settings: Any, row: float, head: float, compare: int) -> Estimate:
+    form, found = getattr(line.strategy, "form", "zero"), settings.models.endpoints[line.model]
+    shown = getattr(line.strategy, "shots", 0) or {"few": 12, "nearest": 4}.get(form, 0)
+    calls = compare + 12 + 5 * 8
+    tokens_in = calls * (head + row * (1 + shown) + 20)
+    usd = 0.0
+    if found.price is not None:
+        usd = (tokens_in * found.price.input + calls * 12 * found.price.output) / 1e6
+    return Estimate(line, calls * 1.0 / max(1, found.max_concurrency), usd, calls)
+
+
+def _length(row: Example) -> int:
+    return sum(len(str(value)) for value in row.inputs.values())
+
+
+def expectation(task: Task, labels: int, settings: Any) -> list[str]:
+    """Return what practice would try first and why. Expectation, not evidence: the study is what decides."""
+    per_label = labels / max(1, len(task.output.names))
+    found = []
+    if any(one.kind != "text" for one in task.fields):
+        found.append("Structured fields beside text: classic (trees or a linear model over fields and words) is what most teams ship.")
+    if per_label < 8:
+        found.append(f"{labels} labels, {per_label:.0f} per answer: too few to train; practice begins with a prompt to a strong model.")
+    elif per_label < 50:
+        found.append(
+            f"{labels} labels, {per_label:.0f} per answer: embeddings with a linear head or a tuned encoder usually win on short texts; "
+            "fine-tuning a language model rarely pays yet."
+        )
+    else:
+        found.append(f"{labels} labels, {per_label:.0f} per answer: enough to fine-tune; a tuned encoder is the cheap rival.")
+    found += _by_limits(task, settings)
+    return found
+
+
+def _by_limits(task: Task, settings: Any) -> list[str]:
+    limits, goal, found = task.constraints, task.objective, []
+    if limits.privacy == "local":
+        found.append("Privacy 'local': nothing may go to an endpoint, so small local models are all there is.")
+    elif not settings.models.endpoints:
+        found.append("No endpoint is named (models.endpoints): a strong hosted model by prompt is not in this comparison.")
+    if limits.min_score is not None and limits.min_score >= 0.95:
+        found.append(f"A required score of {limits.min_score:g} usually takes training on your own labels, or abstaining on hard rows.")
+    if goal.requests_per_month >= 100_000:
+        found.append(f"{goal.requests_per_month:,.0f} requests a month: the price per request decides; small models are favoured.")
+    elif goal.requests_per_month <= 1000:
+        found.append(f"{goal.requests_per_month:,.0f} requests a month: running costs hardly count; build time and upkeep do.")
+    if goal.timeline_days is not None and goal.timeline_days <= 3:
+        found.append(f"{goal.timeline_days:g} days: a prompt or a linear head can be changed in minutes, a fine-tune cannot.")
+    if settings.budget.usd == 0 and settings.models.endpoints:
+        found.append("budget.usd is 0: endpoints with a price will not be called.")
+    return found

@@ -1,0 +1,186 @@
+"""Which strategy, how sure, why, at what cost, and what would change it (methods.md §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from whichway.core.task import Task
+from whichway.study.cost import Cost, cheapness, horizon_requests
+
+FEASIBLE = 0.90
+TIED = 0.80
+LEVELS = ((0.9, "decided"), (0.6, "leaning"), (0.0, "undecided"))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """All that the decision looks at of one strategy; `samples` are joint posterior samples of its score."""
+
+    name: str
+    samples: Any
+    cost: Cost
+    p95_ms: float | None = None
+    memory_mb: float | None = None
+    consistency: float | None = None
+    parsed: float | None = None
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision in names and probabilities. `tied` are those within the smallest difference of the best."""
+
+    chosen: str | None
+    best: str | None
+    tied: tuple[str, ...]
+    runner_up: str | None
+    sure: float
+    level: str
+    p_feasible: Mapping[str, float]
+    p_best: Mapping[str, float]
+    closest: str | None
+
+
+def decide(task: Task, candidates: Sequence[Candidate]) -> Verdict:
+    """Choose among candidates.
+
+    P(best and feasible) is taken over the joint samples. Of those feasible with probability 0.9 the most probable best
+    is taken; if others are within the smallest difference of interest of it with probability 0.8, the cheapest of them.
+    """
+    if not candidates:
+        return Verdict(None, None, (), None, 0.0, "undecided", {}, {}, None)
+    limits = {one.name: _meets_limits(task, one) for one in candidates}
+    feasible = {one.name: limits[one.name] & _scores_enough(task, one.samples) for one in candidates}
+    p_feasible = {name: float(np.mean(rows)) for name, rows in feasible.items()}
+    p_best = _probability_of_best(candidates, feasible)
+    able = [one for one in candidates if p_feasible[one.name] >= FEASIBLE]
+    if not able:
+        closest = max(candidates, key=lambda one: (p_feasible[one.name], float(np.mean(one.samples)), -one.order))
+        return Verdict(None, None, (), None, 1 - p_feasible[closest.name], "undecided", p_feasible, p_best, closest.name)
+    best = max(able, key=lambda one: (p_best[one.name], float(np.mean(one.samples)), -one.order))
+    gap = task.objective.smallest_difference
+    tied = [one for one in able if one is best or float(np.mean(best.samples - one.samples <= gap)) >= TIED]
+    chosen = min(tied, key=lambda one: (cheapness(one.cost, task.objective), -float(np.mean(one.samples)), one.order))
+    top = np.max([one.samples for one in able], axis=0)
+    sure = float(np.mean((chosen.samples >= top - gap) & feasible[chosen.name]))
+    others = [one for one in able if one is not chosen]
+    runner = max(others, key=lambda one: (float(np.mean(one.samples)), -one.order), default=None)
+    return Verdict(
+        chosen.name,
+        best.name,
+        tuple(one.name for one in tied),
+        runner.name if runner else None,
+        sure,
+        next(word for least, word in LEVELS if sure >= least),
+        p_feasible,
+        p_best,
+        None,
+    )
+
+
+def pick_finalists(task: Task, candidates: Sequence[Candidate], most: int = 3) -> list[str]:
+    """Return at most three strategies worth a look at the sealed test part, judged on validation.
+
+    The best ones by expected score; the last place goes to the cheapest of those that could still tie with the best.
+    """
+    if not candidates:
+        return []
+    hard = [one for one in candidates if _meets_limits(task, one)] or list(candidates)
+    ranked = sorted(hard, key=lambda one: (-float(np.mean(one.samples)), one.order))
+    best = ranked[0]
+    gap = task.objective.smallest_difference
+    close = [one for one in ranked if float(np.mean(best.samples - one.samples <= gap)) >= 0.2]
+    cheapest = min(close, key=lambda one: (cheapness(one.cost, task.objective), one.order))
+    picked = ranked[: most - 1] if cheapest not in ranked[: most - 1] else ranked[:most]
+    names = [one.name for one in picked]
+    return names if cheapest.name in names else [*names, cheapest.name]
+
+
+def changes(task: Task, verdict: Verdict, candidates: Sequence[Candidate]) -> list[str]:
+    """Return what would change the answer, each with the number at which it flips."""
+    by_name = {one.name: one for one in candidates}
+    if verdict.chosen is None or verdict.best is None:
+        return _ways_to_feasible(task, verdict, by_name)
+    chosen, found = by_name[verdict.chosen], []
+    if verdict.best != verdict.chosen:
+        best = by_name[verdict.best]
+        gain = float(np.mean(best.samples - chosen.samples))
+        extra = best.cost.total(horizon_requests(task.objective)) - chosen.cost.total(horizon_requests(task.objective))
+        found.append(
+            f"If a gain of {max(gain, 0.0):.3f} is worth ${extra:,.2f} over {task.objective.horizon_months:g} months to you "
+            f"(smallest_difference below {max(gain, 0.001):.3f}), take {best.name}."
+        )
+    found += _score_flips(task, verdict, chosen, by_name)
+    found += _speed_flips(task, chosen, [by_name[name] for name in verdict.tied])
+    if verdict.runner_up and verdict.level != "decided":
+        found.append(f"More test rows: {verdict.chosen} and {verdict.runner_up} cannot be told apart well at this number.")
+    return found
+
+
+def _score_flips(task: Task, verdict: Verdict, chosen: Candidate, by_name: Mapping[str, Candidate]) -> list[str]:
+    """Say from which required score on the chosen one no longer meets it with probability 0.9."""
+    reach = float(np.quantile(chosen.samples, 1 - FEASIBLE))
+    better = [one for one in by_name.values() if float(np.quantile(one.samples, 1 - FEASIBLE)) > reach + 1e-9]
+    if not better:
+        return [f"If you require more than {reach:.3f}, nothing measured here meets it with probability 0.9."]
+    rival = max(better, key=lambda one: float(np.quantile(one.samples, 1 - FEASIBLE)))
+    top = float(np.quantile(rival.samples, 1 - FEASIBLE))
+    return [f"If you require more than {reach:.3f} (min_score), {rival.name} takes its place, up to {top:.3f}."]
+
+
+def _speed_flips(task: Task, chosen: Candidate, tied: Sequence[Candidate]) -> list[str]:
+    fast = [one for one in tied if one.p95_ms is not None]
+    if not fast or chosen.p95_ms is None:
+        return []
+    quickest = min(fast, key=lambda one: one.p95_ms or 0.0)
+    if quickest is chosen or (quickest.p95_ms or 0) > 0.7 * chosen.p95_ms:
+        return []
+    return [f"If an answer must come within {chosen.p95_ms:.0f} ms (p95), take {quickest.name}: it is as good and faster."]
+
+
+def _ways_to_feasible(task: Task, verdict: Verdict, by_name: Mapping[str, Candidate]) -> list[str]:
+    if verdict.closest is None:
+        return ["At least one strategy must end with a measurement."]
+    one, limit = by_name[verdict.closest], task.constraints.min_score
+    found = []
+    if limit is not None:
+        reach = float(np.quantile(one.samples, 1 - FEASIBLE))
+        found.append(f"Lower min_score from {limit:.3f} to {reach:.3f}: {one.name} meets that with probability 0.9.")
+        found.append(f"Add labels or a stronger model (models.endpoints, models.causal): {one.name} is the closest so far.")
+    else:
+        found.append(f"Loosen the limits on cost, latency or memory: {one.name} is the closest so far.")
+    return found
+
+
+def _probability_of_best(candidates: Sequence[Candidate], feasible: Mapping[str, Any]) -> dict[str, float]:
+    """Return per strategy the share of samples in which it is feasible and has the best score of the feasible ones."""
+    table = np.stack([np.where(feasible[one.name], one.samples, -np.inf) for one in candidates])
+    top = table.max(axis=0)
+    winners = (table == top) & np.isfinite(table)
+    share = winners / np.maximum(1, winners.sum(axis=0))
+    return {one.name: float(share[i].mean()) for i, one in enumerate(candidates)}
+
+
+def _scores_enough(task: Task, samples: Any) -> Any:
+    limit = task.constraints.min_score
+    return np.ones(len(samples), dtype=bool) if limit is None else samples >= limit
+
+
+def _meets_limits(task: Task, one: Candidate) -> bool:
+    """Check what needs no probability; a value that was not measured cannot break a limit."""
+    limits = task.constraints
+    pairs = (
+        (one.cost.per_1000_usd, limits.max_cost_per_1000_usd),
+        (one.cost.upfront_usd, limits.max_upfront_usd),
+        (one.p95_ms, limits.max_p95_ms),
+        (one.memory_mb, limits.max_memory_mb),
+    )
+    if any(value is not None and limit is not None and value > limit for value, limit in pairs):
+        return False
+    if limits.min_consistency is not None and one.consistency is not None and one.consistency < limits.min_consistency:
+        return False
+    return one.parsed is None or one.parsed >= 0.95  # an answer in twenty that cannot be read is not a service

@@ -1,0 +1,344 @@
+"""The study as plain data: what report.json holds (schema 1), made from the ledger alone."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from whichway.core.model import Spend
+from whichway.study.certify import (
+    LEAST_TEST,
+    candidates,
+    certified_as,
+    common_rows,
+    consistency_of,
+    finalists_of,
+    has_gpu,
+    use_of,
+)
+from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF, hourly_usd
+from whichway.study.evidence import calibration, score_interval
+from whichway.study.lines import Line
+from whichway.study.recommend import Candidate
+from whichway.study.trial import Bench
+from whichway.study.verdict import difference, recommendation
+
+SCHEMA = 1
+MOST_CONFUSIONS = 40
+MOST_DISAGREEMENTS = 30
+NAMED_PACKAGES = ("whichway", "torch", "transformers", "peft", "trl", "sentence-transformers", "scikit-learn", "numpy")
+
+
+def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, command: str) -> dict[str, Any]:
+    """Return the whole report as plain data; everything but `timing`, seconds and costs is the same for the same ledger."""
+    trials = [trial_report(bench, line) for line in lines]
+    part = "test" if any(one["test"] for one in trials) else "validation"
+    judged = candidates(bench, [line for line in lines if part == "validation" or _has(bench, line, "test")], part)
+    shown = _shown(bench, lines, trials, part)
+    found = recommendation(bench, lines, judged, part)
+    for one in trials:
+        one["p_best"] = found["p_best_of"].get(one["strategy"])
+        one["p_feasible"] = found["p_feasible_of"].get(one["strategy"])
+    return {
+        "schema": SCHEMA,
+        "whichway": _version("whichway"),
+        "state": state,
+        "task": _task(bench, loaded),
+        "split": _split(bench),
+        "data": {"rows": len(bench.rows), "findings": [_finding(one) for one in loaded.findings]},
+        "trials": trials,
+        "differences": _differences(bench, judged, part),
+        "recommendation": {key: value for key, value in found.items() if not key.endswith("_of")},
+        "per_class": _per_class(bench, shown, part),
+        "confusions": _confusions(bench, shown, part),
+        "disagreements": _disagreements(bench, shown, part),
+        "calibration": {name: _calibration(bench, name, part)[1] for name in shown},
+        "spent": _spent(bench),
+        "spend_by": _spend_by(bench),
+        "threats": _threats(bench, loaded, trials, part),
+        "reproduce": {"command": command, "seed": bench.split.seed, "versions": _versions()},
+        "timing": _timing(bench),
+    }
+
+
+def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
+    """Return one trial as the report shows it."""
+    state, reason, _ = bench.ledger.trial(line.name) or ("skipped", "not run", {})
+    use = use_of(bench, line)
+    answers = [one for one, _ in bench.ledger.predictions(line.name, "validation").values()]
+    measured = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use") or {}
+    done = state == "done"
+    return {
+        "strategy": line.name,
+        "way": line.way,
+        "settings": line.settings,
+        "state": state,
+        "reason": reason,
+        "finalist": line.name in finalists_of(bench),
+        "local": line.is_local,
+        "validation": _score(bench, line.name, "validation"),
+        "test": _tested(bench, line.name),
+        "build": _build(bench, line),
+        "use": {key: _round(value) for key, value in use.items()} if use else None,
+        "consistency": _round(consistency_of(bench, line)) if done else None,
+        "consistency_note": "" if line.model not in ("", "embedder") else "has no prompt to rewrite",
+        "calibration_error": _round(_calibration(bench, line.name, "validation")[0]) if answers else None,
+        "parsed": _round(sum(one.parsed for one in answers) / len(answers)) if answers else None,
+        "memory_mb": measured.get("memory_mb"),
+    }
+
+
+def _score(bench: Bench, name: str, part: str) -> dict[str, Any] | None:
+    found = bench.ledger.predictions(name, part)
+    rows = bench.test if part == "test" else bench.rows
+    ids = [id_ for id_ in (bench.split.test if part == "test" else bench.split.validation) if id_ in found]
+    if not ids:
+        return None
+    level = 1 - 0.05 / max(1, len(finalists_of(bench))) if part == "test" else 0.95  # simultaneous: alpha/3 (G2)
+    scores = [found[id_][1] for id_ in ids]
+    return score_interval(bench.metric, scores, [rows[id_].group for id_ in ids], level, bench.split.seed).as_json()
+
+
+def _tested(bench: Bench, name: str) -> dict[str, Any] | None:
+    score = _score(bench, name, "test")
+    return {**score, "refit": certified_as(bench, name) == "final"} if score else None
+
+
+def _build(bench: Bench, line: Line) -> dict[str, Any]:
+    spends = [spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")]
+    total = sum(spends, Spend())
+    seconds = total.seconds / len(bench.split.folds)
+    usd = total.usd + seconds * hourly_usd(bench.task.objective, has_gpu()) / 3600
+    return {"seconds": round(seconds, 3), "usd": round(usd, 6), "tokens": total.tokens_in + total.tokens_out}
+
+
+def _differences(bench: Bench, judged: Sequence[Candidate], part: str) -> list[dict[str, Any]]:
+    """Return the best one (by expected score) against each other one, on common rows."""
+    import numpy as np
+
+    ranked = sorted(judged, key=lambda one: (-float(np.mean(one.samples)), one.order))
+    return [{"a": ranked[0].name, "b": one.name, "part": part, **difference(bench, ranked[0].name, one.name, part).as_json()} for one in ranked[1:]]
+
+
+def _shown(bench: Bench, lines: Sequence[Line], trials: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+    """Return the strategies of which details are shown: the finalists, else the best three on validation."""
+    if part == "test":
+        return [line.name for line in lines if _has(bench, line, "test")]
+    done = [one for one in trials if one["state"] == "done" and one["validation"]]
+    return [one["strategy"] for one in sorted(done, key=lambda one: -one["validation"]["value"])[:3]]
+
+
+def _has(bench: Bench, line: Line, part: str) -> bool:
+    return bool(bench.ledger.predictions(line.name, part))
+
+
+def _answers(bench: Bench, names: Sequence[str], part: str) -> tuple[list[str], dict[str, Any]]:
+    answered = {name: bench.ledger.predictions(name, part) for name in names}
+    return common_rows(bench, answered, part), answered
+
+
+def _per_class(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, Any]]:
+    ids, answered = _answers(bench, names, part)
+    rows = bench.test if part == "test" else bench.rows
+    found = []
+    for label in bench.task.output.names:
+        gold = [label in _labels(rows[id_].target) for id_ in ids]
+        if not any(gold):
+            continue
+        scores = {}
+        for name in names:
+            said = [label in _labels(answered[name][id_][0].value) and answered[name][id_][0].parsed for id_ in ids]
+            hits = sum(a and b for a, b in zip(gold, said, strict=True))
+            precision, recall = hits / sum(said) if any(said) else 0.0, hits / sum(gold)
+            f1 = 2 * hits / (sum(gold) + sum(said))
+            scores[name] = {"precision": _round(precision), "recall": _round(recall), "f1": _round(f1)}
+        found.append({"label": label, "n": sum(gold), "scores": scores})
+    return found
+
+
+def _confusions(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, Any]]:
+    ids, answered = _answers(bench, names, part)
+    rows, found = bench.test if part == "test" else bench.rows, []
+    for name in names:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for id_ in ids:
+            one = answered[name][id_][0]
+            said = _written(one.value) if one.parsed else "(not parsed)"
+            if not one.parsed or one.value != rows[id_].target or len(bench.task.output.names) <= 20:
+                pairs[(_written(rows[id_].target), said)] += 1
+        most = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+        if len(bench.task.output.names) > 20:
+            most = most[:MOST_CONFUSIONS]
+        found += [{"strategy": name, "true": true, "answered": said, "n": n} for (true, said), n in most]
+    return found
+
+
+def _disagreements(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, Any]]:
+    ids, answered = _answers(bench, names, part)
+    rows, found = bench.test if part == "test" else bench.rows, []
+    for id_ in ids:
+        said = {name: answered[name][id_][0] for name in names}
+        if len({one.value for one in said.values()}) > 1:
+            answers = {name: {"value": _written(one.value), "confidence": one.confidence} for name, one in said.items()}
+            text = " · ".join(f"{k}: {v}" if len(rows[id_].inputs) > 1 else str(v) for k, v in rows[id_].inputs.items())
+            found.append({"id": id_, "text": text[:400], "true": _written(rows[id_].target), "answers": answers})
+    return found[:MOST_DISAGREEMENTS]
+
+
+def _calibration(bench: Bench, name: str, part: str) -> tuple[float, list[dict[str, Any]]]:
+    rows = bench.test if part == "test" else bench.rows
+    found = bench.ledger.predictions(name, part)
+    right = [one.parsed and one.value == rows[id_].target for id_, (one, _) in found.items()]
+    return calibration([one.confidence for one, _ in found.values()], right)
+
+
+def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+    """Return what a careful reader should hold against this study."""
+    found = []
+    tests = len(bench.split.test)
+    if not tests:
+        found.append("Fewer than 150 labelled rows: there is no sealed test part, so nothing here is certified.")
+    elif tests < LEAST_TEST:
+        found.append(f"The test part has only {tests} rows: its intervals are wide, and rare labels are hardly in it.")
+    if len(bench.split.folds) > 1:
+        found.append("Few labels: strategies were compared by five-fold cross-fitting; the folds are not independent.")
+    if any(one["test"] and not one["test"]["refit"] for one in trials):
+        found.append("Time did not allow refitting every finalist on all labels: those were certified as they were compared.")
+    rare = [name for name, n in _label_counts(bench).items() if n < 10]
+    if rare:
+        found.append(f"{len(rare)} label(s) have fewer than 10 rows, so their own scores mean little: {', '.join(rare[:5])}.")
+    found += [f"Data: {one.message}" for one in loaded.findings if one.severity != "info" and one.code.startswith(("leak", "conflict"))]
+    if any(one["state"] in ("stopped", "failed") for one in trials):
+        names = ", ".join(one["strategy"] for one in trials if one["state"] in ("stopped", "failed"))
+        found.append(f"Not all strategies were measured to the end: {names}.")
+    found.append("One split, one seed, one training run per strategy: the spread over seeds is not in the intervals.")
+    found.append("The test part is a random part of the same data; next month's inputs may differ.")
+    return found
+
+
+def _label_counts(bench: Bench) -> Counter[str]:
+    return Counter(label for row in bench.rows.values() for label in _labels(row.target))
+
+
+def _spent(bench: Bench) -> dict[str, Any]:
+    total = sum((spend for *_, spend in bench.ledger.spends()), Spend())
+    seconds = bench.ledger.session_seconds()
+    compute = seconds * hourly_usd(bench.task.objective, has_gpu()) / 3600
+    lost = sum(1 for *_, state, _ in bench.ledger.spends() if state == "lost")
+    return {
+        "seconds": round(seconds, 3),
+        "usd": round(total.usd, 6),
+        "tokens": total.tokens_in + total.tokens_out,
+        "compute_usd": round(compute, 6),
+        "lost_units": lost,
+    }
+
+
+def _spend_by(bench: Bench) -> list[dict[str, Any]]:
+    sums: dict[tuple[str, str], Spend] = {}
+    for trial, phase, _, spend in bench.ledger.spends():
+        key = (trial, phase.split(":")[0])
+        # A block's seconds already hold those of the calls within it.
+        sums[key] = sums.get(key, Spend()) + (Spend(0.0, spend.usd, spend.tokens_in, spend.tokens_out) if ":" in phase else spend)
+    return [
+        {"strategy": t, "phase": p, "seconds": round(s.seconds, 3), "usd": round(s.usd, 6), "tokens": s.tokens_in + s.tokens_out}
+        for (t, p), s in sums.items()
+    ]
+
+
+def _task(bench: Bench, loaded: Any) -> dict[str, Any]:
+    task = bench.task
+    settings = asdict(task.metric) if hasattr(task.metric, "__dataclass_fields__") else {}  # type: ignore[call-overload]
+    return {
+        "name": task.name,
+        "instruction": task.instruction,
+        "output": {"shape": task.output.shape, "labels": list(task.output.names), "multi": task.output.multi},
+        "metric": {
+            "name": task.metric.name,
+            "settings": settings,
+            "is_mean": task.metric.is_mean,
+            "bounds": list(task.metric.bounds),
+        },
+        "fields": [{"name": one.name, "kind": one.kind} for one in task.fields],
+        "constraints": {key: value for key, value in asdict(task.constraints).items() if value is not None},
+        "objective": {
+            **asdict(task.objective),
+            "compute_usd_per_hour": hourly_usd(task.objective, has_gpu()),
+            "compute_price": "the task file's" if task.objective.compute_usd_per_hour is not None else
+            f"assumed {PRICES_AS_OF}: {CPU_USD_PER_HOUR} USD/h for two cores, {GPU_USD_PER_HOUR} USD/h for a GPU",
+        },
+        "fingerprint": loaded.fingerprint,
+    }
+
+
+def _split(bench: Bench) -> dict[str, Any]:
+    split = bench.split
+    first = split.folds[0]
+    return {
+        "train": len(first.train) + len(first.dev),
+        "validation": len(split.validation),
+        "test": len(split.test),
+        "fingerprint": split.fingerprint,
+        "folds": len(split.folds),
+        "test_from": split.test_from,
+        "seed": split.seed,
+        "certificate": bool(split.test),
+    }
+
+
+def _timing(bench: Bench) -> dict[str, Any]:
+    started = bench.ledger.noted("started") or _now()
+    return {"started": started, "finished": _now(), "machine": machine()}
+
+
+def machine() -> dict[str, Any]:
+    """Return what this machine is, as far as it says."""
+    memory = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "memory_gb": memory, "gpu": _gpu()}
+
+
+def _gpu() -> str | None:
+    import sys
+
+    torch = sys.modules.get("torch")
+    return str(torch.cuda.get_device_name(0)) if torch is not None and torch.cuda.is_available() else None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _versions() -> dict[str, str]:
+    found = {name: _version(name) for name in NAMED_PACKAGES}
+    return {"python": platform.python_version(), **{name: one for name, one in found.items() if one}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _finding(one: Any) -> dict[str, Any]:
+    return {"code": one.code, "severity": one.severity, "message": one.message}
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else " | ".join(value) or "none"
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None or value != value else round(float(value), 6)

@@ -1,0 +1,106 @@
+"""The recommendation as plain data and plain sentences, each traceable to a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whichway.study.certify import common_rows
+from whichway.study.cost import break_even_sentence
+from whichway.study.evidence import Interval, paired_difference
+from whichway.study.lines import Line
+from whichway.study.plan import expectation
+from whichway.study.recommend import Candidate, Verdict, changes, decide
+from whichway.study.trial import Bench
+
+
+def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:
+    """Return the recommendation of report.json; `p_best_of` and `p_feasible_of` go to the trials."""
+    verdict = decide(bench.task, judged)
+    by_name = {one.name: one for one in judged}
+    gap = difference(bench, verdict.chosen, verdict.runner_up, part) if verdict.chosen and verdict.runner_up else None
+    chosen = by_name.get(verdict.chosen or "")
+    pair = (verdict.chosen, verdict.runner_up)
+    even = None
+    if verdict.chosen and verdict.runner_up:
+        costs = {name: by_name[name].cost for name in (verdict.chosen, verdict.runner_up)}
+        even = break_even_sentence((verdict.chosen, verdict.runner_up), costs)
+    return {
+        "strategy": verdict.chosen,
+        "level": verdict.level,
+        "sentence": _sentence(bench, verdict, part),
+        "reasons": _reasons(bench, verdict, by_name, part),
+        "runner_up": verdict.runner_up,
+        "difference": {**gap.as_json(), "part": part, "of": f"{pair[0]} minus {pair[1]}"} if gap else None,
+        "break_even": even,
+        "would_change": changes(bench.task, verdict, judged),
+        "not_tested": _not_tested(bench, lines),
+        "expectation": expectation(bench.task, len(bench.split.learning), bench.shelf.settings),
+        "p_best": round(verdict.p_best.get(chosen.name, 0.0), 4) if chosen else None,
+        "p_feasible": round(verdict.p_feasible.get(chosen.name, 0.0), 4) if chosen else None,
+        "p_good_enough": round(verdict.sure, 4) if chosen else None,
+        "closest": verdict.closest,
+        "tied": list(verdict.tied),
+        "p_best_of": {name: round(p, 4) for name, p in verdict.p_best.items()},
+        "p_feasible_of": {name: round(p, 4) for name, p in verdict.p_feasible.items()},
+    }
+
+
+def difference(bench: Bench, a: str, b: str, part: str) -> Interval:
+    """Return score(a) - score(b) on the rows that both answered."""
+    answered = {name: bench.ledger.predictions(name, part) for name in (a, b)}
+    ids = common_rows(bench, answered, part)
+    rows = bench.test if part == "test" else bench.rows
+    ours, theirs = ([answered[name][id_][1] for id_ in ids] for name in (a, b))
+    return paired_difference(bench.metric, ours, theirs, [rows[id_].group for id_ in ids], bench.split.seed)
+
+
+def _sentence(bench: Bench, verdict: Verdict, part: str) -> str:
+    certified = "on the sealed test part" if part == "test" else "on validation rows only, without a certificate"
+    if verdict.chosen is None:
+        if verdict.closest is None:
+            return "No strategy was measured to the end, so none is recommended."
+        return f"No strategy met the target; {verdict.closest} came closest ({certified})."
+    words = {"decided": "Use", "leaning": "Lean towards", "undecided": "Undecided; if you must choose now, take"}
+    tied = [name for name in verdict.tied if name != verdict.chosen]
+    why = f", the cheapest of {len(tied) + 1} that tie" if tied else ", the best of those compared"
+    return f"{words[verdict.level]} {verdict.chosen}{why} ({certified})."
+
+
+def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], part: str) -> list[str]:
+    if verdict.chosen is None:
+        limit = bench.task.constraints.min_score
+        return [
+            f"{name}: meets all limits with probability {p:.2f}" + (f" (min_score {limit:g})" if limit is not None else "") + "."
+            for name, p in sorted(verdict.p_feasible.items(), key=lambda item: -item[1])
+        ]
+    chosen, gap = by_name[verdict.chosen], bench.task.objective.smallest_difference
+    found = [
+        f"With probability {verdict.sure:.2f} it is within {gap:g} of the best of the {len(by_name)} strategies judged "
+        f"{'on the test part' if part == 'test' else 'on validation'}."
+    ]
+    if len(verdict.tied) > 1:
+        found.append(f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; it is the cheapest of them.")
+    found.append(f"It costs about ${chosen.cost.upfront_usd:.4f} to build and ${chosen.cost.per_1000_usd:.4f} per 1,000 answers.")
+    if chosen.p95_ms is not None:
+        found.append(f"95 of 100 single answers came within {chosen.p95_ms:.0f} ms on this machine.")
+    if bench.task.constraints.min_score is not None:
+        found.append(
+            f"It meets min_score {bench.task.constraints.min_score:g} with probability {verdict.p_feasible[chosen.name]:.2f}."
+        )
+    return found
+
+
+def _not_tested(bench: Bench, lines: Sequence[Line]) -> list[str]:
+    """Return what this study is silent about."""
+    found = []
+    for line in lines:
+        state = bench.ledger.trial(line.name)
+        if state and state[0] != "done":
+            found.append(f"{line.name}: {state[0]}, {state[1] or 'not run to its end'}.")
+    if not bench.shelf.settings.models.endpoints:
+        found.append("Stronger models by prompt: no endpoint was given (models.endpoints in the task file).")
+    found.append("Prompt optimisation, retrieval from documents and distillation are not in this version.")
+    found.append("How the scores grow with more labels was not measured.")
+    return found
+
