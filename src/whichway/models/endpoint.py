@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -76,6 +77,7 @@ class EndpointModel:
         if self._caller is None:
             key = self._key()
             wire = Wire(self._profile.base_url, key, self.settings.max_concurrency)
+            weakref.finalize(self, wire.close)
             self._caller = Caller(self._profile, self._till, self.patience, wire, Redactor(key))
         return self._caller
 

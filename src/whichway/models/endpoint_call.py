@@ -37,7 +37,7 @@ class _Course:
     job: Job
     options: frozenset[str]
     left_s: float
-    ticket: int = 0
+    ticket: int | None = None
     bound: Spend = field(default_factory=Spend)
     turn: int = 0
 
@@ -117,7 +117,7 @@ class Caller:
     def _attempt(self, course: _Course, stop: threading.Event) -> Reply | None:
         """Make one attempt, with a reservation of its own unless the last one was rejected at no cost."""
         body = make_body(self.profile.model, course.job.request, course.options)
-        if not course.ticket:
+        if course.ticket is None:
             bound = most_it_may_cost(self.profile.tariff, body)
             course.ticket, course.bound = self.till.reserve(course.job.place, bound, stop), bound
         if stop.is_set():
@@ -131,14 +131,14 @@ class Caller:
             course.left_s -= seconds
             return self._judge(course, outcome, seconds, stop)
         except BaseException as error:
-            if course.ticket == ticket and not isinstance(error, ProviderError):
-                self.till.lose(ticket, type(error).__name__)
+            if course.ticket == ticket:  # nobody settled it
+                self._close(course, None, {"reason": type(error).__name__})
             raise
 
     def _judge(self, course: _Course, outcome: Outcome, seconds: float, stop: threading.Event) -> Reply | None:
         """Settle an attempt by what came of it; None asks for another one."""
         if outcome.kind in ("broken", "too_late", "unreachable"):
-            return self._retry(course, outcome, seconds, self.redact(outcome.problem), stop)
+            return self._retry(course, outcome, seconds, self.redact(outcome.problem)[:LONGEST_PROBLEM], stop)
         if 200 <= outcome.status < 300:
             return self._accept(course, outcome, seconds)
         what = self.redact(complaint(outcome.text) or outcome.problem)[:LONGEST_PROBLEM]
@@ -223,14 +223,15 @@ class Caller:
         if is_open or (is_last and not stop.is_set() and self.breaker.call_failed()):
             raise self._out_of_order(problem)
         if is_last or stop.wait(self.patience.wait_s(course.turn, outcome.retry_after, course.job.key)):
-            if course.ticket:
+            if course.ticket is not None:
                 self._close(course, Spend(), {"given_up": problem})
             return Reply("", Spend(seconds=seconds), "failed", f"given up after {course.turn} attempts: {problem}")
         return None
 
     def _close(self, course: _Course, spend: Spend | None, result: Mapping[str, Any]) -> None:
         """Settle the open ticket; a spend of None means that it is unknown."""
-        ticket, course.ticket = course.ticket, 0
+        ticket, course.ticket = course.ticket, None
+        assert ticket is not None
         if spend is None:
             self.till.lose(ticket, str(result["reason"]))
         else:

@@ -29,11 +29,11 @@ class Patience:
 
         Without a usable Retry-After: exponential backoff with full jitter. The same seed gives the same wait.
         """
-        chance: float = random.Random(f"{seed}/{turn}").random()
+        chance = random.Random(f"{seed}/{turn}").random()  # noqa: S311 - waits need no secrets
         asked = _asked_s(retry_after)
         if asked > 0:
             return min(self.cap_s, asked * (1 + 0.1 * chance))
-        return min(self.cap_s, self.base_s * 2 ** (turn - 1)) * chance
+        return min(self.cap_s, self.base_s * 2.0 ** (turn - 1)) * chance
 
 
 class Breaker:

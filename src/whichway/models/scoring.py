@@ -1,8 +1,8 @@
 """Likelihood of label texts after many prompts: the shared prefix is computed once, labels are laid in one trie.
 
 A label's score is the summed log-probability of all its tokens (labels of several tokens are scored whole). One forward
-pass reads the rows' own tokens on top of the cached prefix; a second one, needed only for labels of several tokens,
-reads all inner nodes of the trie under a tree mask. Measured against recomputing the prefix in bench/scoring.py.
+pass reads, for every row of a batch, the row's own tokens and all inner nodes of the trie under a tree mask, on top of
+the prefix that models/attention.py shares without copying it. Measured against recomputing in bench/scoring.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichway.models import attention
+
 ROW_TOKENS = 2048  # own tokens of one batch: enough to fill two cores, small enough to stay in cache
-CACHE_BYTES = 1 << 30  # keys and values of one batch, prefix included
 KEPT_PREFIXES = 4
 HEAD_ROWS = 256  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words
 
@@ -52,11 +53,8 @@ class PrefixScorer:
 
     def __init__(self, network: Any) -> None:
         self.network = network
+        self.shares = attention.install(network)
         self.kept: OrderedDict[tuple[int, ...], list[tuple[Any, Any]]] = OrderedDict()
-        config = network.config
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.token_bytes = 2 * config.num_hidden_layers * heads * width * network.dtype.itemsize
 
     def score(self, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], shared: Sequence[int]) -> Any:
         """Return float64 [len(prompts), len(labels)]; `shared` are the tokens that prompts are expected to begin with."""
@@ -64,105 +62,56 @@ class PrefixScorer:
         import torch
 
         trie = build_trie(labels)
-        prefix = common_prefix([shared, *(row[:-1] for row in prompts)])
+        prefix = common_prefix([shared, *(row[:-1] for row in prompts)]) if self.shares else ()
         table = np.zeros((len(prompts), len(labels)))
         with torch.inference_mode():
-            past = self._prefix(prefix)
-            for batch in self._batches([len(row) - len(prefix) for row in prompts], len(prefix), len(trie.tokens)):
+            past = self._prefix(prefix) if prefix else None
+            for batch in _batches([len(row) - len(prefix) for row in prompts], len(trie.tokens)):
                 rows = [list(prompts[i][len(prefix) :]) for i in batch]
                 table[batch] = self._score_batch(past, len(prefix), rows, trie)
         return table
 
     def _prefix(self, prefix: tuple[int, ...]) -> list[tuple[Any, Any]]:
-        """Return keys and values [1, heads, tokens, width] per layer, computed at most once while kept."""
-        import torch
-        from transformers import DynamicCache
-
-        if not prefix:
-            return []
+        """Return keys and values of a prefix, computed at most once while kept."""
         if prefix not in self.kept:
-            cache = DynamicCache()
-            ids = torch.tensor([prefix], device=self.network.device)
-            self.network.model(input_ids=ids, past_key_values=cache, use_cache=True)
-            self.kept[prefix] = [(layer.keys, layer.values) for layer in cache.layers]
+            self.kept[prefix] = attention.prefix_states(self.network, prefix)
             while len(self.kept) > KEPT_PREFIXES:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(prefix)
         return self.kept[prefix]
 
-    def _batches(self, lengths: list[int], prefix: int, nodes: int) -> Iterator[list[int]]:
-        """Group rows of similar length so that no batch passes the token and memory bounds."""
-        order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
-        batch: list[int] = []
-        for i in order:
-            wide = lengths[i] + nodes
-            rows = len(batch) + 1
-            full = rows * wide > ROW_TOKENS or rows * (prefix + wide) * self.token_bytes > CACHE_BYTES
-            if batch and full:
-                yield batch
-                batch = []
-            batch.append(i)
-        if batch:
-            yield batch
-
-    def _score_batch(self, past: list[tuple[Any, Any]], prefix: int, rows: list[list[int]], trie: Trie) -> Any:
+    def _score_batch(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
+        """Return log-likelihoods [rows, labels] of one batch, in one forward pass."""
         import numpy as np
         import torch
-        from transformers import DynamicCache
 
-        count, longest = len(rows), max(len(row) for row in rows)
-        device = self.network.device
+        count, device = len(rows), self.network.device
         lengths = torch.tensor([len(row) for row in rows], device=device)
-        # Padding stands at the right: under a causal mask no real token ever looks at it.
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-        cache = DynamicCache()
-        for layer, (keys, values) in enumerate(past):
-            cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), layer)
-        positions = torch.arange(prefix, prefix + longest, device=device)[None].expand(count, -1)
+        ids, places, mask = _laid_out(rows, lengths, trie, prefix)
+        extra = {"shared_prefix": past} if past is not None else {}
         hidden = self.network.model(
-            input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=bool(trie.tokens)
+            input_ids=ids, position_ids=places, attention_mask=self._as_wanted(mask), use_cache=False, **extra
         ).last_hidden_state
+        longest, nodes = ids.shape[1] - len(trie.tokens), len(trie.tokens)
         last = hidden[torch.arange(count, device=device), lengths - 1]
-        wanted = {node: sorted({t for path in trie.steps for n, t in path if n == node}) for node in _inner(trie)}
-        found = {-1: self._log_probabilities(last, [wanted[-1]] * count)}
-        if trie.tokens:
-            inner = self._read_nodes(cache, prefix, longest, lengths, trie)
-            flat = self._log_probabilities(inner.flatten(0, 1), [wanted[n] for _ in rows for n in range(len(trie.tokens))])
-            for node in range(len(trie.tokens)):
-                found[node] = flat[node :: len(trie.tokens)]
+        states = torch.cat([last[:, None], hidden[:, longest:]], dim=1)  # the prompt's end, then every inner node
+        wanted = [sorted({token for path in trie.steps for at, token in path if at == node}) for node in range(-1, nodes)]
+        flat = self._log_probabilities(states.flatten(0, 1), [wanted[n] for _ in rows for n in range(nodes + 1)])
         table = np.zeros((count, len(trie.steps)))
         for label, path in enumerate(trie.steps):
             for node, token in path:
-                at = wanted[node].index(token)
-                table[:, label] += [row[at] for row in found[node]]
+                at = wanted[node + 1].index(token)
+                table[:, label] += [row[at] for row in flat[node + 1 :: nodes + 1]]
         return table
 
-    def _read_nodes(self, cache: Any, prefix: int, longest: int, lengths: Any, trie: Trie) -> Any:
-        """Return hidden states [rows, inner nodes, width]: each node sees its row's prompt and its own ancestors."""
+    def _as_wanted(self, mask: Any) -> Any:
+        """Return the mask as the attention function in use reads it: boolean, or for eager attention added to scores."""
         import torch
 
-        device, count, nodes = self.network.device, len(lengths), len(trie.tokens)
-        tree = torch.eye(nodes, dtype=torch.bool, device=device)
-        for node, parent in enumerate(trie.parents):
-            if parent >= 0:
-                tree[node] |= tree[parent]
-        own = torch.arange(longest, device=device)[None] < lengths[:, None]
-        mask = torch.cat(
-            [
-                torch.ones(count, nodes, prefix, dtype=torch.bool, device=device),
-                own[:, None].expand(-1, nodes, -1),
-                tree[None].expand(count, -1, -1),
-            ],
-            dim=2,
-        )[:, None]
-        if self.network.config._attn_implementation == "eager":
-            floor = torch.finfo(self.network.dtype).min
-            mask = torch.zeros(mask.shape, dtype=self.network.dtype, device=device).masked_fill(~mask, floor)
-        ids = torch.tensor(trie.tokens, device=device)[None].expand(count, -1)
-        positions = prefix + lengths[:, None] + torch.tensor(trie.depths, device=device)[None]
-        return self.network.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state
+        if self.network.config._attn_implementation != "eager":
+            return mask
+        floor = torch.finfo(self.network.dtype).min
+        return torch.zeros(mask.shape, dtype=self.network.dtype, device=mask.device).masked_fill(~mask, floor)
 
     def _log_probabilities(self, hidden: Any, wanted: list[list[int]]) -> list[list[float]]:
         """Return log-probabilities of the wanted next tokens for each hidden state, in fp32."""
@@ -184,5 +133,37 @@ def common_prefix(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return first[:size]
 
 
-def _inner(trie: Trie) -> range:
-    return range(-1, len(trie.tokens))
+def _batches(lengths: list[int], nodes: int) -> Iterator[list[int]]:
+    """Group rows of similar length so that no batch passes the bound on tokens."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * (lengths[i] + nodes) > ROW_TOKENS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _laid_out(rows: list[list[int]], lengths: Any, trie: Trie, prefix: int) -> tuple[Any, Any, Any]:
+    """Return token ids and positions [rows, own + nodes] and the mask [rows, 1, own + nodes, own + nodes].
+
+    Padding stands between a row's end and the trie's nodes; no real token ever looks at it.
+    """
+    import torch
+
+    device, count, nodes = lengths.device, len(rows), len(trie.tokens)
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([row + [0] * (longest - len(row)) + list(trie.tokens) for row in rows], device=device)
+    depths = torch.tensor(trie.depths, device=device, dtype=torch.long)
+    own_places = torch.arange(longest, device=device)[None].expand(count, -1)
+    places = prefix + torch.cat([own_places, lengths[:, None] + depths[None]], dim=1)
+    tree = torch.eye(nodes, dtype=torch.bool, device=device)
+    for node, parent in enumerate(trie.parents):
+        if parent >= 0:
+            tree[node] |= tree[parent]
+    mask = torch.zeros(count, 1, longest + nodes, longest + nodes, dtype=torch.bool, device=device)
+    mask[:, :, :longest, :longest] = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+    mask[:, :, longest:, :longest] = (torch.arange(longest, device=device)[None] < lengths[:, None])[:, None, None]
+    mask[:, :, longest:, longest:] = tree
+    return ids, places, mask

@@ -36,7 +36,7 @@ class Finetune:
 
     method: Literal["lora", "full"] = "lora"
     model: str = "causal"
-    epochs: int = 4
+    epochs: int = 3
     rank: int = 16
     rate: float = 0.0  # 0: 5e-4 for LoRA, 3e-5 for all weights
     batch: int = 16

@@ -17,7 +17,7 @@ from whichway.registry import get, register
 class Hybrid:
     """Fine-tuning under prompts with the `shown` nearest train examples (retrieval-augmented tuning, as in RA-DIT, 2023)."""
 
-    shown: int = 3
+    shown: int = 2
     epochs: int = 2
     method: Literal["lora", "full"] = "lora"
     model: str = "causal"

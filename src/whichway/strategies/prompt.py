@@ -33,7 +33,7 @@ from whichway.strategies.parts.neighbours import (
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.store import load_json, save_json
 
-CHECKED = 32  # labelled rows by which calibration and temperature are chosen
+CHECKED = 24  # labelled rows by which calibration and temperature are chosen
 CHECKED_PAID = 12  # the same where each row costs a call
 MOST_FAILED = 0.5  # share of failed calls on labelled rows above which the provider counts as unavailable
 
@@ -50,7 +50,7 @@ class Prompt:
 
     form: Literal["zero", "few", "nearest"] = "zero"
     model: str = "causal"
-    shots: int = 0  # 0: 12 for few-shot, 4 for nearest
+    shots: int = 0  # 0: 8 for few-shot, 4 for nearest
     instruction: bool = True
     context: bool = True
     labels: bool = True
@@ -62,7 +62,7 @@ class Prompt:
         if self.form == "nearest" and kit.embedder is None:
             raise NotApplicable("Nearest examples need an embedder, and there is none.", "Install whichway[local].")
         model, form = kit.models[self.model], PromptFormat(self.instruction, self.context, self.labels)
-        shots = self.shots or {"zero": 0, "few": 12, "nearest": 4}[self.form]
+        shots = self.shots or {"zero": 0, "few": 8, "nearest": 4}[self.form]
         near = index_examples(task, train, kit.embedder) if self.form == "nearest" else None
         shown = pick_shots(task, train, shots, kit.seed) if self.form == "few" else ()
         draft = PromptSolution(task, model, form, shown, near, shots, None)

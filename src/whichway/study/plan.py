@@ -76,7 +76,7 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
 
 def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, head: float) -> float:
     """Seconds of reading prompts and of training, for a causal model on this machine."""
-    shown = getattr(strategy, "shots", 0) or {"few": 12, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
+    shown = getattr(strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
     shown = getattr(strategy, "shown", 0) or shown
     own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * len(task.output.names)
     rewritten = 5 * 16 + 60
@@ -88,7 +88,7 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
 
 def _endpoint(line: Line, settings: Any, row: float, head: float, compare: int) -> Estimate:
     form, found = getattr(line.strategy, "form", "zero"), settings.models.endpoints[line.model]
-    shown = getattr(line.strategy, "shots", 0) or {"few": 12, "nearest": 4}.get(form, 0)
+    shown = getattr(line.strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(form, 0)
     calls = compare + 12 + 5 * 8
     tokens_in = calls * (head + row * (1 + shown) + 20)
     usd = 0.0

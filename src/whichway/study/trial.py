@@ -20,8 +20,8 @@ from whichway.study.split import Split
 
 BLOCK = 32
 REWRITES = 5
-REWRITTEN_ROWS = 16
-SINGLE_ROWS = 12
+REWRITTEN_ROWS = 12
+SINGLE_ROWS = 10
 WARM_ROWS = 2
 MANY_ROWS = 32
 

@@ -1,0 +1,5 @@
+"""The command line as a module: `python -m whichway`."""
+
+from whichway.cli import main
+
+main()

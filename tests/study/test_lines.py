@@ -1,0 +1,127 @@
+"""Which strategies take part: chosen, left out, refused, and why."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from whichway import load_task
+from whichway.errors import TaskFileError
+from whichway.study.lines import make_lines
+
+ENDPOINT = """
+models:
+  endpoints:
+    big: {base_url: "http://localhost:1/v1", model: big-1, price: {input: 1.0, output: 2.0}}
+budget: {minutes: 1, usd: 1}
+"""
+
+
+@pytest.fixture
+def lines(tmp_path, monkeypatch):
+    """Return a function from lines of a task file and names to lines; every package counts as installed."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: found("json"))
+
+    def make(more: str = "", only: tuple[str, ...] = ()):
+        (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"words of row {i},l{i % 2}\n" for i in range(40)))
+        head = "task: t\ninstruction: Give the label.\ndata: {train: rows.csv}\ntarget: label\nmetric: accuracy\n"
+        (tmp_path / "task.yaml").write_text(head + more)
+        loaded = load_task(tmp_path / "task.yaml")
+        return make_lines(loaded.task, loaded.settings, only)
+
+    return make
+
+
+def names(lines) -> list[str]:
+    return [line.name for line in lines]
+
+
+def test_without_a_word_every_built_in_strategy_takes_part_cheap_ones_first(lines):
+    found = names(lines())
+    assert found[:3] == ["majority", "classic", "probe"]
+    assert {"prompt-zero", "prompt-few", "prompt-nearest", "encoder", "finetune", "hybrid"} <= set(found)
+    assert not any(line.excluded for line in lines())
+
+
+def test_only_takes_names_and_families(lines):
+    assert names(lines(only=("classic", "prompt"))) == ["classic", "prompt-zero", "prompt-few", "prompt-nearest"]
+    assert names(lines("strategies: {only: [majority]}\n")) == ["majority"]
+    assert names(lines("strategies: {only: [majority]}\n", only=("prompt-few",))) == ["prompt-few"]
+
+
+def test_skip_leaves_out_names_and_families(lines):
+    found = names(lines("strategies: {skip: [prompt, finetune]}\n"))
+    assert not any(name.startswith("prompt") or name == "finetune" for name in found)
+    assert "hybrid" in found
+
+
+def test_settings_of_a_family_hold_for_all_its_forms_and_those_of_a_name_win(lines):
+    found = {
+        line.name: line.settings
+        for line in lines("strategies:\n  settings:\n    prompt: {calibrate: false, shots: 5}\n    prompt-few: {shots: 3}\n")
+    }
+    assert found["prompt-few"]["shots"] == 3 and found["prompt-zero"]["shots"] == 5
+    assert not found["prompt-few"]["calibrate"] and not found["prompt-zero"]["calibrate"]
+    assert found["prompt-few"]["form"] == "few"
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["strategies: {only: [clasic]}\n", "strategies: {skip: [clasic]}\n", "strategies:\n  settings:\n    clasic: {}\n"],
+)
+def test_an_unknown_strategy_is_refused_and_the_known_ones_are_named(lines, more):
+    with pytest.raises(TaskFileError) as caught:
+        lines(more)
+    assert "'clasic'" in caught.value.problem
+    assert "classic" in caught.value.fix
+    with pytest.raises(TaskFileError, match="clasic"):
+        lines(only=("clasic",))
+
+
+def test_an_unknown_setting_is_refused_and_the_known_ones_are_named(lines):
+    with pytest.raises(TaskFileError) as caught:
+        lines("strategies:\n  settings:\n    finetune: {epoch: 3}\n")
+    assert "'epoch'" in caught.value.problem and "epochs" in caught.value.fix
+
+
+def test_when_nothing_is_left_that_is_said(lines):
+    with pytest.raises(TaskFileError, match="No strategy is left"):
+        lines("strategies: {only: [majority], skip: [majority]}\n")
+
+
+def test_an_endpoint_is_prompted_in_all_forms(lines):
+    found = {line.name: line for line in lines(ENDPOINT)}
+    assert {"prompt-zero@big", "prompt-few@big", "prompt-nearest@big"} <= set(found)
+    assert found["prompt-few@big"].model == "big" and not found["prompt-few@big"].is_local
+
+
+def test_local_privacy_excludes_every_endpoint_and_says_why_and_nothing_else(lines):
+    found = lines(ENDPOINT + "constraints: {privacy: local}\n")
+    excluded = {line.name: line.excluded for line in found if line.excluded}
+    assert set(excluded) == {line.name for line in found if "@" in line.name}
+    assert all("privacy" in why for why in excluded.values())
+
+
+@pytest.mark.parametrize(
+    ("package", "out"),
+    [
+        ("torch", {"probe", "prompt-zero", "prompt-few", "prompt-nearest", "encoder", "finetune", "hybrid"}),
+        ("sentence_transformers", {"probe", "prompt-nearest", "encoder", "hybrid"}),
+        ("peft", {"finetune", "hybrid"}),
+    ],
+)
+def test_a_missing_package_excludes_what_needs_it_and_is_named(lines, monkeypatch, package, out):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == package else found("json"))
+    excluded = {line.name: line.excluded for line in lines() if line.excluded}
+    assert set(excluded) == out
+    assert all(package in why and "whichway[local]" in why for why in excluded.values())
+
+
+def test_a_trial_is_known_by_what_it_is(lines):
+    one, same = lines(only=("classic",))[0], lines(only=("classic",))[0]
+    other = lines("strategies:\n  settings:\n    classic: {head: linear}\n", only=("classic",))[0]
+    assert one.key("data") == same.key("data")
+    assert len({one.key("data"), one.key("other data"), other.key("data")}) == 3

@@ -1,0 +1,74 @@
+"""The plan: what will run, for how long, for how much, and what can be told apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from whichway import load_task
+from whichway.study.evidence import smallest_detectable
+from whichway.study.lines import make_lines
+from whichway.study.plan import make_plan
+from whichway.study.split import make_split
+
+ENDPOINT = """
+models:
+  endpoints:
+    big: {base_url: "http://localhost:1/v1", model: big-1, price: {input: PRICE, output: 2.0}}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    def make(rows: int = 200, more: str = "", length: int = 5, labels: int = 2):
+        body = "".join(f"{' '.join(['word'] * length)} {i},l{i % labels}\n" for i in range(rows))
+        (tmp_path / "rows.csv").write_text("text,label\n" + body)
+        head = "task: t\ninstruction: Give the label.\ndata: {train: rows.csv}\ntarget: label\nmetric: accuracy\n"
+        (tmp_path / "task.yaml").write_text(head + more)
+        loaded = load_task(tmp_path / "task.yaml")
+        split = make_split(loaded.examples, loaded.test, 0)
+        lines = make_lines(loaded.task, loaded.settings)
+        return make_plan(loaded.task, loaded.examples, split, lines, loaded.settings)
+
+    return make
+
+
+def estimates(plan) -> dict:
+    return {one.line.name: one for one in plan.estimates}
+
+
+def test_every_line_is_either_estimated_or_excluded(plan):
+    found = plan()
+    assert len(found.estimates) + len(found.excluded) >= 9
+    assert all(one.excluded for one in found.excluded)
+    assert not {one.line.name for one in found.estimates} & {one.name for one in found.excluded}
+
+
+def test_more_rows_and_longer_rows_take_longer_and_local_work_costs_no_calls(plan):
+    short, many, long = estimates(plan(200)), estimates(plan(800)), estimates(plan(200, length=60))
+    assert many["classic"].seconds > short["classic"].seconds < long["classic"].seconds
+    assert all(one.usd == 0 and one.calls == 0 for one in short.values())
+    assert all(one.seconds > 0 for one in short.values())
+
+
+def test_a_paid_call_is_estimated_from_its_price(plan):
+    cheap, dear = (
+        estimates(plan(more=ENDPOINT.replace("PRICE", price)))["prompt-few@big"] for price in ("1.0", "10.0")
+    )
+    assert 0 < cheap.usd < dear.usd
+    assert cheap.calls == dear.calls > 100
+    zero = estimates(plan(more=ENDPOINT.replace("PRICE", "1.0")))["prompt-zero@big"]
+    assert zero.usd < cheap.usd
+
+
+def test_the_plan_says_which_differences_each_part_can_show(plan):
+    found = plan(200)
+    assert found.detectable == {"validation": smallest_detectable(100), "test": smallest_detectable(100)}
+    assert "test" not in plan(100).detectable
+
+
+def test_expectations_name_the_situation_they_rest_on(plan):
+    assert any("no endpoint" in one.lower() for one in plan().expectation)
+    assert any("Privacy" in one for one in plan(more="constraints: {privacy: local}\n").expectation)
+    assert any("too few to train" in one for one in plan(rows=24, labels=6).expectation)
+    busy = plan(more="objective: {requests_per_month: 500000}\n").expectation
+    assert any("500,000 requests" in one for one in busy)

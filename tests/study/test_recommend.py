@@ -1,0 +1,162 @@
+"""The choice: the cheapest of those that tie, within the limits, never surer than the evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whichway import registry
+from whichway.core.output import Labels
+from whichway.core.task import Constraints, Field, Objective, Task
+from whichway.study.cost import Cost
+from whichway.study.evidence import joint_samples, paired_difference
+from whichway.study.recommend import Candidate, changes, decide, pick_finalists
+
+ACCURACY = registry.get("metric", "accuracy")()
+
+
+def task(gap: float = 0.02, **limits) -> Task:
+    output, goal = Labels(("a", "b")), Objective(smallest_difference=gap)
+    return Task("t", "do", (Field("text"),), output, ACCURACY, "", Constraints(**limits), goal)
+
+
+def arm(name: str, score: float, usd: float, spread: float = 0.001, **more) -> Candidate:
+    noise = np.random.default_rng(sum(map(ord, name))).normal(0, spread, 2000)
+    return Candidate(name, score + noise, Cost(0.0, usd), **more)
+
+
+def test_the_cheapest_of_those_that_tie_is_chosen():
+    verdict = decide(task(), [arm("dear", 0.91, 9.0), arm("cheap", 0.90, 0.1), arm("cheaper but worse", 0.80, 0.01)])
+    assert verdict.chosen == "cheap"
+    assert verdict.best == "dear"
+    assert set(verdict.tied) == {"dear", "cheap"}
+    assert verdict.runner_up == "dear"
+    assert verdict.level == "decided"
+
+
+def test_a_gap_wider_than_the_smallest_difference_is_worth_its_price():
+    assert decide(task(), [arm("dear", 0.95, 9.0), arm("cheap", 0.90, 0.1)]).chosen == "dear"
+    assert decide(task(gap=0.1), [arm("dear", 0.95, 9.0), arm("cheap", 0.90, 0.1)]).chosen == "cheap"
+
+
+def test_of_equally_cheap_ones_that_tie_the_better_one_is_chosen():
+    assert decide(task(), [arm("a", 0.90, 1.0), arm("b", 0.91, 1.01)]).chosen == "b"
+
+
+@pytest.mark.parametrize(
+    ("limit", "bad"),
+    [
+        ({"max_p95_ms": 100}, {"p95_ms": 101.0}),
+        ({"max_memory_mb": 100}, {"memory_mb": 101.0}),
+        ({"min_consistency": 0.9}, {"consistency": 0.89}),
+        ({}, {"parsed": 0.94}),
+    ],
+)
+def test_what_breaks_a_limit_is_not_chosen_however_good_it_is(limit, bad):
+    good = {"p95_ms": 100.0, "memory_mb": 100.0, "consistency": 0.9, "parsed": 0.95}
+    verdict = decide(task(**limit), [arm("best", 0.99, 1.0, **{**good, **bad}), arm("other", 0.7, 1.0, **good)])
+    assert verdict.chosen == "other"
+    assert verdict.p_feasible == {"best": 0.0, "other": 1.0}
+    assert decide(task(**limit), [arm("best", 0.99, 1.0, **good), arm("other", 0.7, 1.0, **good)]).chosen == "best"
+
+
+def test_limits_on_money_are_kept_per_request_and_up_front():
+    built = Candidate("built", np.full(2000, 0.9), Cost(50.0, 0.0))
+    assert decide(task(max_cost_per_1000_usd=1.0), [arm("a", 0.9, 1.01), arm("b", 0.5, 1.0)]).chosen == "b"
+    assert decide(task(max_upfront_usd=49.0), [built, arm("b", 0.5, 1.0)]).chosen == "b"
+
+
+def test_a_value_that_was_not_measured_breaks_no_limit():
+    strict = task(max_p95_ms=1, max_memory_mb=1, min_consistency=1.0)
+    assert decide(strict, [arm("a", 0.9, 1.0)]).chosen == "a"
+
+
+def test_a_required_score_must_be_met_with_probability_nine_tenths():
+    close, safe = arm("close", 0.91, 1.0, spread=0.01), arm("safe", 0.93, 9.0, spread=0.01)
+    verdict = decide(task(min_score=0.90), [close, safe])
+    assert verdict.chosen == "safe"
+    assert 0.8 < verdict.p_feasible["close"] < 0.9
+
+
+def test_when_none_is_feasible_none_is_chosen_and_the_closest_is_named_with_a_way_out():
+    arms, wanted = [arm("a", 0.80, 1.0, 0.02), arm("b", 0.85, 1.0, 0.02)], task(min_score=0.90)
+    verdict = decide(wanted, arms)
+    assert (verdict.chosen, verdict.closest, verdict.level) == (None, "b", "undecided")
+    ways = changes(wanted, verdict, arms)
+    assert any("Lower min_score from 0.900 to 0.82" in way for way in ways)
+
+
+def test_without_candidates_nothing_is_chosen():
+    assert decide(task(), []).chosen is None
+    assert pick_finalists(task(), []) == []
+
+
+@pytest.mark.parametrize(("spread", "level"), [(0.001, "decided"), (0.04, "leaning"), (0.2, "undecided")])
+def test_the_level_falls_as_the_evidence_gets_weaker(spread, level):
+    a, b = arm("a", 0.90, 1.0, spread), arm("b", 0.88, 1.0, spread)
+    assert decide(task(), [a, b]).level == level
+
+
+def test_only_a_wide_open_choice_asks_for_more_rows():
+    said = [
+        changes(task(), decide(task(), arms), arms)
+        for arms in ([arm("a", 0.9, 1, s), arm("b", 0.88, 1, s)] for s in (0.001, 0.2))
+    ]
+    assert [any("More test rows" in one for one in sentences) for sentences in said] == [False, True]
+
+
+def test_the_report_says_at_which_gain_the_dearer_one_would_be_taken():
+    arms = [arm("dear", 0.91, 9.0), arm("cheap", 0.90, 0.1)]
+    said = changes(task(), decide(task(), arms), arms)
+    assert any("smallest_difference below 0.010" in one and "dear" in one for one in said)
+
+
+def test_the_quicker_of_two_that_tie_is_named_for_those_in_a_hurry():
+    arms = [arm("cheap", 0.90, 0.1, p95_ms=900.0), arm("quick", 0.90, 9.0, p95_ms=9.0)]
+    assert any("within 900 ms" in one and "quick" in one for one in changes(task(), decide(task(), arms), arms))
+
+
+def test_there_are_at_most_three_finalists_and_the_cheapest_close_one_is_among_them():
+    arms = [
+        arm(name, score, usd, 0.01)
+        for name, score, usd in [("a", 0.92, 9), ("b", 0.919, 8), ("c", 0.918, 7), ("d", 0.91, 0.1), ("e", 0.6, 0.01)]
+    ]
+    assert pick_finalists(task(), arms) == ["a", "b", "d"]
+    assert pick_finalists(task(), arms[:2]) == ["a", "b"]
+    assert len(pick_finalists(task(), [arm(f"x{i}", 0.9, 1.0, 0.02) for i in range(9)])) == 3
+
+
+def test_what_breaks_a_hard_limit_is_no_finalist():
+    arms = [arm("slow", 0.99, 1, p95_ms=500.0), arm("fast", 0.8, 1, p95_ms=5.0)]
+    assert pick_finalists(task(max_p95_ms=100), arms) == ["fast"]
+
+
+def judged(rng, chances: dict[str, float], n: int) -> tuple[dict, list[Candidate]]:
+    scores = {name: [float(x) for x in rng.random(n) < p] for name, p in chances.items()}
+    samples = joint_samples(ACCURACY, scores)
+    return scores, [Candidate(name, samples[name], Cost(0, 1.0), order=i) for i, name in enumerate(scores)]
+
+
+def test_of_equal_arms_none_is_said_to_be_better_than_its_runner_up():
+    rng, claims = np.random.default_rng(1), 0
+    for seed in range(60):
+        scores, arms = judged(rng, {"a": 0.7, "b": 0.7}, 100)
+        verdict = decide(task(), arms)
+        gap = paired_difference(ACCURACY, scores[verdict.chosen], scores[verdict.runner_up], seed=seed)
+        claims += gap.low > 0
+    assert claims / 60 <= 0.12  # 5 % expected; the larger of two is looked at, so both tails count
+
+
+def test_decided_is_seldom_said_of_a_strategy_that_is_in_truth_worse_than_another_by_more_than_the_gap():
+    rng, wrong = np.random.default_rng(2), 0
+    for _ in range(60):
+        verdict = decide(task(), judged(rng, {"better": 0.75, "worse": 0.70}, 100)[1])
+        wrong += verdict.level == "decided" and verdict.chosen == "worse"
+    assert wrong / 60 <= 0.10
+
+
+def test_with_many_equal_arms_and_few_rows_the_choice_is_left_open():
+    rng, decided = np.random.default_rng(3), 0
+    for _ in range(30):
+        decided += decide(task(), judged(rng, {name: 0.7 for name in "abc"}, 50)[1]).level == "decided"
+    assert decided / 30 <= 0.25
