@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 from studies import (
-    answers,
     ONLY,
+    answers,
     command,
     environment,
     make_task,
@@ -27,9 +22,6 @@ from studies import (
     write_plug_in,
     write_rows,
 )
-
-from whichway import Options, Watcher, load_task, registry, run_study
-from whichway.study.split import make_split
 
 TRIAL_KEYS = {
     "strategy",

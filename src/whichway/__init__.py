@@ -34,7 +34,7 @@ _DOOR = {
     "run_study": "whichway.study.run",
     "write_report": "whichway.report.write",
 }
-__all__ = sorted([*_DOOR, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_DOOR, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -22,8 +22,12 @@ app = typer.Typer(
 )
 Folder = Annotated[Path, typer.Argument(help="The folder of a run (what --out named).", metavar="RUN")]
 TaskPath = Annotated[Path, typer.Argument(help="The task file, e.g. task.yaml.", metavar="TASK")]
-Minutes = Annotated[float | None, typer.Option("--budget-minutes", help="Wall-clock minutes; overrides the task file.", min=0)]
-Dollars = Annotated[float | None, typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0)]
+Minutes = Annotated[
+    float | None, typer.Option("--budget-minutes", help="Wall-clock minutes; overrides the task file.", min=0)
+]
+Dollars = Annotated[
+    float | None, typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0)
+]
 Only = Annotated[str, typer.Option("--only", help="Strategies to run, comma-separated: probe,prompt,finetune.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
@@ -68,8 +72,12 @@ def run(
     budget_minutes: Minutes = None,
     budget_usd: Dollars = None,
     seed: Annotated[int | None, typer.Option(help="Another split and other random choices.", min=0)] = None,
-    exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Run every strategy to the end (now the only mode).")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")] = False,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Run every strategy to the end (now the only mode).")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Run every strategy, certify the finalists on the sealed test part, recommend one, write the report.
@@ -100,7 +108,9 @@ def report(
 def predict(
     folder: Folder,
     inputs: Annotated[Path, typer.Argument(help="Rows to answer; an output in them is not looked at.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="JSONL to write; without it answers go to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="JSONL to write; without it answers go to stdout.")
+    ] = None,
     strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -109,7 +119,9 @@ def predict(
 
     from whichway.live.answer import answer_file
 
-    name, rows = answer_file(folder, inputs, out, strategy, lambda done, all_: typer.echo(f"{done}/{all_} rows", err=True))
+    name, rows = answer_file(
+        folder, inputs, out, strategy, lambda done, all_: typer.echo(f"{done}/{all_} rows", err=True)
+    )
     if out is None:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -119,7 +131,9 @@ def predict(
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="An example: support_triage, contract_clauses or payment_fraud.")] = "support_triage",
+    name: Annotated[
+        str, typer.Argument(help="An example: support_triage, contract_clauses or payment_fraud.")
+    ] = "support_triage",
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/demo.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -129,7 +143,9 @@ def demo(
 
     task = example_task(name)
     typer.echo(f"Example {name}: {task}", err=True)
-    raise typer.Exit(_study(task, out or Path("runs/demo"), None, Options(debug=debug, command=f"whichway demo {name}")))
+    raise typer.Exit(
+        _study(task, out or Path("runs/demo"), None, Options(debug=debug, command=f"whichway demo {name}"))
+    )
 
 
 @app.command()
@@ -139,7 +155,9 @@ def doctor() -> None:
 
     checks = examine()
     for one in checks:
-        typer.echo(f"{'ok     ' if one.works else 'missing'}  {one.what}" + (f"\n         {one.fix}" if one.fix else ""))
+        typer.echo(
+            f"{'ok     ' if one.works else 'missing'}  {one.what}" + (f"\n         {one.fix}" if one.fix else "")
+        )
     raise typer.Exit(0 if all(one.works or not one.needed for one in checks) else 2)
 
 
@@ -228,5 +246,3 @@ def _complain(problem: str, fix: str, error: BaseException | None = None) -> Non
         import traceback
 
         traceback.print_exception(error)
-
-

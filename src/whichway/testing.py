@@ -42,7 +42,7 @@ def check_metric(metric: Metric, examples: Sequence[Example], predictions: Seque
     whole = metric.aggregate(scores)
     _must(isinstance(whole, float), f"aggregate returns a float, not {type(whole).__name__}")
     _close(metric.aggregate(kept), whole, "aggregate is the same for scores that went through JSON")
-    rng = random.Random(0)  # noqa: S311
+    rng = random.Random(0)
     for size in (1, 2, len(scores)):
         for _ in range(RESAMPLES):
             picked = [rng.choice(scores) for _ in range(size)]

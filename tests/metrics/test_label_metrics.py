@@ -78,13 +78,9 @@ def test_macro_f1_leaves_out_labels_that_neither_occur_nor_are_predicted():
 def test_a_resample_that_misses_a_label_scores_as_if_the_label_were_not_there(name):
     gold, said = ["a", "a", "b", "c"], ["a", "b", "b", "c"]
     one = metric(name)
-    scores = [
-        one.score_example(Example("x", {}, label), answer) for label, answer in zip(gold, answers_of(said))
-    ]
+    scores = [one.score_example(Example("x", {}, label), answer) for label, answer in zip(gold, answers_of(said))]
     index = np.array([[0, 0, 0, 0], [0, 1, 2, 2], [3, 3, 0, 0]])
-    wanted = [
-        sk.f1_score([gold[i] for i in row], [said[i] for i in row], average=name.split("_")[0]) for row in index
-    ]
+    wanted = [sk.f1_score([gold[i] for i in row], [said[i] for i in row], average=name.split("_")[0]) for row in index]
     assert one.resample(scores, index) == pytest.approx(wanted)
 
 

@@ -60,7 +60,9 @@ def test_skip_leaves_out_names_and_families(lines):
 def test_settings_of_a_family_hold_for_all_its_forms_and_those_of_a_name_win(lines):
     found = {
         line.name: line.settings
-        for line in lines("strategies:\n  settings:\n    prompt: {calibrate: false, shots: 5}\n    prompt-few: {shots: 3}\n")
+        for line in lines(
+            "strategies:\n  settings:\n    prompt: {calibrate: false, shots: 5}\n    prompt-few: {shots: 3}\n"
+        )
     }
     assert found["prompt-few"]["shots"] == 3 and found["prompt-zero"]["shots"] == 5
     assert not found["prompt-few"]["calibrate"] and not found["prompt-zero"]["calibrate"]

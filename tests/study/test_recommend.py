@@ -160,3 +160,14 @@ def test_with_many_equal_arms_and_few_rows_the_choice_is_left_open():
     for _ in range(30):
         decided += decide(task(), judged(rng, {name: 0.7 for name in "abc"}, 50)[1]).level == "decided"
     assert decided / 30 <= 0.25
+
+
+@pytest.mark.xfail(
+    strict=True, reason="'decided' means within the gap of the best at 0.9: 44 of 100 equal pairs reach it"
+)
+def test_decided_is_seldom_said_of_one_alone_when_both_are_equal():
+    rng, claims = np.random.default_rng(0), 0
+    for _ in range(60):
+        verdict = decide(task(), judged(rng, {"a": 0.7, "b": 0.7}, 100)[1])
+        claims += verdict.level == "decided" and verdict.tied == (verdict.chosen,)
+    assert claims / 60 <= 0.12

@@ -84,8 +84,8 @@ class Embedder(Protocol):
 class Trainable(Protocol):
     """A causal model whose weights can be adapted; the result is a Scorer and a Model again."""
 
-    def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], **more: Any) -> Any:
-        """Train on prompt -> completion pairs and return the adapted model; see models/causal.py."""
+    def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], *more: Any) -> Any:
+        """Train on prompt -> completion pairs and save the adapted weights; see models/training.py."""
 
 
 class Meter(Protocol):

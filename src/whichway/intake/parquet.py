@@ -35,7 +35,7 @@ class Parquet:
     def read(self, source: Source) -> Rows:
         """Return its rows; raises DataError for a damaged file or one that unpacks to more than 2 GB."""
         try:
-            import pyarrow  # type: ignore[import-untyped]
+            import pyarrow
             from pyarrow import parquet
         except ImportError:
             raise MissingExtra("pyarrow", "parquet", "Reading Parquet") from None

@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> Yaml:
 
     Raises TaskFileError for anchors, tags, duplicate keys, several documents, and files over 1 MB.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     text = _text(path)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

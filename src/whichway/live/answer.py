@@ -14,7 +14,11 @@ BLOCK = 256
 
 
 def answer_file(
-    folder: Path, inputs: Path, out: Path | None, strategy: str | None = None, say: Callable[[int, int], None] = lambda *_: None
+    folder: Path,
+    inputs: Path,
+    out: Path | None,
+    strategy: str | None = None,
+    say: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[str, list[dict[str, Any]]]:
     """Answer every row of a file with the winner of a run; return (strategy, rows) and write JSONL to `out`.
 

@@ -61,7 +61,7 @@ def load_solution(folder: Path, strategy: str | None = None) -> tuple[Task, Solu
     if not where.is_relative_to(folder.resolve()) or not where.is_dir():
         raise UsageError(f"The solution {name!r} is missing from {folder}.", "Run the study again.")
     needs = "embedder" in made.needs or getattr(made, "form", "") == "nearest" or getattr(made, "shown", 0) > 0
-    kit = Kit(shelf, FreshEmbedder(shelf) if needs else None, where)  # type: ignore[arg-type]
+    kit = Kit(shelf, FreshEmbedder(shelf) if needs else None, where)
     return task, made.load(task, where, kit), name
 
 
@@ -72,7 +72,9 @@ class _Models:
         from types import SimpleNamespace
 
         def plain(one: Any) -> Any:
-            return SimpleNamespace(**{key: plain(value) for key, value in one.items()}) if isinstance(one, dict) else one
+            return (
+                SimpleNamespace(**{key: plain(value) for key, value in one.items()}) if isinstance(one, dict) else one
+            )
 
         endpoints = {name: plain(one) for name, one in said["endpoints"].items()}
         self.models = SimpleNamespace(causal=said["causal"], embedder=said["embedder"], endpoints=endpoints)
@@ -93,8 +95,12 @@ def _task_data(task: Task) -> dict[str, Any]:
         "instruction": task.instruction,
         "context": task.context,
         "fields": [asdict(one) for one in task.fields],
-        "output": {"names": task.output.names, "multi": task.output.multi, "descriptions": dict(task.output.descriptions)},
-        "metric": {"name": task.metric.name, "settings": asdict(task.metric)},  # type: ignore[call-overload]
+        "output": {
+            "names": task.output.names,
+            "multi": task.output.multi,
+            "descriptions": dict(task.output.descriptions),
+        },
+        "metric": {"name": task.metric.name, "settings": asdict(task.metric)}  # type: ignore[call-overload],
     }
 
 

@@ -70,4 +70,7 @@ def _processor() -> Check:
         return Check(f"{os.cpu_count()} cores", True)
     from whichway.models import hardware
 
-    return Check(f"{os.cpu_count()} cores, computing on {hardware.device()} in {str(hardware.dtype()).removeprefix('torch.')}", True)
+    return Check(
+        f"{os.cpu_count()} cores, computing on {hardware.device()} in {str(hardware.dtype()).removeprefix('torch.')}",
+        True,
+    )

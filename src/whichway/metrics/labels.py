@@ -166,7 +166,9 @@ class CostMatrix:
     def __post_init__(self) -> None:
         bad = [1 for row in self.costs.values() for cost in row.values() if not np.isfinite(cost)]
         if bad or not np.isfinite(self.other):
-            raise TaskFileError("The metric cost_matrix has a cost that is not a finite number.", "Write plain numbers.")
+            raise TaskFileError(
+                "The metric cost_matrix has a cost that is not a finite number.", "Write plain numbers."
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:

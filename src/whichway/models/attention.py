@@ -97,7 +97,11 @@ def _agrees(network: Any) -> bool:
         past = prefix_states(network, tuple(ids[0, :16].tolist()))
         own = torch.ones(8, 8, dtype=torch.bool, device=network.device).tril()[None, None]
         places = torch.arange(16, 24, device=network.device)[None]
-        split = network.model(
-            input_ids=ids[:, 16:], attention_mask=own, position_ids=places, use_cache=False, shared_prefix=past
-        ).last_hidden_state[0, -1].float()
+        split = (
+            network.model(
+                input_ids=ids[:, 16:], attention_mask=own, position_ids=places, use_cache=False, shared_prefix=past
+            )
+            .last_hidden_state[0, -1]
+            .float()
+        )
     return bool(torch.nn.functional.cosine_similarity(whole, split, dim=0) > 0.995)

@@ -82,11 +82,11 @@ class CausalModel:
                 replies[i] = reply
         return replies
 
-    def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], **more: Any) -> Any:
+    def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], *more: Any) -> Any:
         """Adapt a fresh copy of the weights and save it; see models/training.py for settings and result."""
         from whichway.models.training import train
 
-        return train(self, prompts, completions, settings, **more)
+        return train(self, prompts, completions, settings, *more)
 
     def _generate(self, requests: Sequence[Request]) -> list[Reply]:
         import torch

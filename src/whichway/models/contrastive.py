@@ -1,12 +1,12 @@
-"""Fine-tuning a sentence encoder on labels: contrastively when labels are few, by a cosine classifier when they are many."""
+"""Fine-tuning a sentence encoder on labels: contrastively when they are few, by a cosine classifier else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Budget, Progress
+from whichway.core.strategy import Kit, Progress
 from whichway.errors import BudgetReached
 from whichway.models import hardware
 from whichway.models.encoder import load_network
@@ -25,25 +25,23 @@ def tune(
     labels: Sequence[Sequence[int]],
     settings: Mapping[str, Any],
     folder: Path,
-    *,
-    seed: int = 0,
-    budget: Budget | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    kit: Kit,
 ) -> None:
     """Train a copy of the encoder at `where` and save it to `folder` as a sentence-transformers folder.
 
-    `labels` lists label numbers per text. Losses: supervised contrastive (Khosla et al. 2020), rows sharing a label are
-    positives; or cross-entropy over cosines to one trained vector per label. Raises BudgetReached at the deadline.
+    `labels` lists label numbers per text; `kit` gives seed, budget and progress. Losses: supervised contrastive
+    (Khosla et al. 2020), rows sharing a label are positives; or cross-entropy over cosines to one trained vector per
+    label. Raises BudgetReached at the deadline.
     """
     import torch
 
     plan = {**DEFAULTS, **settings}
     network = load_network(where, exact=True)
     network.max_seq_length = min(int(plan["longest"]), network.max_seq_length or 512)
-    torch.manual_seed(seed)
-    batches = _Batches(labels, _loss_name(plan, labels), int(plan["visits"]), seed)
+    torch.manual_seed(kit.seed)
+    batches = _Batches(labels, _loss_name(plan, labels), int(plan["visits"]), kit.seed)
     loss = _contrastive if batches.loss == "contrastive" else _Classifier(network, texts, labels)
-    _run(network, texts, batches, loss, plan, budget or Budget(), progress)
+    _run(network, texts, batches, loss, plan, kit)
     network.eval()
     network.save(str(folder), safe_serialization=True, create_model_card=False)
 
@@ -79,7 +77,10 @@ class _Batches:
         for _ in range(self.steps):
             if self.loss == "contrastive":
                 names = self.rng.permutation(sorted(self.rows_of))[: self.size // self.per_label]
-                rows = [self.rng.choice(self.rows_of[n], self.per_label, len(self.rows_of[n]) < self.per_label) for n in names]
+                rows = [
+                    self.rng.choice(self.rows_of[n], self.per_label, len(self.rows_of[n]) < self.per_label)
+                    for n in names
+                ]
                 yield np.unique(np.concatenate(rows)).tolist()
                 continue
             if len(order) < self.size:
@@ -88,7 +89,7 @@ class _Batches:
             order = order[self.size :]
 
 
-def _run(network: Any, texts: Sequence[str], batches: _Batches, loss: Any, plan: Any, budget: Budget, progress: Any) -> None:
+def _run(network: Any, texts: Sequence[str], batches: _Batches, loss: Any, plan: Any, kit: Kit) -> None:
     import torch
 
     groups = [{"params": list(network.parameters()), "lr": plan["rate"], "weight_decay": 0.01}]
@@ -101,9 +102,11 @@ def _run(network: Any, texts: Sequence[str], batches: _Batches, loss: Any, plan:
     device, fast = hardware.device(), hardware.dtype() == torch.bfloat16
     network.train()
     for step, rows in enumerate(batches):
-        if budget.remaining_s() <= 0:
+        if kit.budget.remaining_s() <= 0:
             raise BudgetReached("The time budget ended before the encoder was trained.")
-        features = {k: v.to(device) for k, v in network.preprocess([texts[i] for i in rows]).items() if hasattr(v, "to")}
+        features = {
+            k: v.to(device) for k, v in network.preprocess([texts[i] for i in rows]).items() if hasattr(v, "to")
+        }
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
             vectors = network(features)["sentence_embedding"]
         unit = torch.nn.functional.normalize(vectors.float(), dim=1)
@@ -113,7 +116,7 @@ def _run(network: Any, texts: Sequence[str], batches: _Batches, loss: Any, plan:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         slope.step()
-        progress(Progress("training", step + 1, batches.steps))
+        kit.progress(Progress("training", step + 1, batches.steps))
 
 
 def _contrastive(unit: Any, labels: Sequence[Sequence[int]], temperature: float) -> Any:

@@ -96,3 +96,7 @@ def _convert(gguf: Path, target: Path) -> None:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    print(f"embedded models: {causal_folder(print)}, {encoder_folder()}")

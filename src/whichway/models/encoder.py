@@ -35,11 +35,13 @@ class SentenceEncoder:
         """Return the size of the weights in memory."""
         return sum(one.numel() * one.element_size() for one in self.network.parameters())
 
-    def tune(self, texts: Sequence[str], labels: Sequence[Sequence[int]], settings: Any, folder: Path, **more: Any) -> None:
+    def tune(
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]], settings: Any, folder: Path, kit: Any
+    ) -> None:
         """Fine-tune a copy on label numbers per text and save it to `folder`; see models/contrastive.py."""
         from whichway.models.contrastive import tune
 
-        tune(self.where, texts, labels, settings, folder, **more)
+        tune(self.where, texts, labels, settings, folder, kit)
 
     def tuned(self, folder: Path) -> SentenceEncoder:
         """Return the encoder that `tune` saved."""

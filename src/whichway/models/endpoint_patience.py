@@ -29,7 +29,7 @@ class Patience:
 
         Without a usable Retry-After: exponential backoff with full jitter. The same seed gives the same wait.
         """
-        chance = random.Random(f"{seed}/{turn}").random()  # noqa: S311 - waits need no secrets
+        chance = random.Random(f"{seed}/{turn}").random()
         asked = _asked_s(retry_after)
         if asked > 0:
             return min(self.cap_s, asked * (1 + 0.1 * chance))

@@ -32,7 +32,10 @@ class Trie:
 def build_trie(labels: Sequence[Sequence[int]]) -> Trie:
     """Lay token sequences in a trie; node -1 is the end of the prompt."""
     index: dict[tuple[int, ...], int] = {}
-    tokens, parents, depths, steps = [], [], [], []
+    tokens: list[int] = []
+    parents: list[int] = []
+    depths: list[int] = []
+    steps: list[tuple[tuple[int, int], ...]] = []
     for label in labels:
         path: list[tuple[int, int]] = []
         for position, token in enumerate(label):
@@ -95,7 +98,9 @@ class PrefixScorer:
         longest, nodes = ids.shape[1] - len(trie.tokens), len(trie.tokens)
         last = hidden[torch.arange(count, device=device), lengths - 1]
         states = torch.cat([last[:, None], hidden[:, longest:]], dim=1)  # the prompt's end, then every inner node
-        wanted = [sorted({token for path in trie.steps for at, token in path if at == node}) for node in range(-1, nodes)]
+        wanted = [
+            sorted({token for path in trie.steps for at, token in path if at == node}) for node in range(-1, nodes)
+        ]
         flat = self._log_probabilities(states.flatten(0, 1), [wanted[n] for _ in rows for n in range(nodes + 1)])
         table = np.zeros((count, len(trie.steps)))
         for label, path in enumerate(trie.steps):

@@ -10,16 +10,25 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Budget, Progress
+from whichway.core.strategy import Budget, Kit, Progress
 from whichway.errors import BudgetReached, MissingExtra
 from whichway.models import hardware
 
-LORA = {"method": "lora", "rank": 16, "alpha": 32, "rate": 5e-4, "epochs": 3, "batch": 16, "patience": 1, "longest": 1024}
+LORA = {
+    "method": "lora",
+    "rank": 16,
+    "alpha": 32,
+    "rate": 5e-4,
+    "epochs": 3,
+    "batch": 16,
+    "patience": 1,
+    "longest": 1024,
+}
 FULL = {**LORA, "method": "full", "rate": 3e-5}
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SHORT = 256  # tokens up to which eager attention trains faster than the fused kernel's backward pass on a CPU
@@ -40,15 +49,13 @@ def train(
     prompts: Sequence[str],
     completions: Sequence[str],
     settings: Mapping[str, Any],
-    *,
-    dev: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    dev: tuple[Sequence[str], Sequence[str]],
     folder: Path,
-    seed: int = 0,
-    budget: Budget | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    kit: Kit,
 ) -> Trained:
     """Train a fresh copy of `model` on prompt -> completion pairs; keep the epoch with the lowest dev loss.
 
+    `kit` gives seed, budget and progress; `dev` holds pairs for early stopping and may be empty.
     Raises BudgetReached when the deadline comes before the first epoch's end; later, the best epoch so far is kept.
     """
     try:
@@ -58,12 +65,12 @@ def train(
         raise MissingExtra(str(missing.name), "local", "Fine-tuning") from missing
     began = time.perf_counter()
     plan = {**(FULL if settings.get("method") == "full" else LORA), **settings}
-    torch.manual_seed(seed)
+    torch.manual_seed(kit.seed)
     rows = [_row(model, *pair, plan["longest"]) for pair in zip(prompts, completions, strict=True)]
     held = [_row(model, *pair, plan["longest"]) for pair in zip(*dev, strict=True)]
     network = _network(model, plan, max(len(row["input_ids"]) for row in rows))
-    trainer = _trainer(network, model.tokenizer, rows, plan, seed, folder)
-    watch = _watch(trainer, held, plan, budget or Budget(), progress)
+    trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, folder)
+    watch = _watch(trainer, held, plan, kit.budget, kit.progress)
     trainer.add_callback(watch)
     trainer.train()
     watch.restore(trainer.model)
@@ -140,7 +147,11 @@ def _with_lora(network: Any, plan: Mapping[str, Any]) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=plan["rank"], lora_alpha=plan["alpha"], lora_dropout=0.0, target_modules=_layers(network), task_type="CAUSAL_LM"
+        r=plan["rank"],
+        lora_alpha=plan["alpha"],
+        lora_dropout=0.0,
+        target_modules=_layers(network),
+        task_type="CAUSAL_LM",
     )
     return get_peft_model(network, config, autocast_adapter_dtype=hardware.device().type == "cuda")
 
@@ -160,7 +171,9 @@ def _sft_class() -> Any:
     class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
         row_lengths: list[int] = []
 
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
             return completion_loss(model, inputs)
 
         def _get_train_sampler(self, *_: Any) -> Any:
@@ -221,10 +234,9 @@ def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Bu
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.losses.append(_dev_loss(trainer, held) if held else 0.0)
-            if not held or self.losses[-1] <= min(self.losses):
-                self.best = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
-            elif len(self.losses) - 1 - self.losses.index(min(self.losses)) >= plan["patience"]:
-                control.should_training_stop = True
+            if self.losses[-1] <= min(self.losses):
+                self.best = _trainable(trainer.model)
+            control.should_training_stop |= bool(held) and _stale(self.losses) >= plan["patience"]
 
         def restore(self, network: Any) -> None:
             with torch.no_grad():
@@ -233,6 +245,15 @@ def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Bu
                         value.copy_(self.best[name])
 
     return Watch()
+
+
+def _trainable(network: Any) -> dict[str, Any]:
+    return {name: one.detach().clone() for name, one in network.named_parameters() if one.requires_grad}
+
+
+def _stale(losses: list[float]) -> int:
+    """Return how many epochs ago the lowest dev loss was."""
+    return len(losses) - 1 - losses.index(min(losses))
 
 
 def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:

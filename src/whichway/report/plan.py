@@ -15,10 +15,14 @@ from whichway.study.plan import Plan
 def print_plan(loaded: Any, plan: Plan, console: Console) -> None:
     """Print all that is known before anything is spent."""
     split, task = plan.split, loaded.task
-    console.print(Text(f"{visible(task.name)}: {len(task.output.names)} labels, metric {task.metric.name}", style="bold"))
+    console.print(
+        Text(f"{visible(task.name)}: {len(task.output.names)} labels, metric {task.metric.name}", style="bold")
+    )
     first = split.folds[0]
     folds = f", {len(split.folds)}-fold cross-fitting" if len(split.folds) > 1 else ""
-    console.print(f"  learn from   {len(first.train) + len(first.dev)} rows ({len(first.dev)} of them for early stopping){folds}")
+    console.print(
+        f"  learn from   {len(first.train) + len(first.dev)} rows ({len(first.dev)} of them for early stopping){folds}"
+    )
     console.print(f"  compare on   {len(split.validation)} rows{_power(plan, 'validation')}")
     where = {"file": "your test file", "split": "sealed until the end", "none": "too few labels: no certificate"}
     console.print(f"  certify on   {len(split.test)} rows, {where[split.test_from]}{_power(plan, 'test')}")

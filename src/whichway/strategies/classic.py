@@ -15,7 +15,10 @@ from whichway.strategies.parts.linear import LinearHead, fit_head, load_head
 from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
 from whichway.strategies.parts.trees import TreesHead, fit_trees, load_trees
 
-SIDES = {"words": {"analyzer": "word", "ngram_range": (1, 2)}, "characters": {"analyzer": "char_wb", "ngram_range": (3, 5)}}
+SIDES = {
+    "words": {"analyzer": "word", "ngram_range": (1, 2)},
+    "characters": {"analyzer": "char_wb", "ngram_range": (3, 5)},
+}
 TOPICS = 24  # trees cannot read 50,000 sparse columns: they get this many singular vectors of them
 MOST_TREE_LABELS = 20
 

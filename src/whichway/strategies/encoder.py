@@ -33,7 +33,9 @@ class Encoder:
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> EncoderSolution:
         if not task.text_fields:
-            raise NotApplicable("The task has no free-text field to embed.", "Use classic, which reads numbers and categories.")
+            raise NotApplicable(
+                "The task has no free-text field to embed.", "Use classic, which reads numbers and categories."
+            )
         frozen: Any = kit.embedder
         if not hasattr(frozen, "tune"):
             raise NotApplicable(f"The encoder {frozen.name!r} cannot be trained here.", "Use a local sentence encoder.")
@@ -43,7 +45,7 @@ class Encoder:
         settings = {"loss": self.loss, "rate": self.rate, "temperature": self.temperature, "visits": self.visits}
         folder = kit.folder / "tuned"
         kit.progress(Progress("training"))
-        frozen.tune(texts, numbers, settings, folder, seed=kit.seed, budget=kit.budget, progress=kit.progress)
+        frozen.tune(texts, numbers, settings, folder, kit)
         draft = _Draft(task, fit_fields(task, [row.inputs for row in rows]), frozen, frozen.tuned(folder))
         features = draft.features([row.inputs for row in rows])
         head = fit_head(features, [row.target for row in rows], task.output, self.strengths, kit.seed)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from whichway.core.model import Trainable
 from whichway.core.strategy import Kit, Progress
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
@@ -46,8 +45,8 @@ class Finetune:
     trains: ClassVar[bool] = True
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> FinetuneSolution:
-        model = kit.models[self.model]
-        if not isinstance(model, Trainable):
+        model: Any = kit.models[self.model]
+        if not hasattr(model, "train"):
             raise NotApplicable(f"The model {self.model!r} cannot be trained here.", "Fine-tune a local causal model.")
         if self.shown and kit.embedder is None:
             raise NotApplicable("Retrieved examples need an embedder, and there is none.", "Install whichway[local].")
@@ -58,11 +57,9 @@ class Finetune:
         model.train(
             *_pairs(task, draft, train, own=True),
             self._settings(),
-            dev=_pairs(task, draft, dev, own=False),
-            folder=kit.folder / "weights",
-            seed=kit.seed,
-            budget=kit.budget,
-            progress=kit.progress,
+            _pairs(task, draft, dev, own=False),
+            kit.folder / "weights",
+            kit,
         )
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
         checked = list(dev)[:64]
@@ -125,7 +122,9 @@ class FinetuneSolution:
 
     def likelihoods(self, inputs: Sequence[Inputs]) -> Any:
         """Return log-likelihoods [inputs, answers]."""
-        return self.model.score(self.prompts(inputs), continuations(self.task, self.form), self.form.beginning(self.task))
+        return self.model.score(
+            self.prompts(inputs), continuations(self.task, self.form), self.form.beginning(self.task)
+        )
 
 
 def _pairs(task: Task, draft: FinetuneSolution, rows: Sequence[Example], own: bool) -> tuple[list[str], list[str]]:

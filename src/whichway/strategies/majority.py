@@ -26,7 +26,9 @@ class Majority:
         rows = [*train, *dev]
         counts = Counter(row.target for row in rows)
         value, count = min(counts.items(), key=lambda item: (-item[1], str(item[0])))
-        shares = Counter(label for row in rows for label in ([row.target] if isinstance(row.target, str) else row.target))
+        shares = Counter(
+            label for row in rows for label in ([row.target] if isinstance(row.target, str) else row.target)
+        )
         scores = {name: shares[name] / len(rows) for name in task.output.names}
         return MajoritySolution(value, count / len(rows), scores)
 

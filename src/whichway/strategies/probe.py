@@ -26,7 +26,9 @@ class Probe:
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ProbeSolution:
         if not task.text_fields:
-            raise NotApplicable("The task has no free-text field to embed.", "Use classic, which reads numbers and categories.")
+            raise NotApplicable(
+                "The task has no free-text field to embed.", "Use classic, which reads numbers and categories."
+            )
         rows = [*train, *dev]
         fields = fit_fields(task, [row.inputs for row in rows])
         features = _features(task, fields, kit.embedder, [row.inputs for row in rows])

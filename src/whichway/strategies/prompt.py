@@ -91,7 +91,7 @@ class Prompt:
     ) -> LikelihoodReader:
         """Score content-free inputs and labelled rows in one pass, and choose calibration and temperature."""
         task, blank = draft.task, content_free(draft.task) if self.calibrate else []
-        shown = [draft.shown] * len(blank)
+        shown: list[Sequence[Example]] = [draft.shown] * len(blank)
         if draft.near is not None and blank:  # content-free inputs have no neighbours: borrow those of some train rows
             blank = [blank[i % len(blank)] for i in range(8)]
             borrowed = random.Random(1).sample(list(train), min(8, len(train)))
@@ -142,7 +142,7 @@ class PromptSolution:
         if self.near is None:
             return [self.shown] * len(inputs)
         found = self.near.nearest(inputs, self.shots + bool(rows))
-        own = [row.id for row in rows] or [None] * len(inputs)
+        own = [row.id for row in rows] or [""] * len(inputs)
         return [[one for one in near if one.id != id_][-self.shots :] for near, id_ in zip(found, own, strict=True)]
 
     def likelihoods(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> Any:
@@ -176,7 +176,7 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
         by_label.setdefault(row.target, []).append(row)
     for rows in by_label.values():
         rows.sort(key=lambda row: len(str(dict(row.inputs))) > 400)
-    labels, picked = list(by_label), []
+    labels, picked = list(by_label), list[Example]()
     rng.shuffle(labels)
     for turn in range(count):
         for label in labels:
@@ -194,7 +194,9 @@ def _text_reader(draft: PromptSolution, rows: Sequence[Example], train: Sequence
     replies = draft.replies(inputs, draft.examples_for(inputs, rows))
     failed = [reply for reply in replies if reply.finish == "failed"]
     if rows and len(failed) > MOST_FAILED * len(rows):
-        raise ProviderError(f"{model.name}: {failed[0].problem}", "Look at the endpoint, then run the same command again.")
+        raise ProviderError(
+            f"{model.name}: {failed[0].problem}", "Look at the endpoint, then run the same command again."
+        )
     answers = TextReader(1.0, fallback).read(draft.task, draft.form, replies)
     right = sum(one.parsed and one.value == row.target for one, row in zip(answers, rows, strict=True))
     return TextReader(round((right + 1) / (len(rows) + 2), 4), fallback)

@@ -68,7 +68,9 @@ def use_facts(bench: Bench, line: Line, answered: dict[str, Any]) -> dict[str, A
     """Return cost, latency, consistency and share of parsed answers, as the decision needs them."""
     price = hourly_usd(bench.task.objective, has_gpu())
     use, consistency = use_of(bench, line), consistency_of(bench, line)
-    build = [spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")]
+    build = [
+        spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")
+    ]
     folds = len(bench.split.folds)
     upfront = sum(one.usd for one in build) + sum(one.seconds for one in build) / folds * price / 3600
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from whichway.core.task import Objective
 
 # Assumption, not a quote: list prices of on-demand machines with 2 virtual cores and 8 GiB were about 0.08 to 0.10 USD
-# per hour at the large clouds, and of one data-centre GPU about 2 to 4; from memory, 2026-11. objective.compute_usd_per_hour wins.
+# per hour at the large clouds, of one data-centre GPU about 2 to 4 (from memory, 2026-11). The task file's price wins.
 CPU_USD_PER_HOUR = 0.10
 GPU_USD_PER_HOUR = 2.50
 PRICES_AS_OF = "2026-11-22"
@@ -70,7 +70,10 @@ def break_even_sentence(names: tuple[str, str], costs: Mapping[str, Cost]) -> di
         return {"requests": math.ceil(volume), "sentence": words}
     cheaper = first if (a.per_1000_usd, a.upfront_usd) <= (b.per_1000_usd, b.upfront_usd) else second
     other = second if cheaper == first else first
-    return {"requests": None, "sentence": f"Never: {cheaper} is no dearer than {other}, neither to build nor per request."}
+    return {
+        "requests": None,
+        "sentence": f"Never: {cheaper} is no dearer than {other}, neither to build nor per request.",
+    }
 
 
 def cheapness(cost: Cost, objective: Objective) -> float:

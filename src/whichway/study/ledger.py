@@ -19,7 +19,9 @@ from whichway.errors import BudgetReached, LedgerError
 
 VERSION = 1
 _book = sa.MetaData()
-_about = sa.Table("about", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False))
+_about = sa.Table(
+    "about", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
+)
 _sessions = sa.Table(
     "sessions", _book, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seconds", sa.Float, nullable=False)
 )
@@ -116,7 +118,9 @@ class Ledger:
                 yield self._open
                 if hasattr(self, "_session"):
                     seconds = time.monotonic() - self._began
-                    self._open.execute(_sessions.update().where(_sessions.c.id == self._session).values(seconds=seconds))
+                    self._open.execute(
+                        _sessions.update().where(_sessions.c.id == self._session).values(seconds=seconds)
+                    )
             except BaseException:
                 self._open.exec_driver_sql("ROLLBACK")
                 raise

@@ -80,12 +80,16 @@ def _line(name: str, way: str, settings: Mapping[str, Any]) -> Line:
     known = made.__dataclass_fields__
     for key in settings:
         if key not in known:
-            raise TaskFileError(f"The strategy {way!r} has no setting {key!r}.", f"Known: {', '.join(known) or 'none'}.")
+            raise TaskFileError(
+                f"The strategy {way!r} has no setting {key!r}.", f"Known: {', '.join(known) or 'none'}."
+            )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     try:
         strategy = made(**values)
     except (TypeError, ValueError) as error:
-        raise TaskFileError(f"The settings of {name!r} cannot be used: {error}", "Look at docs/strategies.md.") from error
+        raise TaskFileError(
+            f"The settings of {name!r} cannot be used: {error}", "Look at docs/strategies.md."
+        ) from error
     model = getattr(strategy, "model", "embedder" if "embedder" in made.needs else "")
     return Line(name, way, strategy, model)
 

@@ -78,7 +78,11 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     """Seconds of reading prompts and of training, for a causal model on this machine."""
     shown = getattr(strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
     shown = getattr(strategy, "shown", 0) or shown
-    own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * len(task.output.names)
+    own = (
+        row
+        + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0)
+        + TRIE_TOKENS * len(task.output.names)
+    )
     rewritten = 5 * 16 + 60
     seconds = (compare + rewritten) * own / PREFILL + (head + shown * row) * 7 / PREFILL
     if strategy.trains:
@@ -106,16 +110,22 @@ def expectation(task: Task, labels: int, settings: Any) -> list[str]:
     per_label = labels / max(1, len(task.output.names))
     found = []
     if any(one.kind != "text" for one in task.fields):
-        found.append("Structured fields beside text: classic (trees or a linear model over fields and words) is what most teams ship.")
+        found.append(
+            "Structured fields beside text: classic (trees or a linear model over fields and words) is what most teams ship."
+        )
     if per_label < 8:
-        found.append(f"{labels} labels, {per_label:.0f} per answer: too few to train; practice begins with a prompt to a strong model.")
+        found.append(
+            f"{labels} labels, {per_label:.0f} per answer: too few to train; practice begins with a prompt to a strong model."
+        )
     elif per_label < 50:
         found.append(
-            f"{labels} labels, {per_label:.0f} per answer: embeddings with a linear head or a tuned encoder usually win on short texts; "
-            "fine-tuning a language model rarely pays yet."
+            f"{labels} labels, {per_label:.0f} per answer: embeddings with a linear head or a tuned encoder usually win on "
+            "short texts; fine-tuning a language model rarely pays yet."
         )
     else:
-        found.append(f"{labels} labels, {per_label:.0f} per answer: enough to fine-tune; a tuned encoder is the cheap rival.")
+        found.append(
+            f"{labels} labels, {per_label:.0f} per answer: enough to fine-tune; a tuned encoder is the cheap rival."
+        )
     found += _by_limits(task, settings)
     return found
 
@@ -125,15 +135,25 @@ def _by_limits(task: Task, settings: Any) -> list[str]:
     if limits.privacy == "local":
         found.append("Privacy 'local': nothing may go to an endpoint, so small local models are all there is.")
     elif not settings.models.endpoints:
-        found.append("No endpoint is named (models.endpoints): a strong hosted model by prompt is not in this comparison.")
+        found.append(
+            "No endpoint is named (models.endpoints): a strong hosted model by prompt is not in this comparison."
+        )
     if limits.min_score is not None and limits.min_score >= 0.95:
-        found.append(f"A required score of {limits.min_score:g} usually takes training on your own labels, or abstaining on hard rows.")
+        found.append(
+            f"A required score of {limits.min_score:g} usually takes training on your own labels, or abstaining on hard rows."
+        )
     if goal.requests_per_month >= 100_000:
-        found.append(f"{goal.requests_per_month:,.0f} requests a month: the price per request decides; small models are favoured.")
+        found.append(
+            f"{goal.requests_per_month:,.0f} requests a month: the price per request decides; small models are favoured."
+        )
     elif goal.requests_per_month <= 1000:
-        found.append(f"{goal.requests_per_month:,.0f} requests a month: running costs hardly count; build time and upkeep do.")
+        found.append(
+            f"{goal.requests_per_month:,.0f} requests a month: running costs hardly count; build time and upkeep do."
+        )
     if goal.timeline_days is not None and goal.timeline_days <= 3:
-        found.append(f"{goal.timeline_days:g} days: a prompt or a linear head can be changed in minutes, a fine-tune cannot.")
+        found.append(
+            f"{goal.timeline_days:g} days: a prompt or a linear head can be changed in minutes, a fine-tune cannot."
+        )
     if settings.budget.usd == 0 and settings.models.endpoints:
         found.append("budget.usd is 0: endpoints with a price will not be called.")
     return found

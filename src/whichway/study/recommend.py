@@ -60,7 +60,9 @@ def decide(task: Task, candidates: Sequence[Candidate]) -> Verdict:
     able = [one for one in candidates if p_feasible[one.name] >= FEASIBLE]
     if not able:
         closest = max(candidates, key=lambda one: (p_feasible[one.name], float(np.mean(one.samples)), -one.order))
-        return Verdict(None, None, (), None, 1 - p_feasible[closest.name], "undecided", p_feasible, p_best, closest.name)
+        return Verdict(
+            None, None, (), None, 1 - p_feasible[closest.name], "undecided", p_feasible, p_best, closest.name
+        )
     best = max(able, key=lambda one: (p_best[one.name], float(np.mean(one.samples)), -one.order))
     gap = task.objective.smallest_difference
     tied = [one for one in able if one is best or float(np.mean(best.samples - one.samples <= gap)) >= TIED]
@@ -117,7 +119,9 @@ def changes(task: Task, verdict: Verdict, candidates: Sequence[Candidate]) -> li
     found += _score_flips(task, verdict, chosen, by_name)
     found += _speed_flips(task, chosen, [by_name[name] for name in verdict.tied])
     if verdict.runner_up and verdict.level != "decided":
-        found.append(f"More test rows: {verdict.chosen} and {verdict.runner_up} cannot be told apart well at this number.")
+        found.append(
+            f"More test rows: {verdict.chosen} and {verdict.runner_up} cannot be told apart well at this number."
+        )
     return found
 
 
@@ -139,7 +143,9 @@ def _speed_flips(task: Task, chosen: Candidate, tied: Sequence[Candidate]) -> li
     quickest = min(fast, key=lambda one: one.p95_ms or 0.0)
     if quickest is chosen or (quickest.p95_ms or 0) > 0.7 * chosen.p95_ms:
         return []
-    return [f"If an answer must come within {chosen.p95_ms:.0f} ms (p95), take {quickest.name}: it is as good and faster."]
+    return [
+        f"If an answer must come within {chosen.p95_ms:.0f} ms (p95), take {quickest.name}: it is as good and faster."
+    ]
 
 
 def _ways_to_feasible(task: Task, verdict: Verdict, by_name: Mapping[str, Candidate]) -> list[str]:
@@ -150,7 +156,9 @@ def _ways_to_feasible(task: Task, verdict: Verdict, by_name: Mapping[str, Candid
     if limit is not None:
         reach = float(np.quantile(one.samples, 1 - FEASIBLE))
         found.append(f"Lower min_score from {limit:.3f} to {reach:.3f}: {one.name} meets that with probability 0.9.")
-        found.append(f"Add labels or a stronger model (models.endpoints, models.causal): {one.name} is the closest so far.")
+        found.append(
+            f"Add labels or a stronger model (models.endpoints, models.causal): {one.name} is the closest so far."
+        )
     else:
         found.append(f"Loosen the limits on cost, latency or memory: {one.name} is the closest so far.")
     return found

@@ -95,12 +95,16 @@ def make_bench(
 def all_lines(bench: Bench, loaded: Any, lines: Sequence[Line]) -> list[Line]:
     """Return these lines and those that an earlier command of this study has run."""
     chosen = {line.name for line in lines}
-    every = make_lines(loaded.task, loaded.settings.model_copy(update={"strategies": type(loaded.settings.strategies)()}))
+    every = make_lines(
+        loaded.task, loaded.settings.model_copy(update={"strategies": type(loaded.settings.strategies)()})
+    )
     kept = {line.name: line for line in lines}
     for line in every:
         if line.name not in chosen and bench.ledger.trial(line.name):
             kept[line.name] = line
-    return [kept[line.name] for line in every if line.name in kept] + [line for line in lines if line.name not in {e.name for e in every}]
+    return [kept[line.name] for line in every if line.name in kept] + [
+        line for line in lines if line.name not in {e.name for e in every}
+    ]
 
 
 def _same_study(ledger: Ledger, loaded: Any, seed: int) -> None:
@@ -137,8 +141,7 @@ def _race(bench: Bench, lines: Sequence[Line], watcher: Watcher) -> str:
             watcher.ended(trial_report(bench, line))
     try:
         for name in finalists_of(bench) or choose_finalists(bench, lines):
-            line = next((one for one in lines if one.name == name), None)
-            if line is not None:
+            for line in (one for one in lines if one.name == name):
                 certify(bench, line)
     except BudgetReached as end:
         bench.ledger.decide("certification stopped", {"reason": end.problem})
@@ -156,5 +159,3 @@ def _forget_if_changed(bench: Bench, line: Line) -> None:
         state = None
     if state is None:
         bench.ledger.set_trial(line.name, "running", facts={"key": key})
-
-

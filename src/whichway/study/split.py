@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 import unicodedata
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whichway.core.task import Example
+from whichway.errors import DataError
 
 ENOUGH_TEST = 200
 FEW = 300  # labels in all under which train and validation are cross-fitted
@@ -56,7 +58,7 @@ class Split:
 def make_split(examples: Sequence[Example], test: Sequence[Example] | None, seed: int) -> Split:
     """Split labelled rows. A user's test file is used as it is; else 20 to 30 % are sealed, aiming at 200 rows.
 
-    Rows of one group, and rows with the same text, always stay together.
+    Rows of one group, and rows with the same text, always stay together. Raises DataError when all rows hang together.
     """
     rng = random.Random(f"split {seed}")
     units = _units(examples)
@@ -68,16 +70,17 @@ def make_split(examples: Sequence[Example], test: Sequence[Example] | None, seed
     test_rows = list(test) if test is not None else [row for unit in sealed for row in unit]
     rng.shuffle(test_rows)
     few = count < FEW
-    folds = _cross_folds(units, rng) if few else [_one_fold(units, count, test is not None, rng)]
+    folds = _cross_folds(units, rng) if few else [_one_fold(units, count, rng)]
     validation = [row_id for fold in folds for row_id in fold.validation]
     random.Random(f"order {seed}").shuffle(validation)
     made_from = "file" if test is not None else "split" if sealed else "none"
     return Split(tuple(folds), tuple(validation), tuple(row.id for row in test_rows), made_from, seed)
 
 
-def _one_fold(units: list[list[Example]], count: int, has_test_file: bool, rng: random.Random) -> Fold:
-    share = 0.2 * count
-    validation, rest = _take(units, round(share), rng)
+def _one_fold(units: list[list[Example]], count: int, rng: random.Random) -> Fold:
+    validation, rest = _take_some(units, round(0.2 * count), rng)
+    if not validation or not rest:
+        raise _hangs_together(units)
     dev, train = _take(rest, round(DEV_SHARE * sum(map(len, rest))), rng)
     return Fold(_ids(train), _ids(dev), _ids(validation))
 
@@ -85,9 +88,11 @@ def _one_fold(units: list[list[Example]], count: int, has_test_file: bool, rng: 
 def _cross_folds(units: list[list[Example]], rng: random.Random) -> list[Fold]:
     rest, parts = units, []
     for left in range(FOLDS, 1, -1):
-        part, rest = _take(rest, round(sum(map(len, rest)) / left), rng)
+        part, rest = _take_some(rest, round(sum(map(len, rest)) / left), rng)
         parts.append(part)
-    parts.append(rest)
+    parts = [part for part in (*parts, rest) if part]
+    if len(parts) < 2:
+        raise _hangs_together(units)
     folds = []
     for i, part in enumerate(parts):
         others = [unit for j, other in enumerate(parts) if j != i for unit in other]
@@ -96,38 +101,63 @@ def _cross_folds(units: list[list[Example]], rng: random.Random) -> list[Fold]:
     return folds
 
 
-def _take(units: list[list[Example]], wanted: int, rng: random.Random) -> tuple[list[list[Example]], list[list[Example]]]:
-    """Take about `wanted` rows so that every label keeps its share; rare labels are dealt first, big groups before small."""
+def _hangs_together(units: Sequence[Sequence[Example]]) -> DataError:
+    rows = sum(map(len, units))
+    return DataError(
+        f"The {rows} rows outside the test part hang together in {len(units)} group(s), which may not be split apart, "
+        "so none are left to compare on.",
+        "Name a finer `group` column or none, and look for rows with the same text.",
+    )
+
+
+def _take_some(
+    units: list[list[Example]], wanted: int, rng: random.Random
+) -> tuple[list[list[Example]], list[list[Example]]]:
+    """Take as `_take` does, but at least one unit where there are two: a group may be larger than the part wanted."""
+    taken, left = _take(units, wanted, rng)
+    if taken or len(left) < 2:
+        return taken, left
+    smallest = min(range(len(left)), key=lambda i: len(left[i]))
+    return [left[smallest]], left[:smallest] + left[smallest + 1 :]
+
+
+def _take(
+    units: list[list[Example]], wanted: int, rng: random.Random
+) -> tuple[list[list[Example]], list[list[Example]]]:
+    """Take about `wanted` rows so that every label keeps its share; rare labels first, big groups before small."""
     total = Counter(label for unit in units for row in unit for label in _labels(row))
     count = sum(map(len, units))
-    need = {label: number * wanted / max(1, count) for label, number in total.items()}
+    need = _whole({label: number * wanted / max(1, count) for label, number in total.items()}, rng)
     order = list(units)
     rng.shuffle(order)
     order.sort(key=lambda unit: (min(total[label] for row in unit for label in _labels(row)), -len(unit)))
-    # Rounding each label alone would drift: what is still missing in all decides on the last row of each label.
     taken, left, have = [], [], 0
-    seen: Counter[str] = Counter()
     for unit in order:
         labels = [label for row in unit for label in _labels(row)]
         rarest = min(labels, key=lambda label: (total[label], label))
-        seen[rarest] += 1
-        lacking = need[rarest]
-        owed = min(1.0, lacking)
-        if lacking > 0 and have + len(unit) <= wanted and (owed >= 1.0 or rng.random() < owed):
+        if need[rarest] > 0 and have + len(unit) <= wanted:
             taken.append(unit)
             have += len(unit)
             for label in labels:
                 need[label] -= 1
         else:
             left.append(unit)
-    left, have = _fill(left, taken, wanted - have, rng)
-    return taken, left
+    return taken, _fill(left, taken, wanted - have, rng)
+
+
+def _whole(need: dict[str, float], rng: random.Random) -> dict[str, int]:
+    """Round needs to whole rows so that their sum stays: the largest remainders get one more, ties by lot."""
+    kept = {label: math.floor(rows + 1e-9) for label, rows in need.items()}
+    missing = round(sum(need.values())) - sum(kept.values())
+    order = sorted(need, key=lambda label: (round(kept[label] - need[label], 9), rng.random()))
+    more = set(order[:missing])
+    return {label: rows + (label in more) for label, rows in kept.items()}
 
 
 def _fill(
     left: list[list[Example]], taken: list[list[Example]], missing: int, rng: random.Random
-) -> tuple[list[list[Example]], int]:
-    """Move a few more units over when rounding left the part short."""
+) -> list[list[Example]]:
+    """Move a few more units over when groups left the part short; return those that stay."""
     rng.shuffle(left)
     kept, moved = [], 0
     for unit in left:
@@ -136,7 +166,7 @@ def _fill(
             moved += len(unit)
         else:
             kept.append(unit)
-    return kept, moved
+    return kept
 
 
 def _units(examples: Sequence[Example]) -> list[list[Example]]:

@@ -111,7 +111,9 @@ def _tested(bench: Bench, name: str) -> dict[str, Any] | None:
 
 
 def _build(bench: Bench, line: Line) -> dict[str, Any]:
-    spends = [spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")]
+    spends = [
+        spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")
+    ]
     total = sum(spends, Spend())
     seconds = total.seconds / len(bench.split.folds)
     usd = total.usd + seconds * hourly_usd(bench.task.objective, has_gpu()) / 3600
@@ -123,7 +125,15 @@ def _differences(bench: Bench, judged: Sequence[Candidate], part: str) -> list[d
     import numpy as np
 
     ranked = sorted(judged, key=lambda one: (-float(np.mean(one.samples)), one.order))
-    return [{"a": ranked[0].name, "b": one.name, "part": part, **difference(bench, ranked[0].name, one.name, part).as_json()} for one in ranked[1:]]
+    return [
+        {
+            "a": ranked[0].name,
+            "b": one.name,
+            "part": part,
+            **difference(bench, ranked[0].name, one.name, part).as_json(),
+        }
+        for one in ranked[1:]
+    ]
 
 
 def _shown(bench: Bench, lines: Sequence[Line], trials: Sequence[Mapping[str, Any]], part: str) -> list[str]:
@@ -209,11 +219,19 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
     if len(bench.split.folds) > 1:
         found.append("Few labels: strategies were compared by five-fold cross-fitting; the folds are not independent.")
     if any(one["test"] and not one["test"]["refit"] for one in trials):
-        found.append("Time did not allow refitting every finalist on all labels: those were certified as they were compared.")
+        found.append(
+            "Time did not allow refitting every finalist on all labels: those were certified as they were compared."
+        )
     rare = [name for name, n in _label_counts(bench).items() if n < 10]
     if rare:
-        found.append(f"{len(rare)} label(s) have fewer than 10 rows, so their own scores mean little: {', '.join(rare[:5])}.")
-    found += [f"Data: {one.message}" for one in loaded.findings if one.severity != "info" and one.code.startswith(("leak", "conflict"))]
+        found.append(
+            f"{len(rare)} label(s) have fewer than 10 rows, so their own scores mean little: {', '.join(rare[:5])}."
+        )
+    found += [
+        f"Data: {one.message}"
+        for one in loaded.findings
+        if one.severity != "info" and one.code.startswith(("leak", "conflict"))
+    ]
     if any(one["state"] in ("stopped", "failed") for one in trials):
         names = ", ".join(one["strategy"] for one in trials if one["state"] in ("stopped", "failed"))
         found.append(f"Not all strategies were measured to the end: {names}.")
@@ -245,9 +263,17 @@ def _spend_by(bench: Bench) -> list[dict[str, Any]]:
     for trial, phase, _, spend in bench.ledger.spends():
         key = (trial, phase.split(":")[0])
         # A block's seconds already hold those of the calls within it.
-        sums[key] = sums.get(key, Spend()) + (Spend(0.0, spend.usd, spend.tokens_in, spend.tokens_out) if ":" in phase else spend)
+        sums[key] = sums.get(key, Spend()) + (
+            Spend(0.0, spend.usd, spend.tokens_in, spend.tokens_out) if ":" in phase else spend
+        )
     return [
-        {"strategy": t, "phase": p, "seconds": round(s.seconds, 3), "usd": round(s.usd, 6), "tokens": s.tokens_in + s.tokens_out}
+        {
+            "strategy": t,
+            "phase": p,
+            "seconds": round(s.seconds, 3),
+            "usd": round(s.usd, 6),
+            "tokens": s.tokens_in + s.tokens_out,
+        }
         for (t, p), s in sums.items()
     ]
 
@@ -270,8 +296,9 @@ def _task(bench: Bench, loaded: Any) -> dict[str, Any]:
         "objective": {
             **asdict(task.objective),
             "compute_usd_per_hour": hourly_usd(task.objective, has_gpu()),
-            "compute_price": "the task file's" if task.objective.compute_usd_per_hour is not None else
-            f"assumed {PRICES_AS_OF}: {CPU_USD_PER_HOUR} USD/h for two cores, {GPU_USD_PER_HOUR} USD/h for a GPU",
+            "compute_price": "the task file's"
+            if task.objective.compute_usd_per_hour is not None
+            else f"assumed {PRICES_AS_OF}: {CPU_USD_PER_HOUR} USD/h for two cores, {GPU_USD_PER_HOUR} USD/h for a GPU",
         },
         "fingerprint": loaded.fingerprint,
     }
@@ -302,7 +329,12 @@ def machine() -> dict[str, Any]:
     memory = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "memory_gb": memory, "gpu": _gpu()}
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": memory,
+        "gpu": _gpu(),
+    }
 
 
 def _gpu() -> str | None:

@@ -56,7 +56,9 @@ class Bench:
     def check_time(self, needed: float = 0.0) -> None:
         """Raise BudgetReached when `needed` seconds are no longer there."""
         if time.monotonic() + needed > self.deadline:
-            raise BudgetReached("The time budget is used up.", "Raise budget.minutes (or --budget-minutes) and run again.")
+            raise BudgetReached(
+                "The time budget is used up.", "Raise budget.minutes (or --budget-minutes) and run again."
+            )
 
 
 def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
@@ -80,7 +82,9 @@ def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
     except WhichwayError as error:
         bench.ledger.set_trial(line.name, "failed", f"{error.problem} {error.fix}".strip())
     except Exception as error:  # one failure never takes the study down; --debug shows it whole
-        bench.ledger.set_trial(line.name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        bench.ledger.set_trial(
+            line.name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        )
         bench.say(line.name, Progress(f"failed: {type(error).__name__}"))
         if bench.ledger.noted("debug"):
             raise
@@ -187,9 +191,13 @@ def _weights_mb(bench: Bench, line: Line) -> float:
     """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
     own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
     models = [bench.shelf[line.model]] if line.model == "causal" else []
-    if line.model == "embedder" or getattr(line.strategy, "form", "") == "nearest" or getattr(line.strategy, "shown", 0):
+    if (
+        line.model == "embedder"
+        or getattr(line.strategy, "form", "") == "nearest"
+        or getattr(line.strategy, "shown", 0)
+    ):
         models.append(bench.shelf.embedder())
-    return (own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
+    return float(own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
 
 
 def _timed(solution: Solution, inputs: Sequence[Any]) -> float:

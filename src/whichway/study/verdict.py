@@ -71,7 +71,9 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
     if verdict.chosen is None:
         limit = bench.task.constraints.min_score
         return [
-            f"{name}: meets all limits with probability {p:.2f}" + (f" (min_score {limit:g})" if limit is not None else "") + "."
+            f"{name}: meets all limits with probability {p:.2f}"
+            + (f" (min_score {limit:g})" if limit is not None else "")
+            + "."
             for name, p in sorted(verdict.p_feasible.items(), key=lambda item: -item[1])
         ]
     chosen, gap = by_name[verdict.chosen], bench.task.objective.smallest_difference
@@ -80,8 +82,12 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
         f"{'on the test part' if part == 'test' else 'on validation'}."
     ]
     if len(verdict.tied) > 1:
-        found.append(f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; it is the cheapest of them.")
-    found.append(f"It costs about ${chosen.cost.upfront_usd:.4f} to build and ${chosen.cost.per_1000_usd:.4f} per 1,000 answers.")
+        found.append(
+            f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; it is the cheapest of them."
+        )
+    found.append(
+        f"It costs about ${chosen.cost.upfront_usd:.4f} to build and ${chosen.cost.per_1000_usd:.4f} per 1,000 answers."
+    )
     if chosen.p95_ms is not None:
         found.append(f"95 of 100 single answers came within {chosen.p95_ms:.0f} ms on this machine.")
     if bench.task.constraints.min_score is not None:
@@ -103,4 +109,3 @@ def _not_tested(bench: Bench, lines: Sequence[Line]) -> list[str]:
     found.append("Prompt optimisation, retrieval from documents and distillation are not in this version.")
     found.append("How the scores grow with more labels was not measured.")
     return found
-

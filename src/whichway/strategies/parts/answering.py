@@ -93,9 +93,11 @@ def fit_reader(task: Task, empty: Any, table: Any, targets: Sequence[Any]) -> Li
 def _hits(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> float:
     """Return right answers plus, to break ties, a little of the probability of the right ones."""
     rows = reader.probabilities(table)
-    sure = [row[[reader.answers.index(name) for name in _names(t)]].mean() for row, t in zip(rows, targets, strict=True)]
+    sure = [
+        row[[reader.answers.index(name) for name in _names(t)]].mean() for row, t in zip(rows, targets, strict=True)
+    ]
     right = [one.value == target for one, target in zip(reader.read(table), targets, strict=True)]
-    return sum(right) + 0.01 * float(sum(sure))
+    return float(sum(right) + 0.01 * sum(sure))
 
 
 def _warm(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> LikelihoodReader:

@@ -58,7 +58,6 @@ class FieldEncoder:
                 column += len(known) + 1
         return table
 
-
     def save(self, folder: Path) -> None:
         """Write fields.json."""
         save_json(folder / "fields.json", {"numbers": self.numbers, "categories": self.categories})
