@@ -164,7 +164,8 @@ def doctor() -> None:
 def main() -> None:
     """Run the command line; errors become two lines and an exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # an Exit inside comes back as its code
+        sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except WhichwayError as error:

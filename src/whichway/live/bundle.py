@@ -100,7 +100,7 @@ def _task_data(task: Task) -> dict[str, Any]:
             "multi": task.output.multi,
             "descriptions": dict(task.output.descriptions),
         },
-        "metric": {"name": task.metric.name, "settings": asdict(task.metric)}  # type: ignore[call-overload],
+        "metric": {"name": task.metric.name, "settings": asdict(task.metric)},  # type: ignore[call-overload]
     }
 
 

@@ -1,9 +1,8 @@
-"""Attention over a prompt prefix that all rows share: its keys and values are read in place, never copied per row.
+"""Attention over a prompt prefix that all rows share: its keys and values are read in place, never copied per row."""
 
-Each query attends to the shared prefix and to its own row separately; the two results are joined by their
-log-sum-exps, as in Hydragen (Juravsky et al. 2024). All rows' queries of one key head are laid end to end, so that the
-prefix is one matrix product. Hooks into transformers as an attention function of its own.
-"""
+# Each query attends to the shared prefix and to its own row separately; the two results are joined by their
+# log-sum-exps, as in Hydragen (Juravsky et al. 2024). All rows' queries of one key head are laid end to end, so that
+# the prefix is one matrix product. It hooks into transformers as an attention function of its own.
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ DEFAULTS = {"loss": "auto", "rate": 5e-5, "temperature": 0.1, "visits": 0, "long
 FEW_PER_LABEL = 30  # rows per label up to which pairs teach more than a classifier
 LARGEST_BATCH = 160
 BATCH = 32
+PIECE = 16  # rows read at a time: short ones are not padded to the longest of the batch
 WARM_STEPS = 10
 CLASSIFIER_RATE = 20  # the label vectors may move this many times faster than the encoder
 
@@ -104,11 +105,10 @@ def _run(network: Any, texts: Sequence[str], batches: _Batches, loss: Any, plan:
     for step, rows in enumerate(batches):
         if kit.budget.remaining_s() <= 0:
             raise BudgetReached("The time budget ended before the encoder was trained.")
-        features = {
-            k: v.to(device) for k, v in network.preprocess([texts[i] for i in rows]).items() if hasattr(v, "to")
-        }
+        rows = sorted(rows, key=lambda i: len(texts[i]))
+        parts = [[texts[i] for i in rows[start : start + PIECE]] for start in range(0, len(rows), PIECE)]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
-            vectors = network(features)["sentence_embedding"]
+            vectors = torch.cat([_vectors(network, part, device) for part in parts])
         unit = torch.nn.functional.normalize(vectors.float(), dim=1)
         value = loss(unit, [batches.labels[i] for i in rows], plan["temperature"])
         optimiser.zero_grad()
@@ -117,6 +117,11 @@ def _run(network: Any, texts: Sequence[str], batches: _Batches, loss: Any, plan:
         optimiser.step()
         slope.step()
         kit.progress(Progress("training", step + 1, batches.steps))
+
+
+def _vectors(network: Any, texts: Sequence[str], device: Any) -> Any:
+    features = {name: one.to(device) for name, one in network.preprocess(list(texts)).items() if hasattr(one, "to")}
+    return network(features)["sentence_embedding"]
 
 
 def _contrastive(unit: Any, labels: Sequence[Sequence[int]], temperature: float) -> Any:

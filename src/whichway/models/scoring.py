@@ -1,9 +1,8 @@
-"""Likelihood of label texts after many prompts: the shared prefix is computed once, labels are laid in one trie.
+"""Likelihood of label texts after many prompts: the shared prefix is computed once, labels are laid in one trie."""
 
-A label's score is the summed log-probability of all its tokens (labels of several tokens are scored whole). One forward
-pass reads, for every row of a batch, the row's own tokens and all inner nodes of the trie under a tree mask, on top of
-the prefix that models/attention.py shares without copying it. Measured against recomputing in bench/scoring.py.
-"""
+# A label's score is the summed log-probability of all its tokens (labels of several tokens are scored whole). One
+# forward pass reads, for every row of a batch, the row's own tokens and all inner nodes of the trie under a tree mask,
+# on top of the prefix that attention.py shares without copying it. Measured in bench/scoring.py.
 
 from __future__ import annotations
 

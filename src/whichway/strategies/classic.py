@@ -74,6 +74,8 @@ class ClassicSolution:
     topics: Any | None
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
+        if not inputs:
+            return []
         if self.topics is None:
             return self.head.predict(self.reader.sparse(inputs))
         return self.head.predict(self.reader.dense(inputs, self.topics))

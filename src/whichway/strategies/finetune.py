@@ -38,7 +38,7 @@ class Finetune:
     epochs: int = 3
     rank: int = 16
     rate: float = 0.0  # 0: 5e-4 for LoRA, 3e-5 for all weights
-    batch: int = 16
+    batch: int = 8
     shown: int = 0
     longest: int = 512  # tokens of a training row
     needs: ClassVar[tuple[str, ...]] = ("causal",)

@@ -18,7 +18,7 @@ class Hybrid:
     """Fine-tuning under prompts with the `shown` nearest train examples (retrieval-augmented tuning, as in RA-DIT, 2023)."""
 
     shown: int = 2
-    epochs: int = 2
+    epochs: int = 1
     method: Literal["lora", "full"] = "lora"
     model: str = "causal"
     longest: int = 768

@@ -205,6 +205,10 @@ class Ledger:
         ask = ask.group_by(_units.c.trial, _units.c.phase, _units.c.state).order_by(sa.func.min(_units.c.id))
         return [(row[0], row[1], row[2], Spend(*row[3:])) for row in self._read(ask)]
 
+    def lost(self) -> int:
+        """Return how many units were lost: their outcome is unknown, and they stay charged at their reservation."""
+        return int(self._read(sa.select(sa.func.count()).where(_units.c.state == "lost"))[0][0])
+
     def call_seconds(self, trial: str, phase: str) -> list[float]:
         """Return the durations of a trial's settled units of one phase."""
         where = (_units.c.trial == trial, _units.c.phase == phase, _units.c.state == "settled")

@@ -13,7 +13,8 @@ from whichway.study.cost import Cost, cheapness, horizon_requests
 
 FEASIBLE = 0.90
 TIED = 0.80
-LEVELS = ((0.9, "decided"), (0.6, "leaning"), (0.0, "undecided"))
+DECIDED, LEANING = 0.90, 0.60
+CLEARLY_BETTER = 0.975  # the 95 % interval of the difference to the runner-up lies above zero
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,23 @@ def decide(task: Task, candidates: Sequence[Candidate]) -> Verdict:
         tuple(one.name for one in tied),
         runner.name if runner else None,
         sure,
-        next(word for least, word in LEVELS if sure >= least),
+        _level(sure, chosen, runner, alone=len(tied) == 1),
         p_feasible,
         p_best,
         None,
     )
+
+
+def _level(sure: float, chosen: Candidate, runner: Candidate | None, alone: bool) -> str:
+    """Return the word for how sure this is.
+
+    Of several that tie, it is enough that the chosen one is within the gap of the best. One that is chosen for being
+    better must also be better: else two equal strategies would be called decided in half of all studies (measured).
+    """
+    better = runner is None or float(np.mean(chosen.samples > runner.samples)) >= CLEARLY_BETTER
+    if sure >= DECIDED and (better or not alone):
+        return "decided"
+    return "leaning" if sure >= LEANING else "undecided"
 
 
 def pick_finalists(task: Task, candidates: Sequence[Candidate], most: int = 3) -> list[str]:

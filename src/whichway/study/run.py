@@ -22,6 +22,7 @@ from whichway.study.trial import Bench, run_trial
 
 TEST_SHARE = 0.25  # of the time that is left, kept for the finalists' test (methods.md §2: reserved first)
 LEAST_SPARE_S = 5.0
+CLOSING_S = 4.0  # kept for evidence and report, which come after the last measurement
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
     lines = make_lines(loaded.task, settings, options.only)
     ledger = Ledger(folder, usd)
     try:
-        _same_study(ledger, loaded, settings.seed)
+        bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
+        _same_study(bench, loaded)
         ledger.note("debug", options.debug)
         if ledger.noted("started") is None:
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        bench = make_bench(loaded, ledger, minutes * 60, watcher.progress)
         watcher.planned(make_plan(loaded.task, loaded.examples, bench.split, lines, settings))
         state = _race(bench, lines, watcher)
         everyone = all_lines(bench, loaded, lines)
@@ -107,9 +108,11 @@ def all_lines(bench: Bench, loaded: Any, lines: Sequence[Line]) -> list[Line]:
     ]
 
 
-def _same_study(ledger: Ledger, loaded: Any, seed: int) -> None:
+def _same_study(bench: Bench, loaded: Any) -> None:
     """Note what the study is about, or refuse a folder that is about something else."""
-    identity = {"fingerprint": loaded.fingerprint, "seed": seed, "contract": CODE_CONTRACT, "ledger": VERSION}
+    ledger, split = bench.ledger, bench.split
+    identity = {"fingerprint": loaded.fingerprint, "seed": split.seed, "contract": CODE_CONTRACT, "ledger": VERSION}
+    identity["split"] = split.fingerprint
     before = ledger.noted("identity")
     if before is None:
         ledger.note("identity", identity)
@@ -118,6 +121,7 @@ def _same_study(ledger: Ledger, loaded: Any, seed: int) -> None:
         what = {
             "fingerprint": "the task file or a data file has changed",
             "seed": "the seed has changed",
+            "split": "the rows are split in another way",
             "contract": "whichway has changed how it predicts",
             "ledger": "the ledger is of another version",
         }

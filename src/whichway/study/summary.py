@@ -248,13 +248,12 @@ def _spent(bench: Bench) -> dict[str, Any]:
     total = sum((spend for *_, spend in bench.ledger.spends()), Spend())
     seconds = bench.ledger.session_seconds()
     compute = seconds * hourly_usd(bench.task.objective, has_gpu()) / 3600
-    lost = sum(1 for *_, state, _ in bench.ledger.spends() if state == "lost")
     return {
         "seconds": round(seconds, 3),
         "usd": round(total.usd, 6),
         "tokens": total.tokens_in + total.tokens_out,
         "compute_usd": round(compute, 6),
-        "lost_units": lost,
+        "lost_units": bench.ledger.lost(),
     }
 
 

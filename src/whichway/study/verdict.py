@@ -63,7 +63,8 @@ def _sentence(bench: Bench, verdict: Verdict, part: str) -> str:
         return f"No strategy met the target; {verdict.closest} came closest ({certified})."
     words = {"decided": "Use", "leaning": "Lean towards", "undecided": "Undecided; if you must choose now, take"}
     tied = [name for name in verdict.tied if name != verdict.chosen]
-    why = f", the cheapest of {len(tied) + 1} that tie" if tied else ", the best of those compared"
+    best = ", the best of those compared" if verdict.level == "decided" else ", which scored highest"
+    why = f", the cheapest of {len(tied) + 1} that tie" if tied else best
     return f"{words[verdict.level]} {verdict.chosen}{why} ({certified})."
 
 

@@ -73,21 +73,29 @@ def fit_reader(task: Task, empty: Any, table: Any, targets: Sequence[Any]) -> Li
     """Choose calibration, temperature and threshold on labelled rows.
 
     `empty` are log-likelihoods of content-free prompts (None: no calibration), `table` those of labelled rows with
-    `targets`. Calibration is kept unless the labelled rows say it hurts.
+    `targets`. Content-free calibration is kept unless the labelled rows do better with batch calibration or with none.
+    """
+    names, multi = answer_names(task.output), task.output.multi
+    plain = LikelihoodReader(names, multi, (0.0,) * len(names))
+    if not len(targets):
+        return _calibrated(names, multi, empty) if empty is not None else plain
+    readers = [plain]
+    if empty is not None:
+        readers = [_calibrated(names, multi, empty), _calibrated(names, multi, table), plain]
+    reader = max(readers, key=lambda one: _hits(one, table, targets))
+    return _warm(reader, table, targets)
+
+
+def _calibrated(names: tuple[str, ...], multi: bool, table: Any) -> LikelihoodReader:
+    """Return a reader that takes out what these rows are told on average.
+
+    Of content-free rows that is contextual calibration, of real ones batch calibration (Zhou et al. 2023).
     """
     import numpy as np
     from scipy.special import log_softmax, logsumexp
 
-    names, multi = answer_names(task.output), task.output.multi
-    plain = LikelihoodReader(names, multi, (0.0,) * len(names))
-    readers = [plain]
-    if empty is not None:
-        mean = logsumexp(log_softmax(np.asarray(empty), axis=1), axis=0) - math.log(len(empty))
-        readers.insert(0, LikelihoodReader(names, multi, tuple(float(x) for x in mean - mean.mean())))
-    if not len(targets):
-        return readers[0]
-    reader = max(readers, key=lambda one: _hits(one, table, targets))
-    return _warm(reader, table, targets)
+    mean = logsumexp(log_softmax(np.asarray(table), axis=1), axis=0) - math.log(len(table))
+    return LikelihoodReader(names, multi, tuple(float(x) for x in mean - mean.mean()))
 
 
 def _hits(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> float:
