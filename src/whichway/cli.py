@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,7 +163,8 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors become two lines and an exit code."""
+    """Run the command line; errors become two lines and an exit code. SIGTERM ends like Ctrl-C: cleanly."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = app(standalone_mode=False)  # an Exit inside comes back as its code
         sys.exit(code if isinstance(code, int) else 0)
@@ -212,6 +214,15 @@ def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
     print_verdict(found, console)
     print_table(found, console)
     typer.echo(f"\nReport: {folder / 'report.html'}   answer new rows: whichway predict {folder} rows.jsonl")
+    if found["state"] == "interrupted":
+        _complain("Interrupted; the report is partial.", "The same command continues where this one stopped.")
+        return 130
+    down = [one for one in found["trials"] if one["state"] == "failed" and one["reason"].startswith("provider:")]
+    if down:
+        _complain(
+            f"{down[0]['strategy']}: {down[0]['reason']}", "Mend it and run the same command again: only that is done."
+        )
+        return 5
     if found["state"] == "budget":
         _complain("The budget was reached, so the report is partial.", "Raise it and run the same command again.")
         return 4

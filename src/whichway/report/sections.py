@@ -83,7 +83,7 @@ def scores(report: Report) -> Section:
     lead = f"{name} with 95% intervals, on the validation part; the test part was not used."
     if any(words.number(at(one, "test", "value")) is not None for one in measured(report)):
         lead = (
-            f"{name} with 95% intervals. Validation is where ways are compared and chosen; "
+            f"{name} with 95% intervals (those on the test part hold for all finalists together). Validation is where ways are compared and chosen; "
             "the sealed test part is used once, for the finalists, to certify what was chosen."
         )
     tables = tuple(one for one in (_differences(report),) if one.rows)

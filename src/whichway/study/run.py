@@ -49,7 +49,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
     """Run or continue the study of a loaded task in `folder`; return the report.
 
     Raises LedgerError when the folder holds another study. A budget that ends early still gives a report,
-    whose `state` is then 'budget'. KeyboardInterrupt leaves everything committed in place.
+    whose `state` is then 'budget'; after a KeyboardInterrupt it is 'interrupted'.
     """
     settings = loaded.settings
     usd = settings.budget.usd if options.usd is None else options.usd
@@ -63,7 +63,10 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         if ledger.noted("started") is None:
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         watcher.planned(make_plan(loaded.task, loaded.examples, bench.split, lines, settings))
-        state = _race(bench, lines, watcher)
+        try:
+            state = _race(bench, lines, watcher)
+        except KeyboardInterrupt:
+            state = "interrupted"
         everyone = all_lines(bench, loaded, lines)
         report = summarise(bench, loaded, everyone, state, options.command)
         ledger.note("state", state)

@@ -69,7 +69,9 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
 
 def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
     """Return one trial as the report shows it."""
-    state, reason, _ = bench.ledger.trial(line.name) or ("skipped", "not run", {})
+    state, reason, _ = bench.ledger.trial(line.name) or ("stopped", "not begun", {})
+    if state == "running":
+        state, reason = "stopped", "interrupted; the same command continues it"
     use = use_of(bench, line)
     answers = [one for one, _ in bench.ledger.predictions(line.name, "validation").values()]
     measured = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use") or {}
