@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from whichway.errors import WhichwayError
+
+
+def _finite(value: float | None) -> float | None:
+    """Refuse a budget that is no amount: `nan` would pass every comparison, `inf` would be no budget."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no amount; give a number such as 30 or 0.5.")
+    return value
+
 
 app = typer.Typer(
     name="whichway",
@@ -24,10 +34,12 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Argument(help="The folder of a run (what --out named).", metavar="RUN")]
 TaskPath = Annotated[Path, typer.Argument(help="The task file, e.g. task.yaml.", metavar="TASK")]
 Minutes = Annotated[
-    float | None, typer.Option("--budget-minutes", help="Wall-clock minutes; overrides the task file.", min=0)
+    float | None,
+    typer.Option("--budget-minutes", help="Wall-clock minutes; overrides the task file.", min=0, callback=_finite),
 ]
 Dollars = Annotated[
-    float | None, typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0)
+    float | None,
+    typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0, callback=_finite),
 ]
 Only = Annotated[str, typer.Option("--only", help="Strategies to run, comma-separated: probe,prompt,finetune.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -113,6 +125,7 @@ def predict(
         Path | None, typer.Option("-o", "--out", help="JSONL to write; without it answers go to stdout.")
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
+    budget_usd: Dollars = None,
     debug: Debug = False,
 ) -> None:
     """Answer new rows with the recommended strategy: {"id", "output", "confidence"} per row."""
@@ -120,9 +133,10 @@ def predict(
 
     from whichway.live.answer import answer_file
 
-    name, rows = answer_file(
-        folder, inputs, out, strategy, lambda done, all_: typer.echo(f"{done}/{all_} rows", err=True)
-    )
+    def say(done: int, all_: int) -> None:
+        typer.echo(f"{done}/{all_} rows", err=True)
+
+    name, rows = answer_file(folder, inputs, out, strategy, say, budget_usd)
     if out is None:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -179,11 +193,47 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
-        if hasattr(error, "format_message"):  # what typer says of a wrong command line
-            _complain(error.format_message(), "Look at: whichway --help")
-            sys.exit(2)
-        _complain(f"{type(error).__name__}: {error}", "This is a fault of whichway; --debug shows where.", error)
-        sys.exit(1)
+        sys.exit(_unforeseen(error))
+
+
+def _unforeseen(error: Exception) -> int:
+    """Say what a foreign error means to the user, and return the exit code."""
+    said = _said_by_typer(error)
+    if said is not None:
+        _complain(said, "Look at: whichway --help")
+        return 2
+    book = sys.modules.get("sqlalchemy.exc")
+    if book is not None and isinstance(error, book.OperationalError):
+        fix = "Is the disk full, or the run's folder read-only? Mend that and run the same command again."
+        _complain(f"The ledger cannot be written: {error.orig}.", fix, error)
+        return 2
+    if isinstance(error, OSError):
+        _complain(*_of_the_machine(error), error)
+        return 2
+    _complain(f"{type(error).__name__}: {error}", "This is a fault of whichway; --debug shows where.", error)
+    return 1
+
+
+def _said_by_typer(error: Exception) -> str | None:
+    """Return what typer says of a wrong command line."""
+    return str(error.format_message()) if hasattr(error, "format_message") else None
+
+
+def _of_the_machine(error: OSError) -> tuple[str, str]:
+    """Return problem and fix for a file that cannot be read or written."""
+    from whichway.intake.finding import show_path
+
+    where = f"{show_path(str(error.filename))}: " if error.filename is not None else ""
+    fixes = {
+        errno.ENOSPC: "Free some space on the disk, then run the same command again.",
+        errno.EDQUOT: "Free some of your quota, then run the same command again.",
+        errno.ENOTDIR: "A part of this path is a file; name a folder that can be made.",
+        errno.EEXIST: "There is a file of this name; name a folder, or move the file away.",
+        errno.EISDIR: "This is a folder; name a file.",
+        errno.ENOENT: "Check the path.",
+    }
+    fix = fixes.get(error.errno or 0, "Check its permissions, or name a place that you may write.")
+    return f"{where}{error.strerror or error}.", fix
 
 
 def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
@@ -209,11 +259,11 @@ def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
     with Display() as display:
         found = run_study(loaded, folder, options, display.watcher())
     write_report(found, folder)
-    write_bundle(loaded, found, folder)
+    solutions = write_bundle(loaded, found, folder)
     console = _console()
     print_verdict(found, console)
     print_table(found, console)
-    typer.echo(f"\nReport: {folder / 'report.html'}   answer new rows: whichway predict {folder} rows.jsonl")
+    typer.echo(f"\nReport: {folder / 'report.html'}{_how_to_predict(found, folder, solutions)}")
     if found["state"] == "interrupted":
         _complain("Interrupted; the report is partial.", "The same command continues where this one stopped.")
         return 130
@@ -227,6 +277,18 @@ def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
         _complain("The budget was reached, so the report is partial.", "Raise it and run the same command again.")
         return 4
     return 0 if found["recommendation"]["strategy"] else 6
+
+
+def _how_to_predict(found: Any, folder: Path, solutions: list[str]) -> str:
+    """Return the command that answers new rows; without a recommendation the user has to name the strategy."""
+    if not solutions:
+        return ""
+    chosen = found["recommendation"]["strategy"]
+    said = f"   answer new rows: whichway predict {_quoted(str(folder))} rows.jsonl"
+    if chosen in solutions:
+        return said
+    closest = found["recommendation"].get("closest")
+    return f"{said} --strategy {_quoted(closest if closest in solutions else solutions[-1])}"
 
 
 def _console() -> Any:

@@ -174,7 +174,7 @@ def test_constant_inputs_rare_labels_and_labels_without_rows_are_noticed() -> No
 
 def test_several_labels_are_checked_one_by_one() -> None:
     many = [Example(f"x{i}", {"text": f"t {i}"}, ("a", "b") if i % 2 else ()) for i in range(40)]
-    found = check([*many, *rows(("zz", ("a", "b, c")))], None, Labels(("a", "b", "b, c"), multi=True))
+    found = check([*many, *rows(("zz", ("a", "b | c")))], None, Labels(("a", "b", "b | c"), multi=True))
     assert codes(found) == {"rare-label", "label-with-separator"}
 
 

@@ -162,24 +162,6 @@ def test_with_many_equal_arms_and_few_rows_the_choice_is_left_open():
     assert decided / 30 <= 0.25
 
 
-def test_decided_is_seldom_said_of_a_strategy_that_is_in_truth_worse_than_another_by_more_than_the_gap():
-    rng, wrong = np.random.default_rng(2), 0
-    for _ in range(60):
-        verdict = decide(task(), judged(rng, {"better": 0.75, "worse": 0.70}, 100)[1])
-        wrong += verdict.level == "decided" and verdict.chosen == "worse"
-    assert wrong / 60 <= 0.10
-
-
-def test_with_many_equal_arms_and_few_rows_the_choice_is_left_open():
-    rng, decided = np.random.default_rng(3), 0
-    for _ in range(30):
-        decided += decide(task(), judged(rng, {name: 0.7 for name in "abc"}, 50)[1]).level == "decided"
-    assert decided / 30 <= 0.25
-
-
-@pytest.mark.xfail(
-    strict=True, reason="'decided' means within the gap of the best at 0.9: 44 of 100 equal pairs reach it"
-)
 def test_decided_is_seldom_said_of_one_alone_when_both_are_equal():
     rng, claims = np.random.default_rng(0), 0
     for _ in range(60):

@@ -11,7 +11,7 @@ from whichway.core.output import Labels
 from whichway.intake.finding import Finding, show
 from whichway.intake.near import fold
 
-_SEPARATORS = re.compile(r"[|,;\n]")
+_SEPARATORS = re.compile(r"[|\n]")  # a comma is told apart: see Labels.read
 
 
 def label_findings(output: Labels, counts: Counter[str]) -> list[Finding]:
@@ -30,7 +30,7 @@ def label_findings(output: Labels, counts: Counter[str]) -> list[Finding]:
         found.append(Finding("label-typo", "warning", message))
     joined = [name for name in names if _SEPARATORS.search(name)]
     if output.multi and joined:
-        message = f"Labels with a separator (| , ; line break) cannot be told apart in an answer: {_listed(joined)}."
+        message = f"Labels with a separator (| or a line break) cannot be told apart in an answer: {_listed(joined)}."
         found.append(Finding("label-with-separator", "warning", message))
     return found[:50]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,17 +20,20 @@ from whichway.intake.finding import Finding, nearest, refuse, show
 from whichway.intake.guess import MAX_CLASSES, guess_kind, guess_shape
 from whichway.intake.rows import Columns, content_id, field_value, read_examples
 from whichway.intake.tables import Table, read_table
-from whichway.intake.taskfile import TaskFile, read_task_file
+from whichway.intake.taskfile import OTHER_MODELS, TaskFile, read_task_file
 from whichway.intake.yamltext import Yaml
 
 FEWEST_ROWS = 20
+WEIGHTS_HEAD = 64 * 1024
+WEIGHTS_SAMPLES = 64
 
 
 @dataclass(frozen=True)
 class LoadedTask:
     """A task with its rows. `test` are those of the user's own test file; `folder` holds the task file.
 
-    `fingerprint` is a SHA-256 over what the task file says and the bytes of the data files: it changes with either.
+    In `settings`, models that are folders have their full paths. `fingerprint` is a SHA-256 over what the task file says,
+    the bytes of the data files and the files of such models: it changes with any of them.
     """
 
     task: Task
@@ -66,10 +70,10 @@ def load_task(path: Path) -> LoadedTask:
         task=task,
         examples=examples,
         test=test,
-        settings=settings,
+        settings=_with_model_folders(settings, folder),
         findings=tuple(notes + (compare(examples, test) if test else [])),
         folder=folder,
-        fingerprint=_fingerprint(settings, [one.path for one in (table, test_table) if one]),
+        fingerprint=_fingerprint(settings, folder, [one.path for one in (table, test_table) if one]),
     )
 
 
@@ -252,11 +256,54 @@ def _metric(said: Yaml, settings: TaskFile, output: Labels) -> Any:
         raise TaskFileError(error.problem, error.fix) from None
 
 
-def _fingerprint(settings: TaskFile, files: Sequence[Path]) -> str:
-    """Hash what answers depend on: not the budget, and not which strategies run (a trial has an identity of its own)."""
+def _model_folder(name: str, folder: Path) -> Path | None:
+    """Return the folder that a model's name means: beside the task file, else as given; None where it is another name."""
+    if name in ("", "embedded"):
+        return None
+    return next((path.resolve() for path in (folder / name, Path(name)) if os.path.isdir(path)), None)
+
+
+def _with_model_folders(settings: TaskFile, folder: Path) -> TaskFile:
+    """Give models that are folders their full paths, so that they load from wherever the command is called."""
+    models = settings.models
+    found = {name: _model_folder(getattr(models, name), folder) for name in OTHER_MODELS}
+    paths = {name: str(path) for name, path in found.items() if path is not None}
+    return settings.model_copy(update={"models": models.model_copy(update=paths)})
+
+
+def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path]) -> str:
+    """Hash what answers depend on: not the budget, not how an endpoint is reached or paid, not which strategies run."""
     said = settings.model_dump(mode="json", exclude={"budget", "strategies"})
+    said["models"]["endpoints"] = {
+        name: {key: one[key] for key in ("base_url", "model")} for name, one in said["models"]["endpoints"].items()
+    }
     digest = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=True, allow_nan=False).encode())
     for file in files:
         with file.open("rb") as data:
             digest.update(hashlib.file_digest(data, "sha256").digest())
+    for name in OTHER_MODELS:
+        where = _model_folder(getattr(settings.models, name), folder)
+        if where is not None:
+            digest.update(_model_digest(where))
     return digest.hexdigest()
+
+
+def _model_digest(folder: Path) -> bytes:
+    """Hash names and sizes of a model's files, all of its JSON, and of its weights the beginning and samples of the rest."""
+    digest = hashlib.sha256()
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    for name in names:
+        path = folder / name
+        if any(part.startswith(".") for part in Path(name).parts):
+            continue  # what tools leave behind: .git, .cache, .DS_Store
+        size = path.stat().st_size
+        digest.update(json.dumps([name, size]).encode())
+        if path.suffix == ".json":
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        elif path.suffix == ".safetensors":
+            with path.open("rb") as data:
+                digest.update(data.read(WEIGHTS_HEAD))
+                for i in range(WEIGHTS_SAMPLES):  # the beginning may be all names of tensors
+                    data.seek(size * i // WEIGHTS_SAMPLES)
+                    digest.update(data.read(1024))
+    return digest.digest()

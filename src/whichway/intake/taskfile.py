@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from whichway.errors import TaskFileError
 from whichway.intake.finding import nearest, show
@@ -27,6 +36,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Names of files, columns and labels may look like anything.
 _FREE = ("data", "inputs", "target", "id", "group", "output", "metric")
+OTHER_MODELS = ("causal", "embedder")
+LONGEST_ENDPOINT_NAME = 60
 _KEY_FIX = "Put the key in an environment variable and give the variable's name: key_env: OPENAI_API_KEY."
 
 
@@ -165,13 +176,28 @@ class Endpoint(BaseModel):
         return value
 
 
+def _endpoint_name(name: str) -> str:
+    """Accept what may stand in `prompt-few@name`, in the name of a folder, and beside the models that are always there."""
+    if name in OTHER_MODELS:
+        raise ValueError(
+            f"{' and '.join(OTHER_MODELS)} are the models on this machine; call the endpoint something else"
+        )
+    if not name.strip():
+        raise ValueError("an endpoint needs a name, as in `endpoints: {mini: {base_url: ..., model: ...}}`")
+    if len(name) > LONGEST_ENDPOINT_NAME:
+        raise ValueError(f"the name of an endpoint has at most {LONGEST_ENDPOINT_NAME} characters")
+    if "/" in name or not name.isprintable():
+        raise ValueError("the name of an endpoint holds no '/' and no control or invisible characters")
+    return name
+
+
 class ModelSection(BaseModel):
     """The models that strategies may use; 'embedded' is the one that comes along."""
 
     model_config = _RULES
     causal: str = "embedded"
     embedder: str = "embedded"
-    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
+    endpoints: dict[Annotated[str, AfterValidator(_endpoint_name)], Endpoint] = Field(default_factory=dict)
 
 
 class StrategySection(BaseModel):
@@ -247,7 +273,7 @@ def _refuse_secrets(said: Yaml, data: Any, trail: Trail) -> None:
         for i, value in enumerate(data):
             _refuse_secrets(said, value, (*trail, i))
     elif isinstance(data, str) and (holds_secret(data) or (trail[0] not in _FREE and _holds_token(data))):
-        name = ".".join(str(part) for part in trail if part != data)
+        name = show(".".join(str(part) for part in trail if part != data), 200)[1:-1]
         raise said.bad(trail, f"`{name}` holds what looks like a key or a token, which has no place here.", _KEY_FIX)
 
 
@@ -267,7 +293,7 @@ def _explain(said: Yaml, error: ValidationError) -> TaskFileError:
     """Return the first problem, with its line, in words."""
     problem = error.errors(include_url=False)[0]
     trail: Trail = tuple(problem["loc"])
-    name = ".".join(str(part) for part in trail if part != "[key]")
+    name = show(".".join(str(part) for part in trail if part != "[key]"), 200)[1:-1]
     known = _model_at(trail[:-1])
     if problem["type"] == "extra_forbidden":
         return said.bad(trail, f"there is no key {show(name)}.", nearest(str(trail[-1]), list(known.model_fields)))

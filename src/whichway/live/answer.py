@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from whichway.errors import UsageError
 from whichway.intake.load import load_inputs
 from whichway.live.bundle import load_solution
 
@@ -19,13 +20,18 @@ def answer_file(
     out: Path | None,
     strategy: str | None = None,
     say: Callable[[int, int], None] = lambda *_: None,
+    usd: float | None = None,
 ) -> tuple[str, list[dict[str, Any]]]:
     """Answer every row of a file with the winner of a run; return (strategy, rows) and write JSONL to `out`.
 
     Each row is {"id", "output", "confidence"}; an answer that could not be read also has "parsed": false. The file
-    appears whole or not at all.
+    appears whole or not at all. `usd` caps what endpoints may cost in all uses of this folder; None: the task's budget.
     """
-    task, solution, name = load_solution(folder, strategy)
+    if out is not None:  # before anything is paid for
+        if out.is_dir():
+            raise UsageError(f"{out} is a folder, not a file to write.", f"Name a file: -o {out / 'answers.jsonl'}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+    task, solution, name = load_solution(folder, strategy, usd)
     rows, found = load_inputs(inputs, task), []
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
@@ -37,7 +43,6 @@ def answer_file(
             found.append(answer if one.parsed else {**answer, "parsed": False})
         say(len(found), len(rows))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         scratch = out.with_name(out.name + ".partial")
         scratch.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found), encoding="utf-8")
         scratch.replace(out)

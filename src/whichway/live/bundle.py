@@ -17,17 +17,23 @@ from whichway.errors import UsageError
 from whichway.registry import get
 from whichway.study.kit import FreshEmbedder, ModelShelf
 from whichway.study.ledger import Ledger
+from whichway.study.lines import folder_name, needs_embedder
 
 KEPT = "solutions.json"
+SCHEMA = 1
 
 
-def write_bundle(loaded: Any, report: Mapping[str, Any], folder: Path) -> None:
-    """Write `solutions.json` (what can be loaded) into the run folder, and `bundle/` with the recommended solution."""
+def write_bundle(loaded: Any, report: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write `solutions.json` (what can be loaded) into the run folder, and `bundle/` with the recommended solution.
+
+    Returns the names of the solutions. Where nothing is recommended there is no bundle; that of an earlier run goes.
+    """
     kept = {
-        "schema": 1,
+        "schema": SCHEMA,
         "task": _task_data(loaded.task),
         "models": loaded.settings.models.model_dump(mode="json"),
-        "recommended": report["recommendation"]["strategy"] or report["recommendation"].get("closest"),
+        "budget_usd": loaded.settings.budget.usd,
+        "recommended": report["recommendation"]["strategy"],
         "solutions": {
             one["strategy"]: {"way": one["way"], "settings": one["settings"], "folder": where}
             for one in report["trials"]
@@ -36,33 +42,50 @@ def write_bundle(loaded: Any, report: Mapping[str, Any], folder: Path) -> None:
     }
     _write(folder / KEPT, json.dumps(kept, ensure_ascii=False, indent=1))
     _copy_winner(kept, report, folder)
+    return list(kept["solutions"])
 
 
-def load_solution(folder: Path, strategy: str | None = None) -> tuple[Task, Solution, str]:
+def load_solution(folder: Path, strategy: str | None = None, usd: float | None = None) -> tuple[Task, Solution, str]:
     """Return (task, solution, name) of a run folder or a bundle: the recommended strategy, or the named one.
 
-    Raises UsageError when the folder holds no such solution, naming those it holds.
+    `usd` caps what endpoints may cost in all uses of this folder; None stands for the budget of the task file. Raises
+    UsageError when the folder holds no such solution, naming those it holds, or when what it holds is damaged.
     """
     folder = Path(folder)
     if not (folder / KEPT).exists():
         raise UsageError(f"{folder} holds no finished run.", "Run it first: whichway run task.yaml --out DIR")
-    kept = json.loads((folder / KEPT).read_text(encoding="utf-8"))
-    name = strategy or kept["recommended"]
-    if name not in kept["solutions"]:
-        known = ", ".join(kept["solutions"]) or "none"
-        what = f"no strategy was recommended in {folder}" if name is None else f"{folder} holds no solution {name!r}"
-        raise UsageError(f"{what[0].upper()}{what[1:]}.", f"Choose one with --strategy. There are: {known}.")
-    found = kept["solutions"][name]
-    task = _task_from(kept["task"])
-    settings = {key: tuple(one) if isinstance(one, list) else one for key, one in found["settings"].items()}
-    made = get("strategy", found["way"])(**settings)
-    shelf = ModelShelf(_Models(kept["models"]), lambda: _meter(folder))
-    where = (folder / found["folder"]).resolve()
+    try:
+        kept = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+        if kept["schema"] != SCHEMA:
+            raise ValueError(f"schema {kept['schema']!r}")
+        task, models = _task_from(kept["task"]), _Models(kept["models"])
+        cap = float(kept.get("budget_usd", 0.0)) if usd is None else usd
+        name = _chosen(kept, strategy, folder)
+        found = kept["solutions"][name]
+        settings = {key: tuple(one) if isinstance(one, list) else one for key, one in found["settings"].items()}
+        made = get("strategy", found["way"])(**settings)
+        where = (folder / found["folder"]).resolve()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{folder / KEPT} is damaged or of another version ({type(error).__name__}: {error})."
+        raise UsageError(
+            what, "Run the study's command again: what is measured is kept, and the file is written anew."
+        ) from error
     if not where.is_relative_to(folder.resolve()) or not where.is_dir():
         raise UsageError(f"The solution {name!r} is missing from {folder}.", "Run the study again.")
-    needs = "embedder" in made.needs or getattr(made, "form", "") == "nearest" or getattr(made, "shown", 0) > 0
-    kit = Kit(shelf, FreshEmbedder(shelf) if needs else None, where)
+    shelf = ModelShelf(models, lambda: _meter(folder, cap))
+    kit = Kit(shelf, FreshEmbedder(shelf) if needs_embedder(made) else None, where)
     return task, made.load(task, where, kit), name
+
+
+def _chosen(kept: Mapping[str, Any], strategy: str | None, folder: Path) -> str:
+    """Return the named solution, else the recommended one; raises UsageError naming those there are."""
+    name = strategy or kept["recommended"]
+    if name in kept["solutions"]:
+        return str(name)
+    known = ", ".join(kept["solutions"]) or "none"
+    what = f"No strategy was recommended in {folder}" if name is None else f"{folder} holds no solution {name!r}"
+    fix = f"Choose one with --strategy. There are: {known}." if kept["solutions"] else "Run the study to its end first."
+    raise UsageError(f"{what}.", fix)
 
 
 class _Models:
@@ -80,11 +103,11 @@ class _Models:
         self.models = SimpleNamespace(causal=said["causal"], embedder=said["embedder"], endpoints=endpoints)
 
 
-def _meter(folder: Path) -> Any:
+def _meter(folder: Path, usd: float) -> Any:
     """Return a ledger of its own for paid calls in use: the study's book is closed."""
     from whichway.study.kit import TrialMeter
 
-    meter = TrialMeter(Ledger(folder / "use"))
+    meter = TrialMeter(Ledger(folder / "use", usd))
     meter.trial, meter.phase = "use", "predict"
     return meter
 
@@ -112,11 +135,15 @@ def _task_from(said: Mapping[str, Any]) -> Task:
 
 
 def _where(folder: Path, trial: Mapping[str, Any]) -> str | None:
-    """Return the best solution of a trial, relative to the run folder: the refitted one where there is one."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in trial["strategy"])
-    for which in ("final", "fold-0"):
-        if (folder / "trials" / safe / which).is_dir():
-            return f"trials/{safe}/{which}"
+    """Return the solution of a trial that was certified, relative to the run folder: where there is one, the refitted.
+
+    A refit that was left unfinished is not what was measured on the test part, so it is passed over.
+    """
+    home = f"trials/{folder_name(trial['strategy'])}"
+    refitted = trial["test"] is None or trial["test"]["refit"] is True
+    for which in ("final", "fold-0") if refitted else ("fold-0",):
+        if (folder / home / which).is_dir():
+            return f"{home}/{which}"
     return None
 
 
@@ -125,6 +152,7 @@ def _copy_winner(kept: Mapping[str, Any], report: Mapping[str, Any], folder: Pat
     scratch = folder / "bundle.partial"
     shutil.rmtree(scratch, ignore_errors=True)
     if name not in kept["solutions"]:
+        shutil.rmtree(bundle, ignore_errors=True)
         return
     own = {**kept["solutions"][name], "folder": "solution"}
     shutil.copytree(folder / kept["solutions"][name]["folder"], scratch / "solution")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def train(
     """Train a fresh copy of `model` on prompt -> completion pairs; keep the epoch with the lowest dev loss.
 
     `kit` gives seed, budget and progress; `dev` holds pairs for early stopping and may be empty.
-    Raises BudgetReached when the deadline comes before the first epoch's end; later, the best epoch so far is kept.
+    Raises BudgetReached when the deadline comes before training ends.
     """
     try:
         import torch
@@ -74,6 +75,7 @@ def train(
     trainer.train()
     watch.restore(trainer.model)
     trainer.model.save_pretrained(folder, safe_serialization=True)
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
     if plan["method"] == "full":
         model.tokenizer.save_pretrained(folder)
     seen = sum(len(row["input_ids"]) for row in rows) * max(1, len(watch.losses))
@@ -226,10 +228,8 @@ def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Bu
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(Progress("training", state.global_step, state.max_steps))
-            if budget.remaining_s() <= 0:
-                if not self.losses:
-                    raise BudgetReached("The time budget ended before the first epoch of training did.")
-                control.should_training_stop = True
+            if budget.remaining_s() <= 0:  # half-trained weights would later pass for trained ones
+                raise BudgetReached("The time budget ended during training.")
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.losses.append(_dev_loss(trainer, held) if held else 0.0)

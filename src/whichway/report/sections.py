@@ -83,8 +83,8 @@ def scores(report: Report) -> Section:
     lead = f"{name} with 95% intervals, on the validation part; the test part was not used."
     if any(words.number(at(one, "test", "value")) is not None for one in measured(report)):
         lead = (
-            f"{name} with 95% intervals (those on the test part hold for all finalists together). Validation is where ways are compared and chosen; "
-            "the sealed test part is used once, for the finalists, to certify what was chosen."
+            f"{name} with 95% intervals; those on the test part hold for all finalists together. Validation is where ways "
+            "are compared and chosen; the sealed test part is used once, for the finalists, to certify what was chosen."
         )
     tables = tuple(one for one in (_differences(report),) if one.rows)
     return Section("scores", "How good each way is", lead if measured(report) else "No way has a score.", (), tables)
@@ -146,13 +146,18 @@ def _differences(report: Report) -> Table:
     texts, numbers = ("pair", "part"), ("difference", "n")
     columns = (*(Column(one, False) for one in texts), *map(Column, numbers), Column("reading", False))
     lines = []
-    for one in rows(report, "differences"):
+    every = rows(report, "differences")
+    best = next((one.get("a") for one in every if one.get("part") == "validation"), None)
+    shown = [one for one in every if one.get("part") == "test" or one.get("a") == best]
+    for one in shown:
         value, _, around = words.difference(one, metric(report)).partition(" ")
         pair = f"{words.visible(one.get('a'))} minus {words.visible(one.get('b'))}"
         size = Cell(words.count(one.get("n")))
         part, apart = (Cell(words.visible(one.get("part"))), Cell(value, around.strip("()")))
         lines.append((Cell(pair), part, apart, size, Cell(reading(one, report))))
-    return table("Differences between ways, on the same rows", columns, lines)
+    rest = len(every) - len(shown)
+    more = f"; {words.plural(rest, 'more pair')} in report.json" if rest else ""
+    return table(f"Differences between ways, on the same rows{more}", columns, lines)
 
 
 def _size(report: Report, part: str) -> float | None:

@@ -54,7 +54,7 @@ class Finetune:
         near = index_examples(task, train, kit.embedder) if self.shown else None
         draft = FinetuneSolution(task, form, near, self.shown, model, None, kit.folder / "weights")
         kit.progress(Progress("training"))
-        model.train(
+        trained = model.train(
             *_pairs(task, draft, train, own=True),
             self._settings(),
             _pairs(task, draft, dev, own=False),
@@ -65,7 +65,8 @@ class Finetune:
         checked = list(dev)[:64]
         inputs = [row.inputs for row in checked]
         table = tuned.likelihoods(inputs) if checked else []
-        return replace(tuned, reader=fit_reader(task, None, table, [row.target for row in checked]))
+        reader = fit_reader(task, None, table, [row.target for row in checked])
+        return replace(tuned, reader=reader, tokens=trained.tokens)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> FinetuneSolution:
         kept = load_json(folder / "prompt.json")
@@ -92,6 +93,7 @@ class FinetuneSolution:
     model: Any
     reader: LikelihoodReader | None
     weights: Path
+    tokens: int = 0  # read while training, over all epochs
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         if not inputs:

@@ -6,33 +6,76 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from whichway.errors import BudgetReached, WhichwayError
+from whichway.errors import BudgetReached
 from whichway.study.cost import Cost, hourly_usd, local_per_1000
 from whichway.study.evidence import joint_samples
 from whichway.study.lines import Line
 from whichway.study.recommend import Candidate, pick_finalists
-from whichway.study.split import DEV_SHARE
+from whichway.study.split import DEV_SHARE, ENOUGH_TEST
 from whichway.study.trial import Bench, fitted, load_solution, predict_blocks
 
 LEAST_TEST = 100  # fewer rows than this certify nothing
+MOST_FINALISTS = 3
+SAFE = 0.85  # of the time that is left: speeds were measured on few rows
 
 
-def finalists_of(bench: Bench) -> list[str]:
-    """Return the finalists for whom the test part was opened, if it was: it is opened once."""
+def opened(bench: Bench) -> dict[str, str]:
+    """Return for whom the test part was opened: name -> key of the trial as it was then."""
+    found: dict[str, str] = {}
     for what, details in bench.ledger.decisions():
         if what == "test part opened":
-            return list(details["finalists"])
-    return []
+            found.update(details["finalists"])
+    return found
+
+
+def finalists_of(bench: Bench, lines: Sequence[Line]) -> list[str]:
+    """Return the finalists that still are what the test part was opened for."""
+    keys = opened(bench)
+    return [line.name for line in lines if keys.get(line.name) == line.key(bench.fingerprint)]
 
 
 def choose_finalists(bench: Bench, lines: Sequence[Line]) -> list[str]:
-    """Choose finalists on validation, and write down that the test part is opened for them."""
+    """Choose finalists on validation; write down that the test part is opened for them.
+
+    It is opened for at most three trials in the life of a study, each once: a strategy that is edited and run again
+    after it was certified is not certified again.
+    """
+    keys = opened(bench)
     if not bench.split.test:
         return []
-    names = pick_finalists(bench.task, candidates(bench, lines, "validation"))
-    if names:
-        bench.ledger.decide("test part opened", {"finalists": names, "rows": len(bench.split.test)})
-    return names
+    by_name = {line.name: line.key(bench.fingerprint) for line in lines}
+    picks = [name for name in wanted(bench, lines) if name not in keys][: MOST_FINALISTS - len(keys)]
+    if picks:
+        chosen = {name: by_name[name] for name in picks}
+        bench.ledger.decide("test part opened", {"finalists": chosen, "rows": len(bench.split.test)})
+    return sorted(finalists_of(bench, lines), key=lambda name: test_seconds(bench, name))
+
+
+def wanted(bench: Bench, lines: Sequence[Line]) -> list[str]:
+    """Return whom validation alone would send to the test part now, the best first."""
+    return pick_finalists(bench.task, candidates(bench, lines, "validation"))
+
+
+def certified(bench: Bench, lines: Sequence[Line]) -> list[str]:
+    """Return the finalists that have answered all the test rows that they were to answer."""
+    found = []
+    for name in finalists_of(bench, lines):
+        how = certified_as(bench, name)
+        if how and len(bench.ledger.predictions(name, "test")) >= how["rows"]:
+            found.append(name)
+    return found
+
+
+def judged_on(bench: Bench, lines: Sequence[Line]) -> tuple[str, list[Line]]:
+    """Return the part that the verdict rests on, and the strategies judged on it.
+
+    The test part decides only when the best of validation, and someone to compare it with, are certified to the end;
+    else the verdict rests on validation and carries no certificate.
+    """
+    done, names = wanted(bench, lines), certified(bench, lines)
+    if done and done[0] in names and (len(names) > 1 or len(done) == 1):
+        return "test", [line for line in lines if line.name in names]
+    return "validation", list(lines)
 
 
 def candidates(bench: Bench, lines: Sequence[Line], part: str) -> list[Candidate]:
@@ -65,20 +108,33 @@ def common_rows(bench: Bench, answered: dict[str, Any], part: str) -> list[str]:
 
 
 def use_facts(bench: Bench, line: Line, answered: dict[str, Any]) -> dict[str, Any]:
-    """Return cost, latency, consistency and share of parsed answers, as the decision needs them."""
-    price = hourly_usd(bench.task.objective, has_gpu())
-    use, consistency = use_of(bench, line), consistency_of(bench, line)
-    build = [
-        spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")
-    ]
-    folds = len(bench.split.folds)
-    upfront = sum(one.usd for one in build) + sum(one.seconds for one in build) / folds * price / 3600
+    """Return cost, latency, memory, consistency and share of parsed answers, as the decision needs them."""
+    use, build = use_of(bench, line), build_of(bench, line)
+    measured = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use") or {}
     return {
-        "cost": Cost(upfront, use["usd_per_1000"] if use else 0.0),
+        "cost": Cost(build["usd"], use["usd_per_1000"] if use else 0.0),
         "p95_ms": use["p95_ms"] if use else None,
-        "consistency": consistency,
+        "memory_mb": measured.get("memory_mb"),
+        "consistency": consistency_of(bench, line),
         "parsed": sum(one.parsed for one, _ in answered.values()) / len(answered) if answered else None,
     }
+
+
+def build_of(bench: Bench, line: Line) -> dict[str, Any]:
+    """Return seconds, dollars (paid calls and this machine's time) and tokens of one fit; with folds, their mean."""
+    spends = [(phase, one) for trial, phase, _, one in bench.ledger.spends() if trial == line.name]
+    fits = [(phase, one) for phase, one in spends if phase.split(":")[0] == "fit"]
+    folds = len(bench.split.folds)
+    seconds = sum(one.seconds for phase, one in fits if ":" not in phase) / folds  # a fit's seconds hold its calls'
+    usd = sum(one.usd for _, one in fits) / folds + seconds * hourly_price(bench) / 3600
+    tokens = sum(one.tokens_in + one.tokens_out for _, one in fits) // folds
+    return {"seconds": round(seconds, 3), "usd": round(usd, 6), "tokens": tokens}
+
+
+def hourly_price(bench: Bench) -> float:
+    """Return what an hour of the machine costs on which this study was measured."""
+    gpu = any(bench.ledger.noted("gpu") or [])
+    return hourly_usd(bench.task.objective, gpu)
 
 
 def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
@@ -90,7 +146,7 @@ def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
         if not found:
             return None
         singles, speed = found["singles_ms"], found["rows_per_s"]
-        per_1000 = local_per_1000(speed, hourly_usd(bench.task.objective, has_gpu()))
+        per_1000 = local_per_1000(speed, hourly_price(bench))
     else:
         singles = [1000 * s for s in bench.ledger.call_seconds(line.name, "validation:call")]
         if not singles:
@@ -111,67 +167,56 @@ def consistency_of(bench: Bench, line: Line) -> float | None:
     return 1.0 if line.model in ("", "embedder") and not found else None
 
 
-def has_gpu() -> bool:
-    """True when local models run on a GPU; asks torch only when it is already loaded."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    return bool(torch is not None and torch.cuda.is_available())
-
-
 def certify(bench: Bench, line: Line) -> None:
     """Refit a finalist on train and validation, and answer the test part.
 
-    When time does not allow a refit, the solution that was compared is certified as it is, and the report says so.
+    When time does not allow a refit, the solution that was compared is certified as it is; when it does not allow all
+    test rows, the first ones of their random order are answered. The report says so.
     """
     bench.meter.trial, bench.meter.phase = line.name, "refit"
-    which = _which(bench, line)
+    how = certified_as(bench, line.name)
+    which = how["solution"] if how else _which(bench, line)
     if which == "final":
         learning = [bench.rows[id_] for id_ in bench.split.learning]
         dev_ids = set(bench.split.folds[0].dev) or {row.id for row in learning[: round(DEV_SHARE * len(learning))]}
         train = [row for row in learning if row.id not in dev_ids]
         dev = [row for row in learning if row.id in dev_ids]
         try:
-            fitted(bench, line, "final", train, dev, _test_seconds(bench, line))
+            fitted(bench, line, "final", train, dev, test_seconds(bench, line.name))
         except BudgetReached:
             which = "fold-0"
-        except WhichwayError as error:
-            bench.ledger.decide("refit failed", {"strategy": line.name, "reason": error.problem})
-            which = "fold-0"
-    bench.ledger.decide("certified", {"strategy": line.name, "solution": which})
+    count = how["rows"] if how and how["solution"] == which else _affordable(bench, line)
+    bench.ledger.decide("certified", {"strategy": line.name, "solution": which, "rows": count})
     bench.meter.phase = "test"
-    rows = [bench.test[id_] for id_ in bench.split.test]
+    rows = [bench.test[id_] for id_ in bench.split.test[:count]]
     predict_blocks(bench, line, load_solution(bench, line, which), rows, "test")
 
 
-def certified_as(bench: Bench, name: str) -> str | None:
-    """Return which solution of a finalist was certified: 'final' (refitted) or 'fold-0'."""
-    for what, details in bench.ledger.decisions():
-        if what == "certified" and details["strategy"] == name:
-            return str(details["solution"])
-    return None
+def certified_as(bench: Bench, name: str) -> dict[str, Any] | None:
+    """Return which solution of a finalist was certified ('final' is refitted, 'fold-0' is not) and on how many rows."""
+    found = [one for what, one in bench.ledger.decisions() if what == "certified" and one["strategy"] == name]
+    return found[-1] if found else None
+
+
+def _affordable(bench: Bench, line: Line) -> int:
+    """Return how many test rows fit into what is left, but never fewer than make a certificate worth having."""
+    size, needed = len(bench.split.test), test_seconds(bench, line.name)
+    left = SAFE * (bench.deadline - time.monotonic())
+    return size if needed <= left else min(size, max(ENOUGH_TEST, int(size * left / needed)))
 
 
 def _which(bench: Bench, line: Line) -> str:
-    """Say whether a refit fits into what is left, with the test of all finalists after it."""
-    before = certified_as(bench, line.name)
-    if before:
-        return before
+    """Say whether a refit fits into what is left, with a test of enough rows for every finalist after it."""
     fits = bench.ledger.call_seconds(line.name, "fit") or [0.0]
     grown = len(bench.split.learning) / max(1, len(bench.split.folds[0].train) + len(bench.split.folds[0].dev))
-    needed = 1.2 * grown * max(fits) + sum(_test_seconds(bench, one) for one in _finalist_lines(bench, line))
+    left = [name for name in opened(bench) if not bench.ledger.predictions(name, "test")]
+    share = min(1.0, ENOUGH_TEST / max(1, len(bench.split.test)))
+    needed = 1.2 * grown * max(fits) + share * sum(test_seconds(bench, name) for name in left)
     return "final" if time.monotonic() + needed < bench.deadline else "fold-0"
 
 
-def _finalist_lines(bench: Bench, line: Line) -> list[Line]:
-    """Stand-ins for the finalists whose test is still to come: they are timed by their own validation blocks."""
-    from dataclasses import replace
-
-    left = [name for name in finalists_of(bench) if not bench.ledger.predictions(name, "test")]
-    return [replace(line, name=name) for name in left]
-
-
-def _test_seconds(bench: Bench, line: Line) -> float:
-    blocks = bench.ledger.call_seconds(line.name, "validation")
-    rows = len(bench.ledger.predictions(line.name, "validation"))
+def test_seconds(bench: Bench, name: str) -> float:
+    """Estimate how long a strategy takes for the test part, from its validation blocks."""
+    blocks = bench.ledger.call_seconds(name, "validation")
+    rows = len(bench.ledger.predictions(name, "validation"))
     return sum(blocks) / max(1, rows) * len(bench.split.test)

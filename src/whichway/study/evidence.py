@@ -65,26 +65,47 @@ def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, flo
 def paired_difference(
     metric: Metric, a: Sequence[Any], b: Sequence[Any], groups: Sequence[str | None] = (), seed: int = 0
 ) -> Interval:
-    """Return score(a) - score(b) on the same rows with a 95 % interval.
+    """Return score(a) - score(b) on the same rows with a 95 % interval; see paired_differences."""
+    return paired_differences(metric, {"a": a, "b": b}, groups, seed)[("a", "b")]
+
+
+def paired_differences(
+    metric: Metric, scores: Mapping[str, Sequence[Any]], groups: Sequence[str | None] = (), seed: int = 0
+) -> dict[tuple[str, str], Interval]:
+    """Return the difference of every pair (a, b), a before b in the given order, on the same rows, with 95 % intervals.
 
     Right-or-wrong scores with fewer than 25 discordant rows: posterior of the 2x2 table under a Dirichlet(1/2) prior;
     else the paired bootstrap, by group where there are groups.
     """
-    n, value = len(a), metric.aggregate(a) - metric.aggregate(b)
+    names = list(scores)
+    n = len(scores[names[0]]) if names else 0
     if n == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+        nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
+        return {(a, b): nothing for i, a in enumerate(names) for b in names[i + 1 :]}
     clustered = any(group is not None for group in groups)
-    binary = metric.is_mean and set(a) <= {0.0, 1.0} and set(b) <= {0.0, 1.0}
-    wins = sum(x > y for x, y in zip(a, b, strict=True)) if binary else 0
-    losses = sum(x < y for x, y in zip(a, b, strict=True)) if binary else 0
-    if binary and wins + losses < FEW_DISCORDANT and not clustered:
-        table = np.random.default_rng(seed).dirichlet([wins + 0.5, losses + 0.5, n - wins - losses + 0.5], 20_000)
-        draws = table[:, 0] - table[:, 1]
-    else:
-        index = _resamples(n, groups if clustered else (), seed)
-        draws = _resample(metric, a, index) - _resample(metric, b, index)
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value, float(low), float(high), n)
+    index = _resamples(n, groups if clustered else (), seed)
+    draws = {name: _resample(metric, scores[name], index) for name in names}
+    values = {name: metric.aggregate(scores[name]) for name in names}
+    found = {}
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            table = None if clustered else _two_by_two(metric, scores[a], scores[b], seed)
+            gaps = draws[a] - draws[b] if table is None else table
+            low, high = np.quantile(gaps, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+            found[(a, b)] = Interval(values[a] - values[b], float(low), float(high), n)
+    return found
+
+
+def _two_by_two(metric: Metric, a: Sequence[Any], b: Sequence[Any], seed: int) -> Any | None:
+    """Return posterior draws of the difference where few rows tell two right-or-wrong strategies apart, else None."""
+    if not (metric.is_mean and set(a) <= {0.0, 1.0} and set(b) <= {0.0, 1.0}):
+        return None
+    wins = sum(x > y for x, y in zip(a, b, strict=True))
+    losses = sum(x < y for x, y in zip(a, b, strict=True))
+    if wins + losses >= FEW_DISCORDANT:
+        return None
+    table = np.random.default_rng(seed).dirichlet([wins + 0.5, losses + 0.5, len(a) - wins - losses + 0.5], 20_000)
+    return table[:, 0] - table[:, 1]
 
 
 def joint_samples(

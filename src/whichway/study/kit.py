@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Meter, Spend
-from whichway.errors import UsageError
+from whichway.errors import BudgetReached, UsageError
 from whichway.registry import get
 from whichway.study.ledger import Ledger
 
@@ -16,32 +17,34 @@ from whichway.study.ledger import Ledger
 class ModelShelf(Mapping[str, Any]):
     """Models by the names of the task file, each made at its first use: 'causal' and every endpoint."""
 
-    def __init__(self, settings: Any, meter: Callable[[], Meter]) -> None:
+    def __init__(self, settings: Any, meter: Callable[[], Meter], only_local: bool = False) -> None:
         self.settings, self.meter = settings, meter
+        self.endpoints = {} if only_local else settings.models.endpoints
         self._made: dict[str, Any] = {}
+        self._encoder: Any = None
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
             self._made[name] = self._make(name)
-        return self._made[name]
+        return self._made[name]  # the encoder is kept apart: an endpoint may have any name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(["causal", *self.settings.models.endpoints])
+        return iter(["causal", *self.endpoints])
 
     def __len__(self) -> int:
-        return 1 + len(self.settings.models.endpoints)
+        return 1 + len(self.endpoints)
 
     def embedder(self) -> Any:
         """Return the sentence encoder of the task file, made at the first call."""
-        if "embedder" not in self._made:
-            self._made["embedder"] = get("model", "encoder")(self.settings.models.embedder)
-        return self._made["embedder"]
+        if self._encoder is None:
+            self._encoder = get("model", "encoder")(self.settings.models.embedder)
+        return self._encoder
 
     def _make(self, name: str) -> Any:
         if name == "causal":
             return get("model", "causal")(self.settings.models.causal)
-        if name in self.settings.models.endpoints:
-            return get("model", "endpoint")(name, self.settings.models.endpoints[name], self.meter())
+        if name in self.endpoints:
+            return get("model", "endpoint")(name, self.endpoints[name], self.meter())
         raise UsageError(f"There is no model called {name!r} in the task file.", f"Known: {', '.join(self)}.")
 
 
@@ -102,13 +105,17 @@ class FreshEmbedder:
 class TrialMeter:
     """The ledger as seen by one trial: its calls are booked under its name and the phase it is in."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger, self.trial, self.phase = ledger, "", "fit"
+    def __init__(self, ledger: Ledger, deadline: float = float("inf")) -> None:
+        self.ledger, self.deadline, self.trial, self.phase = ledger, deadline, "", "fit"
 
     def recall(self, key: str) -> Mapping[str, Any] | None:
         return self.ledger.recall(key)
 
     def reserve(self, key: str, what: str, bound: Spend) -> int:
+        if time.monotonic() > self.deadline:
+            raise BudgetReached(
+                "The time budget is used up.", "Raise budget.minutes (or --budget-minutes) and run again."
+            )
         return self.ledger.reserve(key, self.trial, f"{self.phase}:{what}", bound)
 
     def settle(self, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ class Ledger:
         self.folder, self.usd_cap = folder, usd_cap
         self._lock_file = _lock(folder)
         self._guard = threading.RLock()
-        self._began = time.monotonic()
+        self._began = self._ticked = time.monotonic()
         engine = sa.create_engine(
             f"sqlite:///{folder / 'ledger.db'}", connect_args={"check_same_thread": False, "timeout": 30}
         )
@@ -130,6 +130,13 @@ class Ledger:
         """Return wall-clock seconds that earlier sessions of this study took."""
         where = _sessions.c.id != self._session
         return float(self._read(sa.select(sa.func.sum(_sessions.c.seconds)).where(where))[0][0] or 0.0)
+
+    def tick(self) -> None:
+        """Write the time down, at most once a second: a fit that is killed has used its time all the same."""
+        if time.monotonic() - self._ticked > 1.0:
+            self._ticked = time.monotonic()
+            with self.transaction():
+                pass
 
     def session_seconds(self) -> float:
         """Return wall-clock seconds of all sessions, this one included."""

@@ -55,41 +55,67 @@ class Line:
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def make_lines(task: Task, settings: Any, only: Sequence[str] = ()) -> list[Line]:
-    """Return all lines in their order; `only` names strategies or families ('prompt' means all its forms)."""
+def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float | None = None) -> list[Line]:
+    """Return all lines in their order; `only` names strategies or families ('prompt' means all its forms).
+
+    `usd` is the money budget where it is not the task file's. Raises TaskFileError for names and settings that are none.
+    """
     chosen = settings.strategies
     every = [*DEFAULTS, *_endpoint_lines(settings), *_extra_lines()]
     known = {name for name, _, _ in every} | {way for _, way, _ in every}
     for name in (*only, *chosen.only, *chosen.skip, *chosen.settings):
         if name not in known:
             raise TaskFileError(f"There is no strategy called {name!r}.", f"Known: {', '.join(sorted(known))}.")
-    lines = []
+    budget, lines = settings.budget.usd if usd is None else usd, []
     for name, way, fixed in every:
         said = {**chosen.settings.get(way, {}), **chosen.settings.get(name, {})}
         wanted = only or chosen.only
         if (wanted and not {name, way} & set(wanted)) or {name, way} & set(chosen.skip):
             continue
-        lines.append(_checked(_line(name, way, {**fixed, **said}), task))
+        line = _line(name, way, fixed, {key: value for key, value in said.items() if fixed.get(key) != value})
+        if line.model not in ("", "causal", "embedder") and line.model not in settings.models.endpoints:
+            known_models = ", ".join(["causal", *settings.models.endpoints])
+            raise TaskFileError(f"The strategy {name!r} names a model {line.model!r}.", f"Known: {known_models}.")
+        lines.append(_checked(line, task, settings, budget))
     if not lines:
         raise TaskFileError("No strategy is left to run.", "Widen strategies.only, strategies.skip or --only.")
     return lines
 
 
-def _line(name: str, way: str, settings: Mapping[str, Any]) -> Line:
+def folder_name(name: str) -> str:
+    """Return a name for a folder: what is no letter, digit, '-', '_' or '.' is folded, and a hash keeps two apart."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def needs_embedder(strategy: Any) -> bool:
+    """Say whether a strategy needs sentence vectors, by itself or to find examples to show."""
+    shows = getattr(strategy, "form", "") == "nearest" or getattr(strategy, "shown", 0) > 0
+    return shows or "embedder" in strategy.needs
+
+
+def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any]) -> Line:
+    """Make a strategy of its settings, each checked against its declared type."""
+    from pydantic import TypeAdapter, ValidationError
+
     made = get("strategy", way)
     known = made.__dataclass_fields__
-    for key in settings:
+    for key in said:
         if key not in known:
             raise TaskFileError(
                 f"The strategy {way!r} has no setting {key!r}.", f"Known: {', '.join(known) or 'none'}."
             )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        if key in fixed:
+            raise TaskFileError(
+                f"{key!r} is what makes {name!r} what it is.", "Leave it out, or set it for another name."
+            )
     try:
-        strategy = made(**values)
-    except (TypeError, ValueError) as error:
-        raise TaskFileError(
-            f"The settings of {name!r} cannot be used: {error}", "Look at docs/strategies.md."
-        ) from error
+        strategy = TypeAdapter(made).validate_python({**fixed, **said})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        fix = f"{first['msg']}; docs/strategies.md lists all settings."
+        raise TaskFileError(f"strategies.settings.{name}: {where!r} cannot be {first['input']!r}.", fix) from error
     model = getattr(strategy, "model", "embedder" if "embedder" in made.needs else "")
     return Line(name, way, strategy, model)
 
@@ -109,12 +135,17 @@ def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
     return [(name, name, {}) for name in names("strategy") if name not in ours]
 
 
-def _checked(line: Line, task: Task) -> Line:
-    if task.constraints.privacy == "local" and not line.is_local:
-        return replace(line, excluded="privacy: nothing may leave this machine, and this model is behind an endpoint")
-    needs = {"causal": line.model == "causal", "embedder": "embedder" in line.strategy.needs}
-    needs["embedder"] |= getattr(line.strategy, "form", "") == "nearest" or getattr(line.strategy, "shown", 0) > 0
-    packages = [package for part, needed in needs.items() if needed for package in PACKAGES[part]]
+def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
+    """Say why a line cannot run, where that is known before anything is spent."""
+    if not line.is_local:
+        if task.constraints.privacy == "local":
+            why = "privacy: nothing may leave this machine, and this model is behind an endpoint"
+            return replace(line, excluded=why)
+        price = settings.models.endpoints[line.model].price
+        if usd <= 0 and price is not None and (price.input > 0 or price.output > 0):
+            return replace(line, excluded="money: budget.usd is 0, and this endpoint has a price")
+    packages = list(PACKAGES["causal"]) if line.model == "causal" else []
+    packages += PACKAGES["embedder"] if needs_embedder(line.strategy) else ()
     packages += TRAINING_PACKAGES if line.strategy.trains and line.model == "causal" else ()
     for package in packages:
         if importlib.util.find_spec(package) is None:

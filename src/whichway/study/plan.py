@@ -93,7 +93,7 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
 def _endpoint(line: Line, settings: Any, row: float, head: float, compare: int) -> Estimate:
     form, found = getattr(line.strategy, "form", "zero"), settings.models.endpoints[line.model]
     shown = getattr(line.strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(form, 0)
-    calls = compare + 12 + 5 * 8
+    calls = compare + 12 + 5 * 5
     tokens_in = calls * (head + row * (1 + shown) + 20)
     usd = 0.0
     if found.price is not None:

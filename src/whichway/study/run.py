@@ -11,16 +11,17 @@ from typing import Any
 
 from whichway.core.strategy import Progress
 from whichway.errors import BudgetReached, LedgerError
-from whichway.study.certify import certify, choose_finalists, finalists_of
+from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
 from whichway.study.lines import CODE_CONTRACT, Line, make_lines
-from whichway.study.plan import Plan, make_plan
+from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.split import make_split
 from whichway.study.summary import summarise, trial_report
-from whichway.study.trial import Bench, run_trial
+from whichway.study.trial import Bench, run_trial, solution_folder
 
-TEST_SHARE = 0.25  # of the time that is left, kept for the finalists' test (methods.md §2: reserved first)
+MOST_TEST_SHARE = 0.4  # of the time that is left, at most, is kept for the finalists' test
+SURE_SHARE = 0.4  # of an estimate: one that is too high by half must not keep a strategy out
 LEAST_SPARE_S = 5.0
 CLOSING_S = 4.0  # kept for evidence and report, which come after the last measurement
 
@@ -54,7 +55,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
     settings = loaded.settings
     usd = settings.budget.usd if options.usd is None else options.usd
     minutes = settings.budget.minutes if options.minutes is None else options.minutes
-    lines = make_lines(loaded.task, settings, options.only)
+    lines = make_lines(loaded.task, settings, options.only, usd)
     ledger = Ledger(folder, usd)
     try:
         bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
@@ -64,7 +65,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         watcher.planned(make_plan(loaded.task, loaded.examples, bench.split, lines, settings))
         try:
-            state = _race(bench, lines, watcher)
+            state = _race(bench, lines, loaded, watcher)
         except KeyboardInterrupt:
             state = "interrupted"
         everyone = all_lines(bench, loaded, lines)
@@ -81,27 +82,32 @@ def make_bench(
     loaded: Any, ledger: Ledger, seconds: float, say: Callable[[str, Progress], None] = lambda _, __: None
 ) -> Bench:
     """Lay out what trials share; the deadline counts the time of earlier sessions, too."""
-    meter = TrialMeter(ledger)
+
+    def told(name: str, progress: Progress) -> None:
+        ledger.tick()
+        say(name, progress)
+
+    deadline = time.monotonic() + seconds - ledger.earlier_seconds()
+    meter = TrialMeter(ledger, deadline)
     return Bench(
         task=loaded.task,
         rows={row.id: row for row in loaded.examples},
         test={row.id: row for row in (loaded.test if loaded.test is not None else loaded.examples)},
         split=make_split(loaded.examples, loaded.test, loaded.settings.seed),
         ledger=ledger,
-        shelf=ModelShelf(loaded.settings, lambda: meter),
+        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local"),
         meter=meter,
-        deadline=time.monotonic() + seconds - ledger.earlier_seconds(),
+        deadline=deadline,
         fingerprint=loaded.fingerprint,
-        say=say,
+        say=told,
     )
 
 
 def all_lines(bench: Bench, loaded: Any, lines: Sequence[Line]) -> list[Line]:
     """Return these lines and those that an earlier command of this study has run."""
     chosen = {line.name for line in lines}
-    every = make_lines(
-        loaded.task, loaded.settings.model_copy(update={"strategies": type(loaded.settings.strategies)()})
-    )
+    chosen_all = loaded.settings.strategies.model_copy(update={"only": (), "skip": ()})
+    every = make_lines(loaded.task, loaded.settings.model_copy(update={"strategies": chosen_all}))
     kept = {line.name: line for line in lines}
     for line in every:
         if line.name not in chosen and bench.ledger.trial(line.name):
@@ -134,27 +140,60 @@ def _same_study(bench: Bench, loaded: Any) -> None:
         )
 
 
-def _race(bench: Bench, lines: Sequence[Line], watcher: Watcher) -> str:
+def _race(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher) -> str:
     """Run all trials, then certify; return 'finished' or 'budget'."""
     for line in lines:
         before = bench.ledger.trial(line.name)
-        if line.excluded:
-            bench.ledger.set_trial(line.name, "skipped", line.excluded)
-        else:
-            _forget_if_changed(bench, line)
-            spare = max(LEAST_SPARE_S, TEST_SHARE * (bench.deadline - time.monotonic())) if bench.split.test else 0.0
-            run_trial(bench, line, spare)
-        if before is None or before[0] != "done":
+        if before is None or before[0] != "done" or before[2].get("key") != line.key(bench.fingerprint):
+            _run_line(bench, line, lines, loaded)
             watcher.ended(trial_report(bench, line))
-    try:
-        for name in finalists_of(bench) or choose_finalists(bench, lines):
-            for line in (one for one in lines if one.name == name):
-                certify(bench, line)
-    except BudgetReached as end:
-        bench.ledger.decide("certification stopped", {"reason": end.problem})
-        return "budget"
-    ended = [bench.ledger.trial(line.name) for line in lines]
-    return "budget" if any(one and one[0] == "stopped" for one in ended) else "finished"
+    everyone = all_lines(bench, loaded, lines)
+    complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
+    stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
+    return "budget" if stopped or not complete else "finished"
+
+
+def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any) -> None:
+    if line.excluded:
+        bench.ledger.set_trial(line.name, "skipped", line.excluded)
+        return
+    _forget_if_changed(bench, line)
+    spare = _spare_seconds(bench, lines)
+    expected = estimate(bench.task, loaded.examples, bench.split, line, loaded.settings).seconds
+    left = bench.deadline - time.monotonic() - spare
+    begun = solution_folder(bench, line, "fold-0").exists()
+    if not begun and SURE_SHARE * expected > left:
+        reason = (
+            f"would take about {expected:.0f} s, and {max(0.0, left):.0f} s are left; raise the budget and run again"
+        )
+        bench.ledger.set_trial(line.name, "stopped", reason)
+        return
+    run_trial(bench, line, spare)
+
+
+def _spare_seconds(bench: Bench, lines: Sequence[Line]) -> float:
+    """Return the seconds kept for the test of the three best so far: certification is reserved first (methods.md §2)."""
+    if not bench.split.test:
+        return 0.0
+    needed = sum(test_seconds(bench, name) for name in wanted(bench, lines))
+    left = bench.deadline - time.monotonic()
+    return max(LEAST_SPARE_S, min(1.2 * needed, MOST_TEST_SHARE * left))
+
+
+def _certify_all(bench: Bench, lines: Sequence[Line], names: Sequence[str]) -> bool:
+    """Certify finalists one after the other; one that fails does not take the others down. False: the budget ended."""
+    for line in (one for name in names for one in lines if one.name == name):
+        try:
+            certify(bench, line)
+        except BudgetReached as end:
+            bench.ledger.decide("certification stopped", {"strategy": line.name, "reason": end.problem})
+            return False
+        except Exception as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            bench.ledger.decide("certification failed", {"strategy": line.name, "reason": said})
+            if bench.ledger.noted("debug"):
+                raise
+    return True
 
 
 def _forget_if_changed(bench: Bench, line: Line) -> None:
@@ -162,7 +201,5 @@ def _forget_if_changed(bench: Bench, line: Line) -> None:
     key, state = line.key(bench.fingerprint), bench.ledger.trial(line.name)
     if state and state[2].get("key") not in (None, key):
         bench.ledger.forget_trial(line.name)
-        shutil.rmtree(bench.ledger.folder / "trials" / line.name, ignore_errors=True)
-        state = None
-    if state is None:
-        bench.ledger.set_trial(line.name, "running", facts={"key": key})
+        shutil.rmtree(solution_folder(bench, line, "fold-0").parent, ignore_errors=True)
+    bench.ledger.set_trial(line.name, "running", facts={"key": key})

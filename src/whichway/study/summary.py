@@ -14,20 +14,21 @@ from typing import Any
 from whichway.core.model import Spend
 from whichway.study.certify import (
     LEAST_TEST,
+    build_of,
     candidates,
     certified_as,
     common_rows,
     consistency_of,
-    finalists_of,
-    has_gpu,
+    hourly_price,
+    judged_on,
+    opened,
     use_of,
 )
-from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF, hourly_usd
-from whichway.study.evidence import calibration, score_interval
+from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
+from whichway.study.evidence import calibration, paired_differences, score_interval
 from whichway.study.lines import Line
-from whichway.study.recommend import Candidate
 from whichway.study.trial import Bench
-from whichway.study.verdict import difference, recommendation
+from whichway.study.verdict import recommendation
 
 SCHEMA = 1
 MOST_CONFUSIONS = 40
@@ -38,8 +39,8 @@ NAMED_PACKAGES = ("whichway", "torch", "transformers", "peft", "trl", "sentence-
 def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, command: str) -> dict[str, Any]:
     """Return the whole report as plain data; everything but `timing`, seconds and costs is the same for the same ledger."""
     trials = [trial_report(bench, line) for line in lines]
-    part = "test" if any(one["test"] for one in trials) else "validation"
-    judged = candidates(bench, [line for line in lines if part == "validation" or _has(bench, line, "test")], part)
+    part, judged_lines = judged_on(bench, lines)
+    judged = candidates(bench, judged_lines, part)
     shown = _shown(bench, lines, trials, part)
     found = recommendation(bench, lines, judged, part)
     for one in trials:
@@ -53,7 +54,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "split": _split(bench),
         "data": {"rows": len(bench.rows), "findings": [_finding(one) for one in loaded.findings]},
         "trials": trials,
-        "differences": _differences(bench, judged, part),
+        "differences": _differences(bench, lines),
         "recommendation": {key: value for key, value in found.items() if not key.endswith("_of")},
         "per_class": _per_class(bench, shown, part),
         "confusions": _confusions(bench, shown, part),
@@ -82,11 +83,11 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "settings": line.settings,
         "state": state,
         "reason": reason,
-        "finalist": line.name in finalists_of(bench),
+        "finalist": line.name in opened(bench),
         "local": line.is_local,
         "validation": _score(bench, line.name, "validation"),
         "test": _tested(bench, line.name),
-        "build": _build(bench, line),
+        "build": build_of(bench, line),
         "use": {key: _round(value) for key, value in use.items()} if use else None,
         "consistency": _round(consistency_of(bench, line)) if done else None,
         "consistency_note": "" if line.model not in ("", "embedder") else "has no prompt to rewrite",
@@ -102,40 +103,36 @@ def _score(bench: Bench, name: str, part: str) -> dict[str, Any] | None:
     ids = [id_ for id_ in (bench.split.test if part == "test" else bench.split.validation) if id_ in found]
     if not ids:
         return None
-    level = 1 - 0.05 / max(1, len(finalists_of(bench))) if part == "test" else 0.95  # simultaneous: alpha/3 (G2)
+    level = 1 - 0.05 / max(1, len(opened(bench))) if part == "test" else 0.95  # simultaneous: alpha/3 (G2)
     scores = [found[id_][1] for id_ in ids]
     return score_interval(bench.metric, scores, [rows[id_].group for id_ in ids], level, bench.split.seed).as_json()
 
 
 def _tested(bench: Bench, name: str) -> dict[str, Any] | None:
     score = _score(bench, name, "test")
-    return {**score, "refit": certified_as(bench, name) == "final"} if score else None
+    return {**score, "refit": (certified_as(bench, name) or {}).get("solution") == "final"} if score else None
 
 
-def _build(bench: Bench, line: Line) -> dict[str, Any]:
-    spends = [
-        spend for trial, phase, _, spend in bench.ledger.spends() if trial == line.name and phase.startswith("fit")
-    ]
-    total = sum(spends, Spend())
-    seconds = total.seconds / len(bench.split.folds)
-    usd = total.usd + seconds * hourly_usd(bench.task.objective, has_gpu()) / 3600
-    return {"seconds": round(seconds, 3), "usd": round(usd, 6), "tokens": total.tokens_in + total.tokens_out}
+def _differences(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return every pair's difference on its part's common rows: on the test part first, the better one of a pair first."""
+    found = []
+    for part in ("test", "validation"):
+        names = [line.name for line in lines if _has(bench, line, part) and _is_done(bench, line)]
+        ids, answered = _answers(bench, names, part)
+        if not ids:
+            continue
+        scores = {name: [answered[name][id_][1] for id_ in ids] for name in names}
+        names.sort(key=lambda name: -bench.metric.aggregate(scores[name]))
+        rows = bench.test if part == "test" else bench.rows
+        groups = [rows[id_].group for id_ in ids]
+        pairs = paired_differences(bench.metric, {name: scores[name] for name in names}, groups, bench.split.seed)
+        found += [{"a": a, "b": b, "part": part, **gap.as_json()} for (a, b), gap in pairs.items()]
+    return found
 
 
-def _differences(bench: Bench, judged: Sequence[Candidate], part: str) -> list[dict[str, Any]]:
-    """Return the best one (by expected score) against each other one, on common rows."""
-    import numpy as np
-
-    ranked = sorted(judged, key=lambda one: (-float(np.mean(one.samples)), one.order))
-    return [
-        {
-            "a": ranked[0].name,
-            "b": one.name,
-            "part": part,
-            **difference(bench, ranked[0].name, one.name, part).as_json(),
-        }
-        for one in ranked[1:]
-    ]
+def _is_done(bench: Bench, line: Line) -> bool:
+    state = bench.ledger.trial(line.name)
+    return bool(state and state[0] == "done")
 
 
 def _shown(bench: Bench, lines: Sequence[Line], trials: Sequence[Mapping[str, Any]], part: str) -> list[str]:
@@ -220,6 +217,18 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
         found.append(f"The test part has only {tests} rows: its intervals are wide, and rare labels are hardly in it.")
     if len(bench.split.folds) > 1:
         found.append("Few labels: strategies were compared by five-fold cross-fitting; the folds are not independent.")
+    late = [one["strategy"] for one in trials if one["state"] == "done" and not one["finalist"]]
+    if part == "validation" and any(one["finalist"] for one in trials):
+        names = ", ".join(late) or "a finalist"
+        found.append(
+            "The verdict rests on validation: the best strategies are not all certified, because the test part was opened "
+            f"before {names} had been measured, or because the budget ended during certification."
+        )
+    found += [
+        f"{one['strategy']} was certified on {one['test']['n']} of {tests} test rows, as many as time allowed."
+        for one in trials
+        if one["test"] and one["test"]["n"] < tests
+    ]
     if any(one["test"] and not one["test"]["refit"] for one in trials):
         found.append(
             "Time did not allow refitting every finalist on all labels: those were certified as they were compared."
@@ -249,7 +258,7 @@ def _label_counts(bench: Bench) -> Counter[str]:
 def _spent(bench: Bench) -> dict[str, Any]:
     total = sum((spend for *_, spend in bench.ledger.spends()), Spend())
     seconds = bench.ledger.session_seconds()
-    compute = seconds * hourly_usd(bench.task.objective, has_gpu()) / 3600
+    compute = seconds * hourly_price(bench) / 3600
     return {
         "seconds": round(seconds, 3),
         "usd": round(total.usd, 6),
@@ -296,7 +305,7 @@ def _task(bench: Bench, loaded: Any) -> dict[str, Any]:
         "constraints": {key: value for key, value in asdict(task.constraints).items() if value is not None},
         "objective": {
             **asdict(task.objective),
-            "compute_usd_per_hour": hourly_usd(task.objective, has_gpu()),
+            "compute_usd_per_hour": hourly_price(bench),
             "compute_price": "the task file's"
             if task.objective.compute_usd_per_hour is not None
             else f"assumed {PRICES_AS_OF}: {CPU_USD_PER_HOUR} USD/h for two cores, {GPU_USD_PER_HOUR} USD/h for a GPU",

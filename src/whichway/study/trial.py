@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, WhichwayError
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
 from whichway.study.ledger import Ledger
-from whichway.study.lines import Line
+from whichway.study.lines import Line, folder_name, needs_embedder
 from whichway.study.split import Split
 
 BLOCK = 32
 REWRITES = 5
 REWRITTEN_ROWS = 10
-SINGLE_ROWS = 10
+SINGLE_ROWS = 40
+SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 MANY_ROWS = 32
 
@@ -67,7 +69,7 @@ def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
     Provider errors of one endpoint end its trials, not the study. `spare_s` seconds are left for certification.
     """
     state = bench.ledger.trial(line.name)
-    if state and (state[0] in ("done", "skipped") or (state[0] == "failed" and not state[1].startswith("provider:"))):
+    if state and state[0] == "done":
         return
     bench.meter.trial, bench.meter.phase = line.name, "fit"
     bench.ledger.set_trial(line.name, "running")
@@ -82,9 +84,8 @@ def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
     except WhichwayError as error:
         bench.ledger.set_trial(line.name, "failed", f"{error.problem} {error.fix}".strip())
     except Exception as error:  # one failure never takes the study down; --debug shows it whole
-        bench.ledger.set_trial(
-            line.name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        )
+        said = str(error).splitlines()[0] if str(error) else "no message"
+        bench.ledger.set_trial(line.name, "failed", f"{type(error).__name__}: {said} (--debug shows where)")
         bench.say(line.name, Progress(f"failed: {type(error).__name__}"))
         if bench.ledger.noted("debug"):
             raise
@@ -102,8 +103,11 @@ def _measure(bench: Bench, line: Line, spare_s: float) -> None:
         bench.meter.phase = "validation"
         predict_blocks(bench, line, solution, order, "validation", spare_s)
         if number == 0:
-            measure_use(bench, line, solution, order)
-            _measure_consistency(bench, line, solution, order)
+            measure_use(bench, line, order)
+    try:
+        _measure_consistency(bench, line, spare_s)
+    except BudgetReached:  # the comparison itself is complete: the trial counts without this
+        bench.ledger.decide("consistency not measured", {"strategy": line.name})
 
 
 def fitted(
@@ -125,9 +129,9 @@ def fitted(
         began = time.monotonic()
         solution = line.strategy.fit(bench.task, train, dev, bench.kit(line, scratch, spare_s=spare_s))
         solution.save(scratch)
-        shutil.rmtree(scratch / "scratch", ignore_errors=True)
         scratch.rename(folder)
-        bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), {"folder": folder.name})
+        spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
+        bench.ledger.settle(ticket, spend, {"folder": folder.name})
     return load_solution(bench, line, which)
 
 
@@ -140,8 +144,7 @@ def load_solution(bench: Bench, line: Line, which: str, fresh: bool = False) -> 
 
 def solution_folder(bench: Bench, line: Line, which: str) -> Path:
     """Return where a line's solution lies; endpoint names may hold any character, so they are folded."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in line.name)
-    return bench.ledger.folder / "trials" / safe / which
+    return bench.ledger.folder / "trials" / folder_name(line.name) / which
 
 
 def predict_blocks(
@@ -166,18 +169,18 @@ def predict_blocks(
         bench.say(line.name, Progress(part, start + len(block), len(rows)))
 
 
-def measure_use(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> None:
+def measure_use(bench: Bench, line: Line, rows: Sequence[Example]) -> None:
     """Measure single answers and throughput, without any cache; for an endpoint, from the calls already made."""
     key = f"{line.key(bench.fingerprint)}/use"
     if bench.ledger.recall(key) or not line.is_local:
         return
-    bench.check_time()
     bench.say(line.name, Progress("measuring latency"))
     ticket = bench.ledger.reserve(key, line.name, "latency", Spend())
     began = time.monotonic()
     fresh = load_solution(bench, line, "fold-0", fresh=True)
     inputs = [row.inputs for row in rows]
-    singles = [_timed(fresh, [one]) for one in inputs[: WARM_ROWS + SINGLE_ROWS]][WARM_ROWS:]
+    count = SLOW_SINGLE_ROWS if line.model == "causal" else SINGLE_ROWS
+    singles = [_timed(fresh, [one]) for one in inputs[: WARM_ROWS + count]][WARM_ROWS:]
     many = inputs[:MANY_ROWS]
     if line.model == "causal":  # nothing of a prompt's answer is cached: the blocks already answered tell its speed
         answered = len(bench.ledger.predictions(line.name, "validation"))
@@ -189,6 +192,7 @@ def measure_use(bench: Bench, line: Line, solution: Solution, rows: Sequence[Exa
         "rows_per_s": round(speed, 3),
         "memory_mb": round(_weights_mb(bench, line), 1),
     }
+    bench.ledger.note("gpu", [has_gpu()])
     bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
 
 
@@ -196,13 +200,15 @@ def _weights_mb(bench: Bench, line: Line) -> float:
     """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
     own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
     models = [bench.shelf[line.model]] if line.model == "causal" else []
-    if (
-        line.model == "embedder"
-        or getattr(line.strategy, "form", "") == "nearest"
-        or getattr(line.strategy, "shown", 0)
-    ):
+    if needs_embedder(line.strategy):
         models.append(bench.shelf.embedder())
     return float(own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
+
+
+def has_gpu() -> bool:
+    """True when local models run on a GPU; asks torch only when it is already loaded."""
+    torch = sys.modules.get("torch")
+    return bool(torch is not None and torch.cuda.is_available())
 
 
 def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
@@ -211,19 +217,24 @@ def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
     return max(1e-6, time.perf_counter() - began)
 
 
-def _measure_consistency(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> None:
+def _measure_consistency(bench: Bench, line: Line, spare_s: float) -> None:
     """Count equal answers under five meaning-preserving rewrites of the prompt, on the first validation rows."""
     key = f"{line.key(bench.fingerprint)}/consistency"
-    if bench.ledger.recall(key) or not isinstance(solution, Rewritable):
+    if bench.ledger.recall(key):
+        return
+    solution = load_solution(bench, line, "fold-0")
+    if not isinstance(solution, Rewritable):
         return
     bench.meter.phase = "consistency"
-    some = rows[: REWRITTEN_ROWS if line.is_local else REWRITTEN_ROWS // 2]
+    mine = set(bench.split.folds[0].validation)
+    some = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
+    some = some[: REWRITTEN_ROWS if line.is_local else REWRITTEN_ROWS // 2]
     ticket = bench.ledger.reserve(key, line.name, "consistency", Spend())
     began = time.monotonic()
     first = _values(solution.predict([row.inputs for row in some]))
     same = []
     for variant in range(1, REWRITES + 1):
-        bench.check_time()
+        bench.check_time(spare_s)
         bench.say(line.name, Progress("rewriting the prompt", variant, REWRITES))
         other = _values(solution.rewritten(variant).predict([row.inputs for row in some]))
         same.append(sum(a == b for a, b in zip(first, other, strict=True)))

