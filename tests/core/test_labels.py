@@ -46,6 +46,11 @@ def test_every_label_is_read_back_as_itself(names: list[str]) -> None:
         assert many.read(many.write(())) == ()
 
 
+@pytest.mark.parametrize("name", ['"quoted"', "[1]", '{"a": "other"}', "```x```"])
+def test_a_label_that_looks_like_json_or_code_is_read_as_itself(name: str) -> None:
+    assert Labels((name, "quoted", "other", "x")).read(name) == name
+
+
 def test_case_and_punctuation_are_folded_where_one_label_alone_can_be_meant() -> None:
     output = Labels(("card_arrival", "Card lost"))
     assert output.read("Card arrival.") == "card_arrival" and output.read("CARD LOST") == "Card lost"

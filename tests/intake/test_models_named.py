@@ -108,5 +108,3 @@ def test_a_price_or_a_timeout_may_change_and_the_model_behind_an_endpoint_may_no
     assert (prints[0] == prints[1]) is same
     moved = ENDPOINT.format(more="").replace("//h/", "//other/")
     assert load(tmp_path / "task", f"models: {{endpoints: {{mini: {moved}}}}}\n").fingerprint != prints[0]
-
-

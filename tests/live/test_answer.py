@@ -37,14 +37,11 @@ def test_every_row_is_answered_in_order_over_several_blocks(run: Path, tmp_path:
     assert [path.name for path in out.parent.iterdir()] == ["out.jsonl"]
 
 
-def test_no_rows_give_an_empty_file(run: Path, tmp_path: Path) -> None:
+def test_a_file_without_rows_is_refused_and_no_answers_are_written(run: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
-    try:
+    with pytest.raises(DataError, match="no row"):
         answer_file(run, tmp_path / "in.csv", tmp_path / "out.jsonl")
-    except DataError:
-        assert not (tmp_path / "out.jsonl").exists()
-    else:
-        assert (tmp_path / "out.jsonl").read_text() == ""
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize("where", ["second block", "writing"])

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from kept import PRICED, finish, lay_solution, make_task, trial
 
+from whichway import cli
+from whichway.core.model import Reply
 from whichway.errors import BudgetReached, UsageError
+from whichway.live import bundle
 from whichway.live.answer import answer_file
 from whichway.live.bundle import KEPT, load_solution
+from whichway.models.endpoint import EndpointModel
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.study.lines import folder_name
 
@@ -21,7 +25,9 @@ def answer_of(run: Path, strategy: str | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("test", "expected"), [(None, "b"), ({"refit": True}, "b"), ({"refit": False}, "a")], ids=["unseen", "refit", "as is"]
+    ("test", "expected"),
+    [(None, "b"), ({"refit": True}, "b"), ({"refit": False}, "a")],
+    ids=["unseen", "refit", "as is"],
 )
 def test_the_solution_that_was_certified_is_the_one_that_answers(tmp_path: Path, test: object, expected: str) -> None:
     lay_solution(tmp_path, "majority", "fold-0", "a")
@@ -68,7 +74,9 @@ def test_a_run_without_any_solution_says_so(tmp_path: Path) -> None:
         lambda kept: json.dumps({**kept, "models": None}),
         lambda kept: json.dumps({**kept, "budget_usd": "much"}),
         lambda kept: json.dumps({**kept, "solutions": {"one": {"way": "majority", "settings": {}, "folder": None}}}),
-        lambda kept: json.dumps({**kept, "solutions": {"one": {"way": "majority", "settings": {"x": 1}, "folder": "f"}}}),
+        lambda kept: json.dumps(
+            {**kept, "solutions": {"one": {"way": "majority", "settings": {"x": 1}, "folder": "f"}}}
+        ),
         lambda kept: json.dumps({**kept, "solutions": {"one": {"way": "majority", "settings": {}, "folder": "../.."}}}),
         lambda kept: json.dumps({key: value for key, value in kept.items() if key != "recommended"}),
     ],
@@ -99,6 +107,19 @@ def test_paid_answers_stop_at_the_task_files_budget_before_anything_is_sent(tmp_
     with pytest.raises(BudgetReached):
         answer_file(tmp_path, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(("words", "cap"), [([], 1.5), (["--budget-usd", "0.25"], 0.25)])
+def test_the_option_of_the_command_reaches_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], cap: float
+) -> None:
+    lay_prompted(tmp_path, 1.5)
+    (tmp_path / "in.jsonl").write_text('{"text": "x"}\n')
+    caps = []
+    monkeypatch.setattr(bundle, "Ledger", lambda folder, usd: caps.append((folder, usd)))
+    monkeypatch.setattr(EndpointModel, "generate", lambda self, requests: [Reply("b") for _ in requests])
+    cli.app(["predict", str(tmp_path), str(tmp_path / "in.jsonl"), *words], standalone_mode=False)
+    assert caps == [(tmp_path / "use", cap)]
 
 
 @pytest.mark.parametrize(("said", "cap"), [(None, 1.5), (0.25, 0.25), (0.0, 0.0)])
