@@ -11,6 +11,7 @@ from whichway.study.plan import make_plan
 from whichway.study.split import make_split
 
 ENDPOINT = """
+budget: {minutes: 30, usd: 5}
 models:
   endpoints:
     big: {base_url: "http://localhost:1/v1", model: big-1, price: {input: PRICE, output: 2.0}}
@@ -72,3 +73,9 @@ def test_expectations_name_the_situation_they_rest_on(plan):
     assert any("too few to train" in one for one in plan(rows=24, labels=6).expectation)
     busy = plan(more="objective: {requests_per_month: 500000}\n").expectation
     assert any("500,000 requests" in one for one in busy)
+
+
+def test_an_endpoint_with_a_price_is_left_out_when_no_money_may_be_spent(plan):
+    free = ENDPOINT.replace("usd: 5", "usd: 0").replace("PRICE", "1.0")
+    excluded = {one.name: one.excluded for one in plan(more=free).excluded}
+    assert "budget.usd is 0" in excluded["prompt-few@big"]
