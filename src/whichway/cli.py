@@ -178,7 +178,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Run the command line; errors become two lines and an exit code. SIGTERM ends like Ctrl-C: cleanly."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)  # an Exit inside comes back as its code
         sys.exit(code if isinstance(code, int) else 0)

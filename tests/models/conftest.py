@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     book = Ledger(tmp_path / "run")
     yield book
     book.close()
+
+
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """A shell's background job ignores Ctrl-C from birth; what these tests send must arrive all the same."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

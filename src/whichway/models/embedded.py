@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from whichway.errors import MissingExtra, WhichwayError
+from whichway.models import hardware
 
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -75,6 +76,8 @@ def _sha256(path: Path) -> str:
 
 def _convert(gguf: Path, target: Path) -> None:
     import torch
+
+    hardware.quiet()
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     target.parent.mkdir(parents=True, exist_ok=True)

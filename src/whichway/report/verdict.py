@@ -65,8 +65,8 @@ def certainty(report: Report) -> str:
     best = words.number(at(report, "recommendation", "p_best"))
     if winner_name(report) is None or best is None:
         return said
-    others = len(measured(report))
-    among = f" of the {words.plural(others, 'way')} measured" if others > 1 else ""
+    judged = sum(words.number(at(one, "p_best")) is not None for one in measured(report))
+    among = f" of the {words.plural(judged, 'way')} judged" if judged > 1 else ""
     return f"{said} Probability that it is the best{among} and meets every requirement: {words.percent(best)}."
 
 
