@@ -11,8 +11,7 @@ from whichway.errors import BudgetReached
 from whichway.models import hardware
 from whichway.models.encoder import load_network
 
-DEFAULTS = {"loss": "auto", "rate": 0.0, "temperature": 0.1, "visits": 0, "longest": 256}
-RATES = {"contrastive": 5e-5, "classifier": 1e-4}
+DEFAULTS = {"loss": "auto", "rate": 5e-5, "temperature": 0.1, "visits": 0, "longest": 128}
 FEW_PER_LABEL = 30  # rows per label up to which pairs teach more than a classifier
 LARGEST_BATCH = 160
 BATCH = 32
@@ -43,7 +42,6 @@ def tune(
     torch.manual_seed(kit.seed)
     batches = _Batches(labels, _loss_name(plan, labels), int(plan["visits"]), kit.seed)
     loss = _contrastive if batches.loss == "contrastive" else _Classifier(network, texts, labels)
-    plan["rate"] = plan["rate"] or RATES[batches.loss]
     _run(network, texts, batches, loss, plan, kit)
     network.eval()
     network.save(str(folder), safe_serialization=True, create_model_card=False)

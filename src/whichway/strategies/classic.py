@@ -10,11 +10,15 @@ from typing import Any, ClassVar, Literal
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.registry import register
+from whichway.strategies.parts.features import FieldEncoder, fit_fields, load_fields, text_of
 from whichway.strategies.parts.linear import LinearHead, fit_head, load_head
-from whichway.strategies.parts.store import load_arrays, save_arrays
+from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
 from whichway.strategies.parts.trees import TreesHead, fit_trees, load_trees
-from whichway.strategies.parts.words import TextReader, fit_reader, load_reader
 
+SIDES = {
+    "words": {"analyzer": "word", "ngram_range": (1, 2)},
+    "characters": {"analyzer": "char_wb", "ngram_range": (3, 5)},
+}
 TOPICS = 24  # trees cannot read 50,000 sparse columns: they get this many singular vectors of them
 MOST_TREE_LABELS = 20
 
@@ -37,7 +41,7 @@ class Classic:
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ClassicSolution:
         rows = [*train, *dev]
         inputs, targets = [row.inputs for row in rows], [row.target for row in rows]
-        reader = fit_reader(task, inputs, {"words": self.most_words, "characters": self.most_characters})
+        reader = _fit_reader(task, inputs, {"words": self.most_words, "characters": self.most_characters})
         sparse = reader.sparse(inputs)
         kind = self._kind(task, sparse, reader, rows, kit.seed)
         if kind == "linear":
@@ -47,7 +51,7 @@ class Classic:
         return ClassicSolution(reader, head, topics)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ClassicSolution:
-        reader = load_reader(task, folder)
+        reader = _load_reader(task, folder)
         if (folder / "trees.json").exists():
             return ClassicSolution(reader, load_trees(folder), load_arrays(folder / "topics.safetensors")["topics"])
         return ClassicSolution(reader, load_head(folder), None)
@@ -81,6 +85,66 @@ class ClassicSolution:
         self.head.save(folder)
         if self.topics is not None:
             save_arrays(folder / "topics.safetensors", {"topics": self.topics})
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Rows to columns: TF-IDF vectorisers by side, and the field encoder."""
+
+    task: Task
+    sides: dict[str, Any]
+    fields: FieldEncoder
+
+    def sparse(self, rows: Sequence[Inputs]) -> Any:
+        """Return a CSR matrix [rows, all columns]."""
+        from scipy.sparse import csr_matrix, hstack
+
+        texts = [text_of(self.task, row) for row in rows]
+        blocks = [side.transform(texts) for side in self.sides.values()]
+        blocks.append(csr_matrix(self.fields.encode(rows) / 4))
+        return hstack(blocks, format="csr", dtype="float32")
+
+    def dense(self, rows: Sequence[Inputs], topics: Any) -> Any:
+        """Return float32 [rows, fields and topics] for trees."""
+        import numpy as np
+
+        sparse = self.sparse(rows)
+        text = sparse[:, : topics.shape[1]] @ topics.T
+        return np.hstack([self.fields.encode(rows), np.asarray(text, dtype=np.float32)])
+
+    def save(self, folder: Path) -> None:
+        """Write the vocabularies as JSON and the weights of their words as safetensors."""
+        words = {side: {term: int(at) for term, at in one.vocabulary_.items()} for side, one in self.sides.items()}
+        save_json(folder / "vocabulary.json", words)
+        save_arrays(folder / "idf.safetensors", {side: one.idf_ for side, one in self.sides.items()})
+        self.fields.save(folder)
+
+
+def _fit_reader(task: Task, rows: Sequence[Inputs], most: dict[str, int]) -> TextReader:
+    texts, sides = [text_of(task, row) for row in rows], {}
+    for side, how in SIDES.items():
+        one = _vectoriser(how, max_features=most[side])
+        try:
+            sides[side] = one.fit(texts)
+        except ValueError:  # no text field, or nothing but stop characters in it
+            continue
+    return TextReader(task, sides, fit_fields(task, rows))
+
+
+def _load_reader(task: Task, folder: Path) -> TextReader:
+    words, weights = load_json(folder / "vocabulary.json"), load_arrays(folder / "idf.safetensors")
+    sides = {}
+    for side in SIDES:
+        if side in words:
+            sides[side] = _vectoriser(SIDES[side], vocabulary=words[side])
+            sides[side].idf_ = weights[side]
+    return TextReader(task, sides, load_fields(folder))
+
+
+def _vectoriser(how: dict[str, Any], **more: Any) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", **how, **more)
 
 
 def _topics(sparse: Any, seed: int) -> Any:

@@ -11,12 +11,8 @@ from whichway.core.strategy import Kit, Progress
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.registry import register
-from whichway.strategies.parts.features import text_of
+from whichway.strategies.parts.features import FieldEncoder, fit_fields, load_fields, text_of
 from whichway.strategies.parts.linear import LinearHead, fit_head, load_head
-from whichway.strategies.parts.words import TextReader, fit_reader, load_reader
-
-MANY_PER_LABEL = 30  # rows per label from which words help beside vectors (docs/log.md)
-MOST_WORDS = 20_000
 
 
 @register("strategy", "encoder")
@@ -25,14 +21,12 @@ class Encoder:
     """Contrastive tuning when labels are few, a cosine classifier when they are many (`loss='auto'`), then a head.
 
     The head reads the tuned vectors beside the frozen ones: tuning on few rows forgets, and the frozen half remembers.
-    `words` also shows it the rows' words (TF-IDF): 'auto' where labels are many, as for the classifier.
     """
 
     loss: Literal["auto", "contrastive", "classifier"] = "auto"
-    rate: float = 0.0  # 0: 5e-5 for contrast, 1e-4 for the classifier
+    rate: float = 5e-5
     temperature: float = 0.1
     visits: int = 0  # rows read while training; 0: chosen by the number of labels
-    words: Literal["auto", "yes", "no"] = "auto"
     strengths: tuple[float, ...] = (10.0,)
     needs: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = True
@@ -49,20 +43,17 @@ class Encoder:
         texts = [text_of(task, row.inputs) for row in rows]
         numbers = [_numbers(task, row.target) for row in rows]
         settings = {"loss": self.loss, "rate": self.rate, "temperature": self.temperature, "visits": self.visits}
-        many = len(rows) >= MANY_PER_LABEL * len({number for row in numbers for number in row})
-        most = {"words": MOST_WORDS} if self.words == "yes" or (self.words == "auto" and many) else {}
         folder = kit.folder / "tuned"
         kit.progress(Progress("training"))
         frozen.tune(texts, numbers, settings, folder, kit)
-        reader = fit_reader(task, [row.inputs for row in rows], most)
-        draft = _Draft(task, reader, frozen, frozen.tuned(folder))
+        draft = _Draft(task, fit_fields(task, [row.inputs for row in rows]), frozen, frozen.tuned(folder))
         features = draft.features([row.inputs for row in rows])
         head = fit_head(features, [row.target for row in rows], task.output, self.strengths, kit.seed)
         return EncoderSolution(draft, head, folder)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> EncoderSolution:
         frozen: Any = kit.embedder
-        draft = _Draft(task, load_reader(task, folder), frozen, frozen.tuned(folder / "tuned"))
+        draft = _Draft(task, load_fields(folder), frozen, frozen.tuned(folder / "tuned"))
         return EncoderSolution(draft, load_head(folder), folder / "tuned")
 
 
@@ -78,7 +69,7 @@ class EncoderSolution:
         return self.head.predict(self.draft.features(inputs))
 
     def save(self, folder: Path) -> None:
-        self.draft.reader.save(folder)
+        self.draft.fields.save(folder)
         self.head.save(folder)
         if self.tuned != folder / "tuned":
             import shutil
@@ -89,20 +80,19 @@ class EncoderSolution:
 @dataclass(frozen=True)
 class _Draft:
     task: Task
-    reader: TextReader
+    fields: FieldEncoder
     frozen: Any
     tuned: Any
 
     def features(self, rows: Sequence[Inputs]) -> Any:
-        """Return float32 [rows, frozen + tuned + words + fields]; the two vectors together have unit length."""
+        """Return float32 [rows, frozen + tuned + fields]; the two vectors together have unit length."""
         import numpy as np
-        from scipy.sparse import csr_matrix, hstack
 
         texts = [text_of(self.task, row) for row in rows]
-        vectors = np.hstack([self.frozen.embed(texts), self.tuned.embed(texts)]) / 2**0.5
-        if self.reader.sides:
-            return hstack([csr_matrix(vectors), self.reader.sparse(rows)], format="csr", dtype=np.float32)
-        return np.hstack([vectors, self.reader.fields.encode(rows) / 4]) if self.reader.fields.width else vectors
+        blocks = [self.frozen.embed(texts) / 2**0.5, self.tuned.embed(texts) / 2**0.5]
+        if self.fields.width:
+            blocks.append(self.fields.encode(rows) / 4)
+        return np.hstack(blocks)
 
 
 def _numbers(task: Task, target: Any) -> list[int]:
