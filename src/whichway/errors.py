@@ -53,12 +53,6 @@ class ProviderError(WhichwayError):
     exit_code = 5
 
 
-class Inconclusive(WhichwayError):
-    """The study ended without a strategy that may be recommended."""
-
-    exit_code = 6
-
-
 class NotApplicable(WhichwayError):
     """A strategy cannot serve this task; the trial is skipped with this reason."""
 

@@ -133,6 +133,11 @@ def _only(found: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def as_labels(value: Any) -> tuple[str, ...]:
+    """Return a value as its labels: one, several, or none."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
 def _stated_answer(text: str) -> str | list[str]:
     """Take the answer out of a JSON object or a code fence if the model wrapped it in one."""
     bare = re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip())

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from whichway.core.output import as_labels
 from whichway.core.task import Example, Prediction
 from whichway.errors import TaskFileError
 from whichway.registry import register
@@ -44,7 +45,7 @@ class MacroF1:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[list[str]]:
-        return [list(_labels(example.target)), list(_answered(prediction))]
+        return [list(as_labels(example.target)), list(_answered(prediction))]
 
     def aggregate(self, scores: Sequence[Any]) -> float:
         return _once(self, scores)
@@ -71,7 +72,7 @@ class MicroF1:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
-        gold, said = set(_labels(example.target)), set(_answered(prediction))
+        gold, said = set(as_labels(example.target)), set(_answered(prediction))
         return [len(gold & said), len(gold) + len(said)]
 
     def aggregate(self, scores: Sequence[Any]) -> float:
@@ -92,7 +93,7 @@ class F1:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
-        gold, said = self.positive in _labels(example.target), self.positive in _answered(prediction)
+        gold, said = self.positive in as_labels(example.target), self.positive in _answered(prediction)
         return [int(gold and said), int(gold) + int(said)]
 
     def aggregate(self, scores: Sequence[Any]) -> float:
@@ -113,7 +114,7 @@ class AveragePrecision:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[float]:
-        return [float(self.positive in _labels(example.target)), _score_of(prediction, self.positive)]
+        return [float(self.positive in as_labels(example.target)), _score_of(prediction, self.positive)]
 
     def aggregate(self, scores: Sequence[Any]) -> float:
         return _once(self, scores)
@@ -137,7 +138,7 @@ class RecallAtPrecision:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[float]:
-        return [float(self.positive in _labels(example.target)), _score_of(prediction, self.positive)]
+        return [float(self.positive in as_labels(example.target)), _score_of(prediction, self.positive)]
 
     def aggregate(self, scores: Sequence[Any]) -> float:
         return _once(self, scores)
@@ -196,12 +197,8 @@ def _once(metric: Any, scores: Sequence[Any]) -> float:
     return float(metric.resample(scores, np.arange(len(scores))[None])[0])
 
 
-def _labels(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
 def _answered(prediction: Prediction) -> tuple[str, ...]:
-    return _labels(prediction.value) if prediction.parsed else ()
+    return as_labels(prediction.value) if prediction.parsed else ()
 
 
 def _score_of(prediction: Prediction, label: str) -> float:
@@ -209,7 +206,7 @@ def _score_of(prediction: Prediction, label: str) -> float:
         return 0.0
     if prediction.scores is not None:
         return float(prediction.scores.get(label, 0.0))
-    return prediction.confidence if label in _labels(prediction.value) else 1.0 - prediction.confidence
+    return prediction.confidence if label in as_labels(prediction.value) else 1.0 - prediction.confidence
 
 
 def _f1(counts: Any, index: Any) -> Any:

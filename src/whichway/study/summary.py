@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from whichway.core.model import Spend
+from whichway.core.output import as_labels
 from whichway.study.certify import (
     LEAST_TEST,
     build_of,
@@ -157,12 +158,12 @@ def _per_class(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, 
     rows = bench.test if part == "test" else bench.rows
     found = []
     for label in bench.task.output.names:
-        gold = [label in _labels(rows[id_].target) for id_ in ids]
+        gold = [label in as_labels(rows[id_].target) for id_ in ids]
         if not any(gold):
             continue
         scores = {}
         for name in names:
-            said = [label in _labels(answered[name][id_][0].value) and answered[name][id_][0].parsed for id_ in ids]
+            said = [label in as_labels(answered[name][id_][0].value) and answered[name][id_][0].parsed for id_ in ids]
             hits = sum(a and b for a, b in zip(gold, said, strict=True))
             precision, recall = hits / sum(said) if any(said) else 0.0, hits / sum(gold)
             f1 = 2 * hits / (sum(gold) + sum(said))
@@ -252,7 +253,7 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
 
 
 def _label_counts(bench: Bench) -> Counter[str]:
-    return Counter(label for row in bench.rows.values() for label in _labels(row.target))
+    return Counter(label for row in bench.rows.values() for label in as_labels(row.target))
 
 
 def _spent(bench: Bench) -> dict[str, Any]:
@@ -372,10 +373,6 @@ def _version(package: str) -> str:
 
 def _finding(one: Any) -> dict[str, Any]:
     return {"code": one.code, "severity": one.severity, "message": one.message}
-
-
-def _labels(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 def _written(value: Any) -> str:
