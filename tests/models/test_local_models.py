@@ -15,11 +15,19 @@ np = pytest.importorskip("numpy")
 from whichway.core.model import Request  # noqa: E402
 from whichway.core.strategy import Kit  # noqa: E402
 from whichway.models.causal import CausalModel, load_network  # noqa: E402
+from whichway.models.head import next_token_logits  # noqa: E402
 from whichway.models.scoring import PrefixScorer, build_trie, common_prefix  # noqa: E402
 
 LABELS = ("refund status", "refund request", "account access", "delivery delay")
-START = "Answer with one of: " + ", ".join(LABELS) + ".\n\n" + "Input: where is my parcel?\nAnswer: delivery delay\n\n" * 6
-ROWS = ("I cannot log in", "my money is not back yet, when will it be?", "late again!!", "I want my money back for the lamp")
+START = (
+    "Answer with one of: " + ", ".join(LABELS) + ".\n\n" + "Input: where is my parcel?\nAnswer: delivery delay\n\n" * 6
+)
+ROWS = (
+    "I cannot log in",
+    "my money is not back yet, when will it be?",
+    "late again!!",
+    "I want my money back for the lamp",
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def test_a_shared_prefix_gives_the_likelihoods_of_reading_each_prompt_alone(mode
             with torch.inference_mode():
                 logits = network(torch.tensor([row + label])).logits[0].log_softmax(-1)
             alone = sum(float(logits[len(row) - 1 + i, token]) for i, token in enumerate(label))
-            assert score == pytest.approx(alone, abs=1e-3)
+            assert score == pytest.approx(alone, abs=2e-4)
 
 
 @pytest.mark.slow
@@ -59,9 +67,34 @@ def test_in_the_processors_own_format_answers_stay_close_to_exact_ones(model):
     prompts = [f"{START}Input: {row}\nAnswer:" for row in ROWS]
     continuations = [" " + label for label in LABELS]
     shared = model.score(prompts, continuations, START)
-    alone = np.concatenate([model.score([prompt], continuations) for prompt in prompts])
-    assert np.abs(shared - alone).max() < 0.6
-    assert (shared.argmax(1) == alone.argmax(1)).all()
+    network, _ = load_network(model.where, exact=True)
+    exact = PrefixScorer(network).score(
+        [model.tokens(one) for one in prompts], [model.tokens(one) for one in continuations], model.tokens(START)
+    )
+    assert np.abs(shared - exact).max() < 0.4
+    assert (shared.argmax(1) == exact.argmax(1)).all()
+
+
+@pytest.mark.slow
+def test_a_bf16_network_sums_its_layers_in_fp32(model):
+    if model.network.dtype != torch.bfloat16:
+        pytest.skip("this processor computes in fp32")
+    network, _ = load_network(model.where, exact=True)
+    ids = torch.tensor([model.tokens(START)])
+    plain, _ = load_network(model.where)
+    with torch.inference_mode():
+        exact = network.model(ids).last_hidden_state[0]
+        off = [(one.model(ids).last_hidden_state[0].float() - exact).norm() for one in (plain, model.network)]
+    assert model.network.get_input_embeddings()(ids).dtype == torch.float32
+    assert off[1] < 0.8 * off[0]
+
+
+@pytest.mark.slow
+def test_logits_are_not_rounded_to_the_weights_format(model):
+    hidden = torch.randn(4, model.network.config.hidden_size).to(model.network.dtype)
+    weight = model.network.lm_head.weight
+    wanted = hidden.double() @ weight.double().t()
+    assert (next_token_logits(model.network, hidden) - wanted).abs().max() < 1e-3
 
 
 @pytest.mark.slow

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from whichway.models import hardware
+from whichway.models.precise import widen
+
 NAME = "whichway_shared_prefix"
+SCORES = 1 << 20  # attention scores held at once: 4 MB, about a core's cache
 
 
 def install(network: Any) -> bool:
@@ -22,6 +26,7 @@ def install(network: Any) -> bool:
     try:
         network.set_attn_implementation(NAME)
         if _agrees(network):
+            widen(network)
             return True
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         pass
@@ -38,6 +43,8 @@ def attend(
     """
     import torch
 
+    kind = next(module.parameters()).dtype
+    query, key, value = query.to(kind), key.to(kind), value.to(kind)
     prefix = more.pop("shared_prefix", None)
     if prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -47,15 +54,16 @@ def attend(
     keys, values = prefix[module.layer_idx]
     rows, heads, tokens, width = query.shape
     shared, groups = keys.shape[1], heads // keys.shape[1]
-    folded = query.view(rows, shared, groups, tokens, width).permute(1, 0, 2, 3, 4).reshape(1, shared, -1, width)
-    there, there_sum = _weighted(folded, keys, values, None, scale)
-    there = there.view(shared, rows, groups, tokens, width).permute(1, 0, 2, 3, 4).reshape(query.shape)
-    there_sum = there_sum.view(shared, rows, groups, tokens).permute(1, 0, 2, 3).reshape(rows, heads, tokens)
-    own_keys, own_values = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    here, here_sum = _weighted(query, own_keys, own_values, attention_mask, scale)
-    share = (there_sum - here_sum).sigmoid()[..., None]
-    joined = torch.lerp(here.float(), there.float(), share).to(query.dtype)
-    return joined.transpose(1, 2).contiguous(), None
+    grouped = query.reshape(rows, shared, groups * tokens, width)
+    folded = grouped.transpose(0, 1).reshape(shared, -1, width)
+    there, there_sum = _weighted(folded, keys[0], values[0], None, scale)
+    there = there.view(shared, rows, groups * tokens, width).transpose(0, 1)
+    there_sum = there_sum.view(shared, rows, -1).transpose(0, 1)
+    mask = attention_mask.expand(rows, 1, tokens, tokens).repeat(1, shared, groups, 1).flatten(0, 1)
+    here, here_sum = _weighted(grouped.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), mask, scale)
+    share = (there_sum - here_sum.view(rows, shared, -1)).sigmoid()[..., None]
+    joined = torch.lerp(here.view(there.shape).float(), there.float(), share).to(query.dtype)
+    return joined.view(query.shape).transpose(1, 2).contiguous(), None
 
 
 def prefix_states(network: Any, tokens: tuple[int, ...]) -> list[tuple[Any, Any]]:
@@ -65,25 +73,29 @@ def prefix_states(network: Any, tokens: tuple[int, ...]) -> list[tuple[Any, Any]
 
     cache = DynamicCache()
     network.model(input_ids=torch.tensor([tokens], device=network.device), past_key_values=cache, use_cache=True)
-    return [(layer.keys, layer.values) for layer in cache.layers]
+    return [(layer.keys.to(network.dtype), layer.values.to(network.dtype)) for layer in cache.layers]
 
 
 def _weighted(query: Any, keys: Any, values: Any, mask: Any, scale: float) -> tuple[Any, Any]:
-    """Return attention's result and the log-sum-exp of its scores [rows, heads, tokens], both over these keys alone."""
+    """Return attention's result and the log-sum-exp of its scores over these keys alone.
+
+    query [n, m, width], keys and values [n, k, width], mask [n, m, k] or None; returns [n, m, width] and [n, m].
+    """
     import torch
 
-    if query.device.type == "cpu":
-        bias = None
-        if mask is not None:
-            bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, float("-inf"))
-        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        found, total = fused(query, keys, values, 0.0, False, attn_mask=bias, scale=scale)
-        return found, total
-    scores = torch.matmul(query.float(), keys.float().transpose(-1, -2)) * scale
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    total = torch.logsumexp(scores, dim=-1)
-    return torch.matmul((scores - total[..., None]).exp().to(values.dtype), values), total
+    found, totals = torch.empty_like(query), query.new_empty(query.shape[:2], dtype=torch.float32)
+    keys = (keys.float() * scale).transpose(1, 2).contiguous()
+    step = max(1, SCORES // (query.shape[0] * keys.shape[2]))
+    with hardware.exact_products(query.dtype):
+        for start in range(0, query.shape[1], step):
+            part = slice(start, start + step)
+            scores = torch.bmm(query[:, part].float(), keys)
+            if mask is not None:
+                scores.masked_fill_(~mask[:, part], float("-inf"))
+            shares = scores.softmax(-1)
+            totals[:, part] = scores.amax(-1) - shares.amax(-1).log()
+            found[:, part] = torch.bmm(shares.to(values.dtype), values)
+    return found, totals
 
 
 def _agrees(network: Any) -> bool:

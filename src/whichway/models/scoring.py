@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from whichway.models import attention
+from whichway.models.head import next_token_logits
 
-ROW_TOKENS = 2048  # own tokens of one batch: enough to fill two cores, small enough to stay in cache
+ROW_TOKENS = 1024  # own tokens of one batch: enough to fill two cores, small enough to stay in cache
 KEPT_PREFIXES = 4
 HEAD_ROWS = 256  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words
 
@@ -119,14 +120,11 @@ class PrefixScorer:
 
     def _log_probabilities(self, hidden: Any, wanted: list[list[int]]) -> list[list[float]]:
         """Return log-probabilities of the wanted next tokens for each hidden state, in fp32."""
-        import torch
-
         found: list[list[float]] = []
         for start in range(0, len(hidden), HEAD_ROWS):
-            logits = self.network.lm_head(hidden[start : start + HEAD_ROWS].contiguous()).float()
-            norm = torch.logsumexp(logits, dim=1, keepdim=True)
+            table = next_token_logits(self.network, hidden[start : start + HEAD_ROWS]).log_softmax(dim=1)
             for row, tokens in enumerate(wanted[start : start + HEAD_ROWS]):
-                found.append((logits[row, tokens] - norm[row]).tolist())
+                found.append(table[row, tokens].tolist())
         return found
 
 
