@@ -15,8 +15,9 @@ np = pytest.importorskip("numpy")
 from whichway.core.model import Request  # noqa: E402
 from whichway.core.strategy import Kit  # noqa: E402
 from whichway.models.causal import CausalModel, load_network  # noqa: E402
+from whichway.models.decoding import Ask, write  # noqa: E402
 from whichway.models.head import next_token_logits  # noqa: E402
-from whichway.models.scoring import PrefixScorer, build_trie, common_prefix  # noqa: E402
+from whichway.models.scoring import PrefixScorer, build_trie  # noqa: E402
 
 LABELS = ("refund status", "refund request", "account access", "delivery delay")
 START = (
@@ -39,11 +40,6 @@ def test_a_trie_shares_what_labels_begin_with():
     trie = build_trie([[1, 2, 3], [1, 2, 4], [5]])
     assert trie.tokens == (1, 2) and trie.parents == (-1, 0)
     assert trie.steps == (((-1, 1), (0, 2), (1, 3)), ((-1, 1), (0, 2), (1, 4)), ((-1, 5),))
-
-
-def test_the_common_prefix_of_rows_is_what_all_begin_with():
-    assert common_prefix([[1, 2, 3], [1, 2], [1, 2, 9]]) == (1, 2)
-    assert common_prefix([[1], [2]]) == ()
 
 
 @pytest.mark.slow
@@ -125,3 +121,30 @@ def test_fine_tuning_learns_and_saves_a_standard_adapter(model, tmp_path):
     after = model.adapted(tmp_path / "weights").score(prompts[:4], [" colour", " number"])
     assert (after.argmax(1) == [0, 0, 1, 1]).all()
     assert np.abs(after - before).max() > 0.5
+
+
+@pytest.mark.slow
+def test_answers_written_together_behind_a_shared_beginning_are_those_written_alone_in_fp32(model, monkeypatch):
+    network, _ = load_network(model.where, exact=True)
+    plain, _ = load_network(model.where, exact=True)
+    store = PrefixScorer(network).prefixes
+    prompts = [model.tokens(f"{START}Say more. Input: {row}\nAnswer:") for row in ROWS * 2]
+    asks = [Ask(tuple(one), most) for one, most in zip(prompts, (12, 1, 20, 7, 12, 3, 12, 12), strict=True)]
+    stops = frozenset({model.tokenizer.eos_token_id, model.tokens("\n")[-1]})
+    found = write(network, store, asks, stops)
+    for ask, tokens in zip(asks, found, strict=True):
+        ids = torch.tensor([ask.tokens])
+        with torch.inference_mode():
+            out = plain.generate(ids, max_new_tokens=ask.most, do_sample=False, eos_token_id=sorted(stops))
+        assert tokens == out[0, len(ask.tokens) :].tolist()
+    assert any(one[-1] in stops for one in found) and any(one[-1] not in stops for one in found)
+
+
+@pytest.mark.slow
+def test_sampling_follows_its_temperature_and_its_seed(model):
+    ask = Ask(tuple(model.tokens("Name one colour:")), 8, 1.5)
+    runs = [write(model.network, model.scorer.prefixes, [ask] * 6, model.stops(), seed) for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+    assert len({tuple(one) for one in runs[0]}) > 1
+    cold = write(model.network, model.scorer.prefixes, [Ask(ask.tokens, 8)] * 6, model.stops(), 1)
+    assert len({tuple(one) for one in cold}) == 1

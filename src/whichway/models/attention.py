@@ -59,20 +59,27 @@ def attend(
     there, there_sum = _weighted(folded, keys[0], values[0], None, scale)
     there = there.view(shared, rows, groups * tokens, width).transpose(0, 1)
     there_sum = there_sum.view(shared, rows, -1).transpose(0, 1)
-    mask = attention_mask.expand(rows, 1, tokens, tokens).repeat(1, shared, groups, 1).flatten(0, 1)
+    mask = attention_mask.expand(rows, 1, tokens, key.shape[2]).repeat(1, shared, groups, 1).flatten(0, 1)
     here, here_sum = _weighted(grouped.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), mask, scale)
     share = (there_sum - here_sum.view(rows, shared, -1)).sigmoid()[..., None]
     joined = torch.lerp(here.view(there.shape).float(), there.float(), share).to(query.dtype)
     return joined.view(query.shape).transpose(1, 2).contiguous(), None
 
 
-def prefix_states(network: Any, tokens: tuple[int, ...]) -> list[tuple[Any, Any]]:
-    """Return keys and values [1, heads, tokens, width] per layer of a prefix, read once."""
+def states_after(network: Any, states: list[tuple[Any, Any]], tokens: tuple[int, ...]) -> list[tuple[Any, Any]]:
+    """Return keys and values [1, heads, tokens, width] per layer of tokens behind a prefix whose `states` may be empty."""
     import torch
     from transformers import DynamicCache
 
-    cache = DynamicCache()
-    network.model(input_ids=torch.tensor([tokens], device=network.device), past_key_values=cache, use_cache=True)
+    cache, more = DynamicCache(), {}
+    size, before = len(tokens), states[0][0].shape[2] if states else 0
+    if states:
+        own = torch.ones(size, size, dtype=torch.bool, device=network.device).tril()[None, None]
+        places = torch.arange(before, before + size, device=network.device)[None]
+        more = {"attention_mask": own, "position_ids": places, "shared_prefix": states}
+    ids = torch.tensor([tokens], device=network.device)
+    with torch.inference_mode():
+        network.model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
     return [(layer.keys.to(network.dtype), layer.values.to(network.dtype)) for layer in cache.layers]
 
 
@@ -105,7 +112,7 @@ def _agrees(network: Any) -> bool:
     ids = torch.arange(3, 27, device=network.device)[None] % network.config.vocab_size
     with torch.inference_mode():
         whole = network.model(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
-        past = prefix_states(network, tuple(ids[0, :16].tolist()))
+        past = states_after(network, [], tuple(ids[0, :16].tolist()))
         own = torch.ones(8, 8, dtype=torch.bool, device=network.device).tril()[None, None]
         places = torch.arange(16, 24, device=network.device)[None]
         split = (

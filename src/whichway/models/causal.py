@@ -10,10 +10,9 @@ from typing import Any
 from whichway.core.model import Reply, Request, Spend
 from whichway.errors import MissingExtra, UsageError
 from whichway.models import embedded, hardware
+from whichway.models.decoding import Ask, write
 from whichway.models.scoring import PrefixScorer
 from whichway.registry import register
-
-GENERATE_ROWS = 16
 
 
 @register("model", "causal")
@@ -63,7 +62,7 @@ class CausalModel:
         labels = [self.tokens(text) for text in continuations]
         if _one_begins_another(labels):
             labels = [[*label, self.tokenizer.eos_token_id] for label in labels]
-        start = self.tokens(shared) if shared else rows[0] if len(rows) > 1 else []
+        start = self.tokens(shared)
         room = self.limit - max(map(len, labels))
         rows = [_shorten(row, room, len(start)) for row in rows]
         return self.scorer.score(rows, labels, start)
@@ -73,14 +72,22 @@ class CausalModel:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer requests in batches of similar length, greedily unless a temperature is given."""
-        order = sorted(range(len(requests)), key=lambda i: sum(len(text) for _, text in requests[i].messages))
-        replies: list[Reply] = [Reply("")] * len(requests)
-        for start in range(0, len(order), GENERATE_ROWS):
-            batch = order[start : start + GENERATE_ROWS]
-            for i, reply in zip(batch, self._generate([requests[i] for i in batch]), strict=True):
-                replies[i] = reply
-        return replies
+        """Answer requests, greedily unless a temperature is given; what prompts share is read once."""
+        began = time.perf_counter()
+        asks = [self._ask(request) for request in requests]
+        stops = self.stops()
+        if self.scorer.shares:
+            new = write(self.network, self.scorer.prefixes, asks, stops)
+        else:
+            new = [self._written_alone(one, stops) for one in asks]
+        seconds = (time.perf_counter() - began) / max(1, len(requests))
+        return [self._reply(ask, tokens, stops, seconds) for ask, tokens in zip(asks, new, strict=True)]
+
+    def stops(self) -> frozenset[int]:
+        """Return the tokens that end an answer."""
+        said = self.network.generation_config.eos_token_id
+        listed = said if isinstance(said, list) else [said]
+        return frozenset(one for one in (*listed, self.tokenizer.eos_token_id) if one is not None)
 
     def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], *more: Any) -> Any:
         """Adapt a fresh copy of the weights and save it; see models/training.py for settings and result."""
@@ -88,31 +95,26 @@ class CausalModel:
 
         return train(self, prompts, completions, settings, *more)
 
-    def _generate(self, requests: Sequence[Request]) -> list[Reply]:
+    def _ask(self, request: Request) -> Ask:
+        tokens = self.tokens(self.chat(request.messages))
+        return Ask(tuple(_shorten(tokens, self.limit - request.max_tokens, 0)), request.max_tokens, request.temperature)
+
+    def _written_alone(self, ask: Ask, stops: frozenset[int]) -> list[int]:
+        """Continue one prompt by transformers' own means: for networks that cannot attend to a shared prefix."""
         import torch
 
-        began = time.perf_counter()
-        rows = [self.tokens(self.chat(request.messages)) for request in requests]
-        longest, pad = max(map(len, rows)), self.tokenizer.pad_token_id or self.tokenizer.eos_token_id
-        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=self.network.device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.network.device)
-        heat = max(request.temperature for request in requests)
-        how = {"do_sample": True, "temperature": heat} if heat > 0 else {"do_sample": False}
-        most = max(request.max_tokens for request in requests)
+        how = {"do_sample": True, "temperature": ask.heat} if ask.heat > 0 else {"do_sample": False}
+        ids = torch.tensor([ask.tokens], device=self.network.device)
         with torch.inference_mode():
             out = self.network.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=most, pad_token_id=pad, **how
-            )[:, longest:]
-        seconds = (time.perf_counter() - began) / len(requests)
-        return [self._reply(request, row, new, seconds) for request, row, new in zip(requests, rows, out, strict=True)]
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=ask.most, eos_token_id=sorted(stops), **how
+            )
+        return list(out[0, len(ask.tokens) :].tolist())
 
-    def _reply(self, request: Request, row: list[int], new: Any, seconds: float) -> Reply:
-        written = new.tolist()[: request.max_tokens]
-        stop = self.tokenizer.eos_token_id
-        ended = stop in written
-        written = written[: written.index(stop)] if ended else written
-        text = self.tokenizer.decode(written, skip_special_tokens=True)
-        spend = Spend(seconds=seconds, tokens_in=len(row), tokens_out=len(written))
+    def _reply(self, ask: Ask, written: list[int], stops: frozenset[int], seconds: float) -> Reply:
+        ended = bool(written) and written[-1] in stops
+        text = self.tokenizer.decode(written[:-1] if ended else written, skip_special_tokens=True)
+        spend = Spend(seconds=seconds, tokens_in=len(ask.tokens), tokens_out=len(written) - ended)
         return Reply(text, spend, "stop" if ended else "length")
 
 

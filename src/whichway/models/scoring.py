@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from whichway.models import attention
 from whichway.models.head import next_token_logits
+from whichway.models.prefixes import Group, PrefixStore, plan
 
 ROW_TOKENS = 1024  # own tokens of one batch: enough to fill two cores, small enough to stay in cache
-KEPT_PREFIXES = 4
 HEAD_ROWS = 256  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words
 
 
@@ -52,36 +51,30 @@ def build_trie(labels: Sequence[Sequence[int]]) -> Trie:
 
 
 class PrefixScorer:
-    """Scores prompts against labels on one network; keeps the last few prefixes' keys and values."""
+    """Scores prompts against labels on one network; keeps what prompts begin with for later calls."""
 
     def __init__(self, network: Any) -> None:
         self.network = network
         self.shares = attention.install(network)
-        self.kept: OrderedDict[tuple[int, ...], list[tuple[Any, Any]]] = OrderedDict()
+        self.prefixes = PrefixStore(network)
 
-    def score(self, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], shared: Sequence[int]) -> Any:
-        """Return float64 [len(prompts), len(labels)]; `shared` are the tokens that prompts are expected to begin with."""
+    def score(
+        self, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], shared: Sequence[int] = ()
+    ) -> Any:
+        """Return float64 [len(prompts), len(labels)]; what prompts share is computed once, `shared` also between calls."""
         import numpy as np
         import torch
 
         trie = build_trie(labels)
-        prefix = common_prefix([shared, *(row[:-1] for row in prompts)]) if self.shares else ()
         table = np.zeros((len(prompts), len(labels)))
-        with torch.inference_mode():
-            past = self._prefix(prefix) if prefix else None
-            for batch in _batches([len(row) - len(prefix) for row in prompts], len(trie.tokens)):
-                rows = [list(prompts[i][len(prefix) :]) for i in batch]
-                table[batch] = self._score_batch(past, len(prefix), rows, trie)
+        for group in plan(prompts, shared) if self.shares else [Group(0, tuple(range(len(prompts))))]:
+            past = self.prefixes.get(tuple(prompts[group.rows[0]][: group.size]))
+            with torch.inference_mode():
+                for batch in _batches([len(prompts[i]) - group.size for i in group.rows], len(trie.tokens)):
+                    chosen = [group.rows[i] for i in batch]
+                    rows = [list(prompts[i][group.size :]) for i in chosen]
+                    table[chosen] = self._score_batch(past, group.size, rows, trie)
         return table
-
-    def _prefix(self, prefix: tuple[int, ...]) -> list[tuple[Any, Any]]:
-        """Return keys and values of a prefix, computed at most once while kept."""
-        if prefix not in self.kept:
-            self.kept[prefix] = attention.prefix_states(self.network, prefix)
-            while len(self.kept) > KEPT_PREFIXES:
-                self.kept.popitem(last=False)
-        self.kept.move_to_end(prefix)
-        return self.kept[prefix]
 
     def _score_batch(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
         """Return log-likelihoods [rows, labels] of one batch, in one forward pass."""
@@ -126,13 +119,6 @@ class PrefixScorer:
             for row, tokens in enumerate(wanted[start : start + HEAD_ROWS]):
                 found.append(table[row, tokens].tolist())
         return found
-
-
-def common_prefix(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Return the tokens that all rows begin with."""
-    first, last = min(map(tuple, rows)), max(map(tuple, rows))
-    size = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:size]
 
 
 def _batches(lengths: list[int], nodes: int) -> Iterator[list[int]]:

@@ -1,0 +1,172 @@
+"""Writing text for many prompts at once: their shared beginning is read in place, finished rows leave the batch."""
+
+# Rows are padded at their left, so that new tokens of all rows fall into one column; keys and values of a row's own
+# tokens lie in buffers made once for the whole answer. What all prompts share comes from the prefix tree (prefixes.py).
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whichway.models.head import next_token_logits
+from whichway.models.prefixes import PrefixStore, plan
+
+ROWS = 64
+OWN_TOKENS = 16_384  # of one batch, answers included
+COMPACT_FROM = 0.25  # share of finished rows at which the others move together
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token."""
+
+    tokens: tuple[int, ...]
+    most: int
+    heat: float = 0.0
+
+
+def write(
+    network: Any, prefixes: PrefixStore, asks: Sequence[Ask], stops: frozenset[int], seed: int = 0
+) -> list[list[int]]:
+    """Return the new tokens of each ask, in order, up to a stop token, which is included.
+
+    The same asks give the same tokens; sampled ones depend on `seed` and on the asks beside them.
+    """
+    import torch
+
+    found: list[list[int]] = [[] for _ in asks]
+    generator = torch.Generator(device=network.device).manual_seed(seed)
+    with torch.inference_mode():
+        for group in plan([one.tokens for one in asks]):
+            order = sorted(group.rows, key=lambda i: (len(asks[i].tokens), asks[i].most, i))
+            past = prefixes.get(asks[order[0]].tokens[: group.size])
+            for batch in _batches(asks, order, group.size):
+                state = _Batch(network, past, group.size, [asks[i] for i in batch], stops)
+                for i, tokens in zip(batch, state.run(generator), strict=True):
+                    found[i] = tokens
+    return found
+
+
+def _batches(asks: Sequence[Ask], order: Sequence[int], size: int) -> list[list[int]]:
+    """Cut rows of similar length into batches that keep both bounds."""
+    batches: list[list[int]] = []
+    widest = 0
+    for i in order:
+        wide = len(asks[i].tokens) - size + asks[i].most
+        widest = max(widest, wide)
+        if not batches or len(batches[-1]) >= ROWS or (len(batches[-1]) + 1) * widest > OWN_TOKENS:
+            batches.append([])
+            widest = wide
+        batches[-1].append(i)
+    return batches
+
+
+class _Batch:
+    """Rows being written. `alive` are the numbers of the rows that are still in the buffers, in their order."""
+
+    def __init__(self, network: Any, past: Any, size: int, asks: list[Ask], stops: frozenset[int]) -> None:
+        import torch
+
+        self.network, self.past, self.asks, self.stops = network, past, asks, stops
+        rows = [one.tokens[size:] for one in asks]
+        self.longest = max(map(len, rows))
+        self.width = self.longest + max(one.most for one in asks)
+        device = network.device
+        self.ids = torch.tensor([[0] * (self.longest - len(row)) + list(row) for row in rows], device=device)
+        self.lengths = torch.tensor([len(row) for row in rows], device=device)
+        self.real = torch.arange(self.width, device=device)[None] >= (self.longest - self.lengths)[:, None]
+        self.places = (torch.arange(self.longest, device=device)[None] - self.longest + self.lengths[:, None]).clamp(
+            0
+        ) + size
+        self.alive = list(range(len(asks)))
+        self.cache = _buffers(self.width)
+
+    def run(self, generator: Any) -> list[list[int]]:
+        """Return each row's new tokens."""
+        import torch
+
+        written: list[list[int]] = [[] for _ in self.asks]
+        logits = self._first()
+        for step in range(self.width - self.longest):
+            tokens = self._chosen(logits, generator)
+            for row, token in zip(self.alive, tokens.tolist(), strict=True):
+                if not self._done(written[row], row):
+                    written[row].append(token)
+            open_ = [at for at, row in enumerate(self.alive) if not self._done(written[row], row)]
+            if not open_:
+                break
+            if len(open_) <= (1 - COMPACT_FROM) * len(self.alive):
+                keep = torch.tensor(open_, device=tokens.device)
+                self._keep(keep)
+                self.alive, tokens = [self.alive[at] for at in open_], tokens[keep]
+            logits = self._next(tokens, step)
+        return written
+
+    def _done(self, tokens: list[int], row: int) -> bool:
+        return len(tokens) >= self.asks[row].most or bool(tokens) and tokens[-1] in self.stops
+
+    def _first(self) -> Any:
+        import torch
+
+        size = self.longest
+        causal = torch.ones(size, size, dtype=torch.bool, device=self.ids.device).tril()
+        itself = torch.eye(size, dtype=torch.bool, device=self.ids.device)
+        mask = (causal & self.real[:, None, :size]) | itself  # padding looks at itself: an empty row would be NaN
+        return self._forward(self.ids, self.places, mask[:, None])
+
+    def _next(self, tokens: Any, step: int) -> Any:
+        places = self.places[:, -1:] + step + 1
+        return self._forward(tokens[:, None], places, self.real[:, None, None, : self.longest + step + 1])
+
+    def _forward(self, ids: Any, places: Any, mask: Any) -> Any:
+        extra = {"shared_prefix": self.past} if self.past is not None else {}
+        hidden = self.network.model(
+            input_ids=ids, position_ids=places, attention_mask=mask, past_key_values=self.cache, use_cache=True, **extra
+        ).last_hidden_state
+        return next_token_logits(self.network, hidden[:, -1])
+
+    def _chosen(self, logits: Any, generator: Any) -> Any:
+        import torch
+
+        best = logits.argmax(-1)
+        heats = [self.asks[row].heat for row in self.alive]
+        if not any(heats):
+            return best
+        heat = torch.tensor([one or 1.0 for one in heats], device=logits.device)
+        drawn = torch.multinomial((logits / heat[:, None]).softmax(-1), 1, generator=generator)[:, 0]
+        return torch.where(torch.tensor([one > 0 for one in heats], device=logits.device), drawn, best)
+
+    def _keep(self, rows: Any) -> None:
+        self.real, self.places = self.real[rows], self.places[rows]
+        self.cache.keep(rows)
+
+
+def _buffers(width: int) -> Any:
+    """Return a cache whose tensors have room for `width` tokens from the start; made here as transformers imports late."""
+    from transformers import DynamicCache
+
+    class Buffers(DynamicCache):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept: dict[int, list[Any]] = {}
+            self.filled: dict[int, int] = {}
+
+        def update(self, keys: Any, values: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
+            if layer_idx not in self.kept:
+                shape = (*keys.shape[:2], width, keys.shape[3])
+                self.kept[layer_idx] = [keys.new_empty(shape), values.new_empty(shape)]
+            end = self.filled.get(layer_idx, 0) + keys.shape[2]
+            for buffer, new in zip(self.kept[layer_idx], (keys, values), strict=True):
+                buffer[:, :, end - new.shape[2] : end] = new
+            self.filled[layer_idx] = end
+            first, second = self.kept[layer_idx]
+            return first[:, :, :end], second[:, :, :end]
+
+        def get_seq_length(self, layer_idx: int = 0) -> int:
+            return self.filled.get(layer_idx, 0)
+
+        def keep(self, rows: Any) -> None:
+            self.kept = {layer: [one[rows] for one in pair] for layer, pair in self.kept.items()}
+
+    return Buffers()

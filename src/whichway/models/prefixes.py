@@ -1,0 +1,125 @@
+"""One tree over the prompts of many rows and many candidate prompts: what they share is computed once and kept."""
+
+# As in SGLang's radix cache (Zheng et al. 2024), but planned: all prompts of a call are known, so that it can be said
+# beforehand which beginnings are worth a node. Kept nodes are found by their longest common beginning, also by later calls.
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whichway.models import attention
+
+Tokens = tuple[int, ...]
+States = list[tuple[Any, Any]]
+NODE_COST = 48  # tokens that a further group must save: what its own batches and a call lose
+DEEPEST = 64
+PIECE = 128
+KEPT_BYTES = 1 << 30
+KEPT_WHOLE = 4
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are read behind the same `size` first tokens."""
+
+    size: int
+    rows: tuple[int, ...]
+
+
+def plan(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> list[Group]:
+    """Group rows by what they share so that the fewest tokens are computed; every row keeps one token of its own.
+
+    `shared` is what rows are expected to begin with, also in calls to come: worth a node even for a single row.
+    """
+    order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+    alike = [_common(rows[a], rows[b]) for a, b in zip(order, order[1:], strict=False)]
+    known = min(min(_common(row, shared), len(row) - 1) for row in rows) if shared else 0
+    return _split(rows, order, alike, known)[1]
+
+
+def _split(
+    rows: Sequence[Sequence[int]], order: list[int], alike: list[int], above: int, depth: int = 0
+) -> tuple[int, list[Group]]:
+    """Return tokens to compute after the first `above` ones, and the groups.
+
+    `order` are row numbers, sorted by tokens; `alike[i]` is how many tokens order[i] and order[i + 1] share.
+    """
+    size = min([*alike, *(len(rows[i]) - 1 for i in order)])
+    if len(order) == 1 or size <= above:
+        size = above
+    loose: list[int] = []
+    groups: list[Group] = []
+    cost, start = size - above, 0
+    for end in [i + 1 for i, one in enumerate(alike) if one <= size] + [len(order)]:
+        part = order[start:end]
+        flat = sum(len(rows[i]) - size for i in part)
+        deeper = 1 < len(part) < len(order) and depth < DEEPEST
+        inner = _split(rows, part, alike[start : end - 1], size, depth + 1) if deeper else None
+        if inner and inner[0] + NODE_COST < flat:
+            cost, groups = cost + inner[0] + NODE_COST, groups + inner[1]
+        else:
+            cost, loose = cost + flat, loose + part
+        start = end
+    return cost, groups + ([Group(size, tuple(sorted(loose)))] if loose else [])
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two rows share at their beginning."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+class PrefixStore:
+    """Keys and values of beginnings, within a bound on memory; the longest unused go first.
+
+    A beginning is computed in pieces that end at multiples of PIECE tokens, each behind those before it, so that its
+    numbers are the same whatever was asked before, and an edit near its end costs its last pieces only.
+    """
+
+    def __init__(self, network: Any, limit: int = KEPT_BYTES) -> None:
+        self.network, self.limit = network, limit
+        self.computed = 0  # tokens, over all calls
+        self._pieces: OrderedDict[Tokens, States] = OrderedDict()  # by all tokens up to the piece's end
+        self._whole: OrderedDict[Tokens, States] = OrderedDict()
+
+    def get(self, prefix: Tokens) -> States | None:
+        """Return per layer keys and values [1, heads, tokens, width] of a beginning; None for an empty one."""
+        if not prefix:
+            return None
+        if prefix not in self._whole:
+            self._whole[prefix] = self._joined(prefix)
+            while len(self._whole) > KEPT_WHOLE:
+                self._whole.popitem(last=False)
+        self._whole.move_to_end(prefix)
+        return self._whole[prefix]
+
+    def _joined(self, prefix: Tokens) -> States:
+        chain: list[States] = []
+        for start in range(0, len(prefix), PIECE):
+            key = prefix[: start + PIECE]
+            if key not in self._pieces:
+                self._pieces[key] = attention.states_after(self.network, _joined(chain), key[start:])
+                self.computed += len(key) - start
+            self._pieces.move_to_end(key)
+            chain.append(self._pieces[key])
+        while len(self._pieces) > len(chain) and sum(map(_bytes, self._pieces.values())) > self.limit:
+            self._pieces.popitem(last=False)
+        return _joined(chain)
+
+
+def _joined(chain: list[States]) -> States:
+    """Return the states of pieces laid end to end; of one piece, itself."""
+    import torch
+
+    if len(chain) < 2:
+        return chain[0] if chain else []
+    layers = zip(*chain, strict=True)
+    return [(torch.cat([k for k, _ in one], dim=2), torch.cat([v for _, v in one], dim=2)) for one in layers]
+
+
+def _bytes(states: States) -> int:
+    return sum(one.numel() * one.element_size() for pair in states for one in pair)
