@@ -10,6 +10,7 @@ from typing import Any
 
 from whichway.core.model import Meter, Spend
 from whichway.errors import BudgetReached, UsageError
+from whichway.models.vector_cache import VectorCache, embedder_folder, weights_digest
 from whichway.registry import get
 from whichway.study.ledger import Ledger
 
@@ -22,6 +23,7 @@ class ModelShelf(Mapping[str, Any]):
         self.endpoints = {} if only_local else settings.models.endpoints
         self._made: dict[str, Any] = {}
         self._encoder: Any = None
+        self._cache: tuple[VectorCache | None] | None = None
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
@@ -40,6 +42,13 @@ class ModelShelf(Mapping[str, Any]):
             self._encoder = get("model", "encoder")(self.settings.models.embedder)
         return self._encoder
 
+    def vector_cache(self) -> VectorCache | None:
+        """Return the user's cache for the encoder's weights; None for one that is not a folder here."""
+        if self._cache is None:
+            where = embedder_folder(self.settings.models.embedder)
+            self._cache = (VectorCache(weights_digest(where)) if where else None,)
+        return self._cache[0]
+
     def _make(self, name: str) -> Any:
         if name == "causal":
             return get("model", "causal")(self.settings.models.causal)
@@ -49,7 +58,7 @@ class ModelShelf(Mapping[str, Any]):
 
 
 class CachedEmbedder:
-    """An embedder whose vectors are kept in the ledger by content, so that no text is embedded twice in a study.
+    """An embedder whose vectors are kept by content: in the ledger for this study, on disk for the user's other studies.
 
     What is missing of a call is embedded in one go and committed in one go: a continued run sees the same batches.
     """
@@ -69,13 +78,27 @@ class CachedEmbedder:
         known = self.ledger.vectors(sorted(set(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            new = self.shelf.embedder().embed(list(missing.values()))
-            fresh = {key: np.asarray(row, dtype=np.float32).tobytes() for key, row in zip(missing, new, strict=True)}
-            self.ledger.keep_vectors(fresh)
-            known.update(fresh)
+            found = self._found_or_made(missing)
+            self.ledger.keep_vectors(found)
+            known.update(found)
         if not texts:
             return self.shelf.embedder().embed([])
         return np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
+
+    def _found_or_made(self, texts: Mapping[str, str]) -> dict[str, bytes]:
+        """Return vectors by key: from the user's cache, else embedded and put there."""
+        import numpy as np
+
+        cache = self.shelf.vector_cache()
+        known = cache.get(sorted(texts)) if cache else {}
+        missing = {key: text for key, text in texts.items() if key not in known}
+        if missing:
+            new = self.shelf.embedder().embed(list(missing.values()))
+            fresh = {key: np.asarray(row, dtype=np.float32).tobytes() for key, row in zip(missing, new, strict=True)}
+            if cache:
+                cache.put(fresh)
+            known.update(fresh)
+        return {key: known[key] for key in texts}
 
     def tune(self, *args: Any, **more: Any) -> None:
         """Fine-tune a copy; see models/contrastive.py."""

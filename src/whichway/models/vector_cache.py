@@ -1,0 +1,75 @@
+"""Vectors of texts kept on disk by content, for all runs of this user: no text is embedded twice by the same weights."""
+
+# Only hashes of texts and their vectors are kept. The cache may be deleted at any time; a broken one is passed over.
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from whichway.models import hardware
+from whichway.models.embedded import cache_folder, encoder_folder
+
+LIMIT_BYTES = 2 << 30
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a hash of a model folder's weights and settings and of the number format they are used in."""
+    digest = hashlib.sha256(str(hardware.dtype()).encode())
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json", ".txt") and path.is_file():
+            digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def embedder_folder(name: str) -> Path | None:
+    """Return the folder of an encoder named in a task file; None for one on a hub, whose weights we cannot name."""
+    if name == "embedded":
+        return encoder_folder()
+    return Path(name) if Path(name).is_dir() else None
+
+
+class VectorCache:
+    """A table from keys to vectors in the cache folder; `name` says whose vectors they are."""
+
+    def __init__(self, name: str) -> None:
+        self.path = cache_folder() / "vectors" / f"{name[:32]}.sqlite"
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the vectors that are known."""
+        found: dict[str, bytes] = {}
+        if not self.path.exists():
+            return found
+        with self._open() as db:
+            asked = "SELECT key, vector FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
+            found.update(db.execute(asked, (json.dumps(list(keys)),)).fetchall())
+        return found
+
+    def put(self, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors; beyond the limit the older half goes first."""
+        with self._open() as db, db:
+            db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
+            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
+            if self.path.stat().st_size > LIMIT_BYTES:
+                db.execute("DELETE FROM vectors WHERE rowid < (SELECT avg(rowid) FROM vectors)")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection; what goes wrong with it costs the cache's use, never the caller's work."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(self.path, timeout=10)
+        except (OSError, sqlite3.Error):
+            db = sqlite3.connect(":memory:")
+        try:
+            yield db
+        except (OSError, sqlite3.Error):
+            pass
+        finally:
+            db.close()

@@ -1,0 +1,66 @@
+"""Vectors kept on disk for the user's other studies: found by content, never in the way of the work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from whichway.models import vector_cache
+from whichway.models.vector_cache import VectorCache, embedder_folder, weights_digest
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHICHWAY_CACHE", str(tmp_path / "cache"))
+
+
+def test_what_was_put_is_found_by_another_process_with_the_same_name():
+    VectorCache("model-a").put({"k1": b"one", "k2": b"two"})
+    assert VectorCache("model-a").get(["k1", "k2", "k3"]) == {"k1": b"one", "k2": b"two"}
+    assert VectorCache("model-b").get(["k1"]) == {}
+
+
+def test_many_keys_are_found_at_once():
+    many = {f"k{i}": b"x" for i in range(40_000)}
+    VectorCache("model-a").put(many)
+    assert VectorCache("model-a").get(list(many)) == many
+
+
+def test_a_broken_file_or_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path, monkeypatch):
+    cache = VectorCache("model-a")
+    cache.path.parent.mkdir(parents=True)
+    cache.path.write_bytes(b"not a database" * 100)
+    cache.put({"k": b"v"})
+    assert cache.get(["k"]) == {}
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WHICHWAY_CACHE", str(tmp_path / "file"))
+    VectorCache("model-a").put({"k": b"v"})
+    assert VectorCache("model-a").get(["k"]) == {}
+
+
+def test_beyond_the_limit_the_older_half_goes(monkeypatch):
+    cache = VectorCache("model-a")
+    cache.put({f"old{i}": bytes(100) for i in range(100)})
+    monkeypatch.setattr(vector_cache, "LIMIT_BYTES", 1)
+    cache.put({f"new{i}": bytes(100) for i in range(100)})
+    assert len(cache.get([f"new{i}" for i in range(100)])) == 100
+    assert cache.get([f"old{i}" for i in range(99)]) == {}
+
+
+def test_the_digest_follows_the_weights_and_the_settings(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "a" / "config.json").write_text("{}")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert weights_digest(tmp_path / "a") == weights_digest(tmp_path / "b")
+    (tmp_path / "b" / "config.json").write_text('{"pooling": "mean"}')
+    assert weights_digest(tmp_path / "a") != weights_digest(tmp_path / "b")
+
+
+def test_only_an_encoder_that_lies_here_is_cached(tmp_path):
+    assert embedder_folder(str(tmp_path)) == Path(tmp_path)
+    assert embedder_folder("someone/on-a-hub") is None
