@@ -12,8 +12,8 @@ from whichway.study.lines import Line
 from whichway.study.split import Split
 
 # Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
-PREFILL = 1500.0  # tokens per second that a prompt is read at
-TRAINING = 800.0  # tokens per second of LoRA training
+PREFILL = 1700.0  # tokens per second that a prompt is read at
+TRAINING = 850.0  # tokens per second of LoRA training
 ENCODING = 7000.0  # tokens per second of the sentence encoder
 TUNING = 1700.0  # tokens per second of its training
 TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
