@@ -1,0 +1,27 @@
+"""What every side of a comparison does alike: read its inputs, time its work, say what it took. No whichway import here."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def measured(sides: dict[str, Callable[[dict[str, Any]], Callable[[], dict[str, Any]]]]) -> None:
+    """Run the side named on the command line on a JSON file: prepare, warm up, time the work, print one line of JSON.
+
+    A side prepares outside the clock (loading a model) and returns the work to be timed, which returns its outcome.
+    """
+    side, path = sys.argv[1], sys.argv[2]
+    with open(path, encoding="utf-8") as file:
+        inputs = json.load(file)
+    work = sides[side](inputs)
+    cpu, began = time.process_time(), time.perf_counter()
+    outcome = work()
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    said = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu, "peak_mb": round(peak), **outcome}
+    print("RESULT " + json.dumps(said), flush=True)

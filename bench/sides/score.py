@@ -1,0 +1,99 @@
+"""Label scoring: whichway's prefix tree, lm-evaluation-harness, or transformers with a prefix cache copied per row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from common import measured
+
+
+def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """All prompts in one call; `groups` of prompts are candidates, laid in one tree."""
+    from whichway.models.causal import CausalModel
+
+    model = CausalModel(inputs["model"])
+    prompts = [prompt for group in inputs["groups"] for prompt in group]
+    model.score([prompts[0][-200:]] * 4, inputs["labels"])
+
+    def work() -> dict[str, Any]:
+        return _outcome(model.score(prompts, inputs["labels"]).tolist(), inputs)
+
+    return work
+
+
+def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """The harness' own scoring of (context, continuation) requests, bf16, at the batch size in $BATCH."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    model = HFLM(pretrained=inputs["model"], device="cpu", dtype="bfloat16", batch_size=int(os.environ["BATCH"]))
+    prompts = [prompt for group in inputs["groups"] for prompt in group]
+    requests = [
+        Instance("loglikelihood", {}, (prompt, label), i)
+        for prompt in prompts
+        for i, label in enumerate(inputs["labels"])
+    ]
+    model.loglikelihood(requests[:4], disable_tqdm=True)
+
+    def work() -> dict[str, Any]:
+        found = [one[0] for one in model.loglikelihood(requests, disable_tqdm=True)]
+        wide = len(inputs["labels"])
+        return _outcome([found[i : i + wide] for i in range(0, len(found), wide)], inputs)
+
+    return work
+
+
+def copied_prefix(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """One candidate after the other in transformers: its prefix computed once, the cache copied for each batch of 16 rows.
+
+    Only for labels of one token each.
+    """
+    import copy
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval()
+    tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
+    first = [tokenizer(label, add_special_tokens=False)["input_ids"][0] for label in inputs["labels"]]
+
+    def batch(rows: list[list[int]], cache: Any, size: int) -> list[list[float]]:
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * (size + len(row)) + [0] * (longest - len(row)) for row in rows])
+        own = copy.deepcopy(cache)
+        own.batch_repeat_interleave(len(rows))
+        hidden = network.model(input_ids=ids, attention_mask=mask, past_key_values=own).last_hidden_state
+        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
+        return network.lm_head(last).float().log_softmax(-1)[:, first].tolist()
+
+    def work() -> dict[str, Any]:
+        found: list[list[float]] = []
+        with torch.inference_mode():
+            for group in inputs["groups"]:
+                rows = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in group]
+                size = next(i for i in range(min(map(len, rows))) if len({row[i] for row in rows}) > 1)
+                cache = DynamicCache()
+                network.model(input_ids=torch.tensor([rows[0][:size]]), past_key_values=cache)
+                order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+                table: dict[int, list[float]] = {}
+                for start in range(0, len(rows), 16):
+                    part = order[start : start + 16]
+                    table |= dict(zip(part, batch([rows[i][size:] for i in part], cache, size), strict=True))
+                found += [table[i] for i in range(len(rows))]
+        return _outcome(found, inputs)
+
+    return work
+
+
+def _outcome(table: list[list[float]], inputs: dict[str, Any]) -> dict[str, Any]:
+    best = [max(range(len(row)), key=row.__getitem__) for row in table]
+    targets = inputs["targets"] * len(inputs["groups"])
+    right = sum(a == b for a, b in zip(best, targets, strict=True))
+    return {"rows": len(table), "quality": right / len(table), "answers": best}
+
+
+if __name__ == "__main__":
+    measured({"whichway": whichway, "lm_eval": lm_eval, "copied_prefix": copied_prefix})
