@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common import measured
+from common import PARAMETERS, measured
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """The engine under `Model.generate`, without stop tokens, so that both sides write the same number."""
     from whichway.models.causal import CausalModel
     from whichway.models.decoding import Ask, write
+    from whichway.models.prefixes import plan
 
     model = CausalModel(inputs["model"])
     write(model.network, model.scorer.prefixes, [Ask(tuple(model.tokens("Warm up.")), 4)] * 4, frozenset())
 
     def work() -> dict[str, Any]:
         asks = [Ask(tuple(model.tokens(one)), inputs["new"]) for one in inputs["prompts"]]
-        return _outcome(write(model.network, model.scorer.prefixes, asks, frozenset()), inputs)
+        found = _outcome(write(model.network, model.scorer.prefixes, asks, frozenset()), inputs)
+        (group,) = plan([ask.tokens for ask in asks])
+        tokens = group.size + sum(len(ask.tokens) - group.size + ask.most for ask in asks)
+        return {**found, "flops": 2 * PARAMETERS * tokens}
 
     return work
 

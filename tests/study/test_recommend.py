@@ -123,6 +123,8 @@ def test_there_are_at_most_three_finalists_and_the_cheapest_close_one_is_among_t
     ]
     assert pick_finalists(task(), arms) == ["a", "b", "d"]
     assert pick_finalists(task(), arms[:2]) == ["a", "b"]
+    assert pick_finalists(task(), [arms[0], arms[4]]) == ["a", "e"]
+    assert pick_finalists(task(), [arms[0], arms[1], arms[4]]) == ["a", "b"], "a third that cannot tie stays sealed out"
     assert len(pick_finalists(task(), [arm(f"x{i}", 0.9, 1.0, 0.02) for i in range(9)])) == 3
 
 

@@ -37,9 +37,15 @@ def _silent(_: Progress) -> None:
     """Report progress to nobody."""
 
 
+RESUME = "resume"
+
+
 @dataclass(frozen=True)
 class Kit:
-    """Everything a strategy may touch; nothing is global. `folder` is its own, empty, and may be written."""
+    """Everything a strategy may touch; nothing is global. `folder` is its own and may be written.
+
+    It is empty but for `folder / RESUME`, where a fit that was killed finds what it had put there to go on from.
+    """
 
     models: Mapping[str, Any]
     embedder: Embedder | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from whichway.models import hardware
-from whichway.models.precise import widen
+from whichway.models.precise import sample_ids, widen
 
 NAME = "whichway_shared_prefix"
 SCORES = 1 << 20  # attention scores held at once: 4 MB, about a core's cache
@@ -109,7 +109,7 @@ def _agrees(network: Any) -> bool:
     """Compare one short text read whole with the same text read behind a shared prefix."""
     import torch
 
-    ids = torch.arange(3, 27, device=network.device)[None] % network.config.vocab_size
+    ids = sample_ids(network)
     with torch.inference_mode():
         whole = network.model(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
         past = states_after(network, [], tuple(ids[0, :16].tolist()))

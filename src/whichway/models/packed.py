@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichway.models.precise import sample_ids
+
 NAME = "whichway_packed"
 FUSED_FROM = 256  # tokens of the longest row from which the fused kernel is used, as scores then fill the memory
 
@@ -40,8 +42,8 @@ def install(network: Any) -> bool:
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, lambda *_, **__: None)
     before = network.config._attn_implementation
-    middle = network.config.vocab_size // 2
-    two = collate([{"input_ids": [middle + i for i in range(size)], "labels": [0] * size} for size in (7, 16)])
+    ids = sample_ids(network, 23)[0].tolist()
+    two = collate([{"input_ids": part, "labels": part} for part in (ids[:7], ids[7:])])
     two = {name: one.to(network.device) for name, one in two.items()}
     alone = two["input_ids"][:, 7:]
     try:

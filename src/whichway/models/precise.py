@@ -39,12 +39,19 @@ def _narrow(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _states(network: Any) -> Any:
-    """Return the last hidden states [24, width] in fp32 of a few tokens from the middle of the vocabulary.
+    """Return the last hidden states [24, width] of a few tokens in fp32."""
+    import torch
+
+    with torch.inference_mode():
+        return network.model(input_ids=sample_ids(network), use_cache=False).last_hidden_state[0].float()
+
+
+def sample_ids(network: Any, size: int = 24) -> Any:
+    """Return token ids [1, size] to check an engine with, from the middle of the vocabulary.
 
     Its first tokens are special ones that no training moved; their states are noise in any number format.
     """
     import torch
 
-    ids = (torch.arange(24, device=network.device)[None] + network.config.vocab_size // 2) % network.config.vocab_size
-    with torch.inference_mode():
-        return network.model(input_ids=ids, use_cache=False).last_hidden_state[0].float()
+    vocabulary = network.config.vocab_size
+    return (torch.arange(size, device=network.device)[None] + vocabulary // 2) % vocabulary

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Budget, Kit, Progress
+from whichway.core.strategy import RESUME, Budget, Kit, Progress
 from whichway.errors import BudgetReached, MissingExtra
 from whichway.models import fused, hardware, packed
+from whichway.models.checkpoint import EVERY_S, Clock, Resumable, identity
 
 LORA = {
     "method": "lora",
@@ -55,7 +56,8 @@ def train(
     """Train a fresh copy of `model` on prompt -> completion pairs; keep the epoch with the lowest dev loss.
 
     `kit` gives seed, budget and progress; `dev` holds pairs for early stopping and may be empty.
-    Raises BudgetReached when the deadline comes before training ends.
+    Raises BudgetReached when the deadline comes before training ends. What was stopped goes on from its last checkpoint,
+    in `kit.folder / RESUME`, when rows, settings and weights are the same.
     """
     try:
         import torch
@@ -68,17 +70,18 @@ def train(
     rows = [_row(model, *pair, plan["longest"]) for pair in zip(prompts, completions, strict=True)]
     held = [_row(model, *pair, plan["longest"]) for pair in zip(*dev, strict=True)]
     network = _network(model, plan)
-    trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, folder)
+    trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
+    trainer.identity = identity([rows, held], plan, model.where, kit.seed)
     watch = _watch(trainer, held, plan, kit.budget, kit.progress)
     trainer.add_callback(watch)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=trainer.checkpoint())
     watch.restore(trainer.model)
     trainer.model.save_pretrained(folder, safe_serialization=True)
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    shutil.rmtree(kit.folder / RESUME, ignore_errors=True)
     if plan["method"] == "full":
         model.tokenizer.save_pretrained(folder)
-    seen = sum(len(row["input_ids"]) for row in rows) * max(1, len(watch.losses))
-    return Trained(folder, time.perf_counter() - began, seen, tuple(watch.losses))
+    seen = sum(len(row["input_ids"]) for row in rows) * max(1, len(trainer.losses))
+    return Trained(folder, time.perf_counter() - began, seen, tuple(trainer.losses))
 
 
 def _row(model: Any, prompt: str, completion: str, longest: int) -> dict[str, list[int]]:
@@ -109,7 +112,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
     full = plan["method"] == "full"
     steps = math.ceil(len(rows) / plan["batch"]) * plan["epochs"]
     config = SFTConfig(
-        output_dir=str(folder / "scratch"),
+        output_dir=str(folder),
         num_train_epochs=plan["epochs"],
         per_device_train_batch_size=plan["batch"],
         learning_rate=plan["rate"],
@@ -137,6 +140,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         processing_class=tokenizer,
         data_collator=packed.collate,
     )
+    trainer.losses, trainer.best = [], {}
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
@@ -168,7 +172,7 @@ def _sft_class() -> Any:
     """Return trl's SFTTrainer with our loss; made here because trl is imported late."""
     from trl import SFTTrainer
 
-    class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
+    class CompletionTrainer(Resumable, SFTTrainer):  # type: ignore[misc]
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
@@ -194,27 +198,30 @@ def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Bu
     import torch
     from transformers import TrainerCallback
 
+    each = math.ceil(len(trainer.train_dataset) / plan["batch"])
+
     class Watch(TrainerCallback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.losses: list[float] = []
-            self.best: dict[str, Any] = {}
+        clock = Clock(EVERY_S[plan["method"]])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(Progress("training", state.global_step, state.max_steps))
+            if state.global_step % each:  # at an epoch's end its dev loss comes first
+                control.should_save = self.clock.due()
             if budget.remaining_s() <= 0:  # half-trained weights would later pass for trained ones
                 raise BudgetReached("The time budget ended during training.")
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.losses.append(_dev_loss(trainer, held) if held else 0.0)
-            if self.losses[-1] <= min(self.losses):
-                self.best = _trainable(trainer.model)
-            control.should_training_stop |= bool(held) and _stale(self.losses) >= plan["patience"]
+            trainer.losses.append(_dev_loss(trainer, held) if held else 0.0)
+            if trainer.losses[-1] <= min(trainer.losses):
+                trainer.best = _trainable(trainer.model)
+            control.should_save = self.clock.due()
+            control.should_training_stop |= bool(held) and _stale(trainer.losses) >= plan["patience"]
 
         def restore(self, network: Any) -> None:
             with torch.no_grad():
                 for name, value in network.named_parameters():
-                    if name in self.best:
-                        value.copy_(self.best[name])
+                    if name in trainer.best:
+                        value.copy_(trainer.best[name])
 
     return Watch()
 

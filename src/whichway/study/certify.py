@@ -16,6 +16,8 @@ from whichway.study.trial import Bench, fitted, load_solution, predict_blocks
 
 LEAST_TEST = 100  # fewer rows than this certify nothing
 MOST_FINALISTS = 3
+LARGE_TEST = 1000  # rows that are enough of a slow strategy: an interval of five points
+SLOW_TEST_S = 60.0
 SAFE = 0.85  # of the time that is left: speeds were measured on few rows
 
 
@@ -199,8 +201,14 @@ def certified_as(bench: Bench, name: str) -> dict[str, Any] | None:
 
 
 def _affordable(bench: Bench, line: Line) -> int:
-    """Return how many test rows fit into what is left, but never fewer than make a certificate worth having."""
+    """Return how many test rows fit into what is left, but never fewer than make a certificate worth having.
+
+    A slow strategy is not asked for thousands: how many it answers follows from its speed alone, never from its answers.
+    """
     size, needed = len(bench.split.test), test_seconds(bench, line.name)
+    if needed > SLOW_TEST_S:
+        most = min(size, max(LARGE_TEST, int(size * SLOW_TEST_S / needed)))
+        size, needed = most, needed * most / size
     left = SAFE * (bench.deadline - time.monotonic())
     return size if needed <= left else min(size, max(ENOUGH_TEST, int(size * left / needed)))
 

@@ -12,6 +12,7 @@ from whichway.core.task import Task
 from whichway.study.cost import Cost, cheapness, horizon_requests
 
 FEASIBLE = 0.90
+LEAST_CHANCE = 0.05  # of tying with the best, below which a third strategy is not worth its test rows
 TIED = 0.80
 DECIDED, LEANING = 0.90, 0.60
 CLEARLY_BETTER = 0.975  # the 95 % interval of the difference to the runner-up lies above zero
@@ -100,7 +101,8 @@ def _level(sure: float, chosen: Candidate, runner: Candidate | None, alone: bool
 def pick_finalists(task: Task, candidates: Sequence[Candidate], most: int = 3) -> list[str]:
     """Return at most three strategies worth a look at the sealed test part, judged on validation.
 
-    The best ones by expected score; the last place goes to the cheapest of those that could still tie with the best.
+    The two best by expected score; a third only where it could still be within the smallest difference of the best, and
+    then the cheapest of those that could.
     """
     if not candidates:
         return []
@@ -108,11 +110,13 @@ def pick_finalists(task: Task, candidates: Sequence[Candidate], most: int = 3) -
     ranked = sorted(hard, key=lambda one: (-float(np.mean(one.samples)), one.order))
     best = ranked[0]
     gap = task.objective.smallest_difference
-    close = [one for one in ranked if float(np.mean(best.samples - one.samples <= gap)) >= 0.2]
+    chances = {one.name: float(np.mean(best.samples - one.samples <= gap)) for one in ranked}
+    close = [one for one in ranked if chances[one.name] >= 0.2]
     cheapest = min(close, key=lambda one: (cheapness(one.cost, task.objective), one.order))
-    picked = ranked[: most - 1] if cheapest not in ranked[: most - 1] else ranked[:most]
-    names = [one.name for one in picked]
-    return names if cheapest.name in names else [*names, cheapest.name]
+    picked = ranked[:2] + [one for one in ranked[2:] if chances[one.name] >= LEAST_CHANCE]
+    if cheapest not in picked[: most - 1]:
+        return [one.name for one in picked[: most - 1]] + [cheapest.name]
+    return [one.name for one in picked[:most]]
 
 
 def changes(task: Task, verdict: Verdict, candidates: Sequence[Candidate]) -> list[str]:

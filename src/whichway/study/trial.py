@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Spend
-from whichway.core.strategy import Budget, Kit, Progress, Rewritable, Solution
+from whichway.core.strategy import RESUME, Budget, Kit, Progress, Rewritable, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, WhichwayError
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
@@ -122,17 +122,27 @@ def fitted(
         bench.check_time(spare_s)
         bench.say(line.name, Progress("fitting"))
         scratch = folder.with_name(folder.name + ".partial")
-        for old in (scratch, folder):
-            shutil.rmtree(old, ignore_errors=True)
-        scratch.mkdir(parents=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        _empty(scratch)
         ticket = bench.ledger.reserve(key, line.name, f"{bench.meter.phase}", Spend())
         began = time.monotonic()
         solution = line.strategy.fit(bench.task, train, dev, bench.kit(line, scratch, spare_s=spare_s))
         solution.save(scratch)
+        shutil.rmtree(scratch / RESUME, ignore_errors=True)
         scratch.rename(folder)
         spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
         bench.ledger.settle(ticket, spend, {"folder": folder.name})
     return load_solution(bench, line, which)
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder empty but for what a killed fit left there to go on from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.is_dir() and old.name != RESUME:
+            shutil.rmtree(old)
+        elif not old.is_dir():
+            old.unlink()
 
 
 def load_solution(bench: Bench, line: Line, which: str, fresh: bool = False) -> Solution:
