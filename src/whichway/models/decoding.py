@@ -14,6 +14,7 @@ from whichway.models.prefixes import PrefixStore, plan
 
 ROWS = 64
 OWN_TOKENS = 16_384  # of one batch, answers included
+READ_TOKENS = 1024  # of prompts at a time
 COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
 
@@ -107,16 +108,33 @@ class _Batch:
         return len(tokens) >= self.asks[row].most or bool(tokens) and tokens[-1] in self.stops
 
     def _first(self) -> Any:
+        """Read the prompts, a few rows of similar length at a time, into the buffers."""
         import torch
 
-        size = self.longest
-        causal = torch.ones(size, size, dtype=torch.bool, device=self.ids.device).tril()
-        itself = torch.eye(size, dtype=torch.bool, device=self.ids.device)
-        mask = (causal & self.real[:, None, :size]) | itself  # padding looks at itself: an empty row would be NaN
-        return self._forward(self.ids, self.places, mask[:, None])
+        logits = []
+        for rows in self._slices():
+            size = int(self.lengths[rows].max())
+            causal = torch.ones(size, size, dtype=torch.bool, device=self.ids.device).tril()
+            itself = torch.eye(size, dtype=torch.bool, device=self.ids.device)
+            own = slice(self.longest - size, self.longest)
+            mask = (causal & self.real[rows, None, own]) | itself  # padding looks at itself: an empty row would be NaN
+            self.cache.reading(rows, own, len(self.asks))
+            logits.append(self._forward(self.ids[rows, own], self.places[rows, own], mask[:, None]))
+        return torch.cat(logits)
+
+    def _slices(self) -> list[slice]:
+        """Cut the rows, which are sorted by length, where a piece's padded size would pass READ_TOKENS."""
+        cuts, start = [], 0
+        lengths = self.lengths.tolist()
+        for end in range(1, len(lengths) + 1):
+            if end == len(lengths) or (end + 1 - start) * lengths[end] > READ_TOKENS:
+                cuts.append(slice(start, end))
+                start = end
+        return cuts
 
     def _next(self, tokens: Any, step: int) -> Any:
         places = self.places[:, -1:] + step + 1
+        self.cache.reading(slice(None), slice(self.longest + step, self.longest + step + 1), len(self.alive))
         return self._forward(tokens[:, None], places, self.real[:, None, None, : self.longest + step + 1])
 
     def _forward(self, ids: Any, places: Any, mask: Any) -> Any:
@@ -150,23 +168,28 @@ def _buffers(width: int) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.kept: dict[int, list[Any]] = {}
-            self.filled: dict[int, int] = {}
+            self.rows, self.columns, self.count = slice(None), slice(0, 0), 0
+
+        def reading(self, rows: slice, columns: slice, count: int) -> None:
+            """Say where the next tokens stand: which of `count` rows, which columns."""
+            self.rows, self.columns, self.count = rows, columns, count
 
         def update(self, keys: Any, values: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
             if layer_idx not in self.kept:
-                shape = (*keys.shape[:2], width, keys.shape[3])
-                self.kept[layer_idx] = [keys.new_empty(shape), values.new_empty(shape)]
-            end = self.filled.get(layer_idx, 0) + keys.shape[2]
+                shape = (self.count, keys.shape[1], width, keys.shape[3])
+                self.kept[layer_idx] = [keys.new_zeros(shape), values.new_zeros(shape)]
             for buffer, new in zip(self.kept[layer_idx], (keys, values), strict=True):
-                buffer[:, :, end - new.shape[2] : end] = new
-            self.filled[layer_idx] = end
+                buffer[self.rows, :, self.columns] = new
+            if self.rows != slice(None):  # the prompts: a row sees its own tokens, which it has just brought
+                return keys, values
             first, second = self.kept[layer_idx]
-            return first[:, :, :end], second[:, :, :end]
+            return first[:, :, : self.columns.stop], second[:, :, : self.columns.stop]
 
         def get_seq_length(self, layer_idx: int = 0) -> int:
-            return self.filled.get(layer_idx, 0)
+            return self.columns.start
 
         def keep(self, rows: Any) -> None:
+            """Leave all but these rows."""
             self.kept = {layer: [one[rows] for one in pair] for layer, pair in self.kept.items()}
 
     return Buffers()

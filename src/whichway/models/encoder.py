@@ -10,7 +10,8 @@ from whichway.errors import MissingExtra, UsageError
 from whichway.models import embedded, hardware
 from whichway.registry import register
 
-BATCH_ROWS = 128
+BATCH_TOKENS = 1536  # what two cores encode fastest; many times that on a GPU
+CHARACTERS_PER_TOKEN = 4
 
 
 @register("model", "encoder")
@@ -49,15 +50,31 @@ class SentenceEncoder:
 
 
 def encode(network: Any, texts: Sequence[str]) -> Any:
-    """Return unit vectors of a loaded network, float32 [n, width]; it sorts by length itself."""
+    """Return unit vectors of a loaded network, float32 [n, width], in batches of similar length and about BATCH_TOKENS."""
     import numpy as np
 
-    if not texts:
-        return np.zeros((0, network.get_embedding_dimension()), dtype=np.float32)
-    vectors = network.encode(
-        list(texts), batch_size=BATCH_ROWS, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
-    )
-    return vectors.float().cpu().numpy()
+    found = np.zeros((len(texts), network.get_embedding_dimension()), dtype=np.float32)
+    for batch in _batches(texts, network.max_seq_length or 512):
+        vectors = network.encode(
+            [texts[i] for i in batch],
+            batch_size=len(batch),
+            convert_to_tensor=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        found[batch] = vectors.float().cpu().numpy()
+    return found
+
+
+def _batches(texts: Sequence[str], longest: int) -> list[list[int]]:
+    """Cut text numbers, sorted by length, into batches whose padded size keeps the bound."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(texts)), key=lambda i: (len(texts[i]), i)):
+        size = min(longest, len(texts[i]) // CHARACTERS_PER_TOKEN + 2)
+        if not batches or (len(batches[-1]) + 1) * size > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
 
 
 def load_network(where: str, exact: bool = False) -> Any:
