@@ -14,6 +14,7 @@ from whichway.core.model import Spend
 from whichway.core.strategy import RESUME, Budget, Kit, Progress, Rewritable, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, WhichwayError
+from whichway.study.deadline import until
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
 from whichway.study.ledger import Ledger
 from whichway.study.lines import Line, folder_name, needs_embedder
@@ -54,6 +55,10 @@ class Bench:
         budget = Budget(self.deadline - spare_s, self.ledger.usd_cap)
         seed = self.split.seed
         return Kit(self.shelf, embedder if has else None, folder, seed, budget, lambda p: self.say(line.name, p))
+
+    def cut_off(self, line: Line, spare_s: float) -> float:
+        """Return when work of a line is cut off; never for an endpoint's, whose calls are metered and look at the clock."""
+        return float("inf") if line.model in self.shelf.endpoints else self.deadline - spare_s
 
     def check_time(self, needed: float = 0.0) -> None:
         """Raise BudgetReached when `needed` seconds are no longer there."""
@@ -126,7 +131,9 @@ def fitted(
         _empty(scratch)
         ticket = bench.ledger.reserve(key, line.name, f"{bench.meter.phase}", Spend())
         began = time.monotonic()
-        solution = line.strategy.fit(bench.task, train, dev, bench.kit(line, scratch, spare_s=spare_s))
+        kit = bench.kit(line, scratch, spare_s=spare_s)
+        with until(bench.cut_off(line, spare_s)):
+            solution = line.strategy.fit(bench.task, train, dev, kit)
         solution.save(scratch)
         shutil.rmtree(scratch / RESUME, ignore_errors=True)
         scratch.rename(folder)
@@ -171,7 +178,8 @@ def predict_blocks(
         key = f"{line.key(bench.fingerprint)}/{part}/{block[0].id}"
         ticket = bench.ledger.reserve(key, line.name, part, Spend())
         began = time.monotonic()
-        answers = solution.predict([row.inputs for row in block])
+        with until(bench.cut_off(line, spare_s)):
+            answers = solution.predict([row.inputs for row in block])
         took = time.monotonic() - began
         scored = [(row.id, one, bench.metric.score_example(row, one)) for row, one in zip(block, answers, strict=True)]
         bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, scored)
