@@ -14,6 +14,7 @@ np = pytest.importorskip("numpy")
 
 from whichway.core.model import Request  # noqa: E402
 from whichway.core.strategy import Kit  # noqa: E402
+from whichway.models import decoding  # noqa: E402
 from whichway.models.causal import CausalModel, load_network  # noqa: E402
 from whichway.models.decoding import Ask, write  # noqa: E402
 from whichway.models.head import next_token_logits  # noqa: E402
@@ -129,6 +130,7 @@ def test_answers_written_together_behind_a_shared_beginning_are_those_written_al
     plain, _ = load_network(model.where, exact=True)
     store = PrefixScorer(network).prefixes
     prompts = [model.tokens(f"{START}Say more. Input: {row}\nAnswer:") for row in ROWS * 2]
+    prompts.sort(key=len)
     asks = [Ask(tuple(one), most) for one, most in zip(prompts, (12, 1, 20, 7, 12, 3, 12, 12), strict=True)]
     stops = frozenset({model.tokenizer.eos_token_id, model.tokens("\n")[-1]})
     found = write(network, store, asks, stops)
@@ -137,6 +139,13 @@ def test_answers_written_together_behind_a_shared_beginning_are_those_written_al
         with torch.inference_mode():
             out = plain.generate(ids, max_new_tokens=ask.most, do_sample=False, eos_token_id=sorted(stops))
         assert tokens == out[0, len(ask.tokens) :].tolist()
+    state = decoding._Batch(network, store.get(asks[0].tokens[:40]), 40, asks[:4], stops)
+    with torch.inference_mode():
+        state._first()
+        new = torch.tensor([500, 600, 700, 800])
+        for row, logits in enumerate(state._next(new, 0)):
+            alone = plain(torch.tensor([[*state.asks[row].tokens, int(new[row])]])).logits[0, -1]
+            assert torch.allclose(logits, alone, atol=1e-3)
     assert any(one[-1] in stops for one in found) and any(one[-1] not in stops for one in found)
 
 
