@@ -7,11 +7,14 @@ import json
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from whichway import registry
+from whichway.core.model import Reply
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Field, Prediction, Task
@@ -31,11 +34,38 @@ NEEDING_MODELS = {
     "finetune": {"epochs": 1, "rank": 4},
     "hybrid": {"epochs": 1, "shown": 1},
 }
+SLOTS = {"phrases": {"channel": {"web": ["case"]}}, "values": {"channel": ["web", "shop"]}}
+
+
+class LettersEmbedder:
+    """Turns a text into how often it holds each letter, at unit length."""
+
+    name = "letters"
+
+    def embed(self, texts: Any) -> Any:
+        counts = np.array([[text.lower().count(one) for one in ascii_lowercase] for text in texts], dtype=np.float32)
+        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
+
+
+class LengthJudge:
+    """A model that grades by how long its prompt is."""
+
+    name, is_local = "length", True
+
+    def generate(self, requests: Any) -> list[Reply]:
+        return [Reply(f"Grade: {1 + len(one.messages[0][1]) % 5}") for one in requests]
+
+
 METRIC_SETTINGS: dict[str, dict[str, Any]] = {
     "f1": {"positive": "billing"},
     "average_precision": {"positive": "billing"},
     "recall_at_precision": {"positive": "billing", "precision": 0.5},
     "cost_matrix": {"costs": {"billing": {"praise": 4.0}}, "other": 1.5},
+    "rule_compliance": {"rules": {"must_mention": ["{channel}"], "must_not_say": ["refund"], "max_words": 6}},
+    "slot_coverage": {"fields": ["channel"], **SLOTS},
+    "groundedness": {"documents": {name: f"{said} case 1 2 3" for name, said in WORDS.items()}, "threshold": 0.5},
+    "embedding_similarity": {"embedder": LettersEmbedder()},
+    "rubric": {"model": LengthJudge()},
 }
 
 
@@ -64,8 +94,43 @@ def new_rows() -> list[dict[str, Any]]:
     return [dict(row.inputs) for row in examples(12)[-6:]] + odd
 
 
+METRICS = [(name, shape) for name in registry.names("metric") for shape in registry.get("metric", name).shapes]
+
+
+def as_shape(shape: str, row: Example) -> Example:
+    """Turn a row with several labels into one with a value of another shape; few labels make an empty one."""
+    if shape == "fields":
+        lines = [{"about": one, "amount": row.inputs["amount"]} for one in row.target]
+        return replace(
+            row, target={"first": row.target[0] if row.target else None, "lines": lines, "opened": "2024-03-01"}
+        )
+    text = f"{row.inputs['text']}. It came by {row.inputs['channel']}." if row.target else ""
+    return replace(row, target=text, references=("see the parcel box",) if len(row.target) > 1 else ())
+
+
+@pytest.mark.parametrize("shape", ["fields", "text"])
+def test_every_shape_of_answer_has_metrics(shape):
+    assert [name for name, served in METRICS if served == shape]
+
+
+@pytest.mark.parametrize(("name", "shape"), [one for one in METRICS if one[1] != "labels"])
+def test_every_metric_of_fields_and_text_keeps_its_contract(name, shape):
+    rng = random.Random(2)
+    rows = [as_shape(shape, row) for row in examples(40, multi=True)]
+    answers = [
+        Prediction(
+            row.target if rng.random() < 0.4 else rng.choice(rows).target,
+            round(rng.random(), 2),
+            parsed=rng.random() < 0.9,
+            sources=tuple(rng.sample(sorted(WORDS), rng.randrange(3))),
+        )
+        for row in rows
+    ]
+    check_metric(registry.get("metric", name)(**METRIC_SETTINGS.get(name, {})), rows, answers)
+
+
 @pytest.mark.parametrize("multi", [False, True], ids=["one label", "several labels"])
-@pytest.mark.parametrize("name", registry.names("metric"))
+@pytest.mark.parametrize("name", [name for name, shape in METRICS if shape == "labels"])
 def test_every_metric_keeps_its_contract(name, multi):
     if name == "cost_matrix" and multi:
         pytest.skip("the cost matrix is for a single label")

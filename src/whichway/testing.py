@@ -30,7 +30,8 @@ def check_metric(metric: Metric, examples: Sequence[Example], predictions: Seque
     """Check a metric on answers of any quality; raises ContractBroken.
 
     Scores are plain JSON data, `aggregate` takes any resample of them in any order and stays within `bounds`, `is_mean`
-    is true to its word, `resample` (optional) agrees with `aggregate`, right answers score no less than the given ones.
+    is true to its word, `resample` (optional) agrees with `aggregate`, `score_examples` (optional) with `score_example`; right
+    answers score no less than the given ones, but where the class says `uses_target = False`.
     """
     _must(bool(metric.name) and isinstance(metric.is_mean, bool), "a metric has a name, and is_mean is a bool")
     low, high = metric.bounds
@@ -53,6 +54,11 @@ def check_metric(metric: Metric, examples: Sequence[Example], predictions: Seque
             if metric.is_mean:
                 _close(found, sum(picked) / len(picked), "is_mean says that aggregate is the mean of the scores")
     _check_resample(metric, scores, rng)
+    if hasattr(metric, "score_examples"):
+        together = metric.aggregate(metric.score_examples(examples, predictions))
+        _must(abs(together - whole) <= NEURAL_CLOSE, "score_examples gives what score_example gives")
+    if not getattr(metric, "uses_target", True):
+        return
     right = [metric.score_example(row, _right(row, one)) for row, one in zip(examples, predictions, strict=True)]
     _must(metric.aggregate(right) >= whole - 1e-9, "higher is better: right answers score no less than these")
 
@@ -205,8 +211,10 @@ def _check_resample(metric: Any, scores: Sequence[Any], rng: random.Random) -> N
 
 
 def _right(row: Example, given: Prediction) -> Prediction:
+    if given.scores is None:
+        return replace(given, value=row.target, confidence=1.0, parsed=True)
     labels = {row.target} if isinstance(row.target, str) else set(row.target)
-    names = labels | set(given.scores or {})
+    names = labels | set(given.scores)
     return Prediction(row.target, 1.0, {name: float(name in labels) for name in names})
 
 

@@ -187,6 +187,7 @@ def every_metric():
     return [
         metric(name, **({"positive": "a"} if "positive" in registry.get("metric", name).__dataclass_fields__ else {}))
         for name in registry.names("metric")
+        if "labels" in registry.get("metric", name).shapes
     ]
 
 

@@ -24,6 +24,7 @@ class Accuracy:
     name: ClassVar[str] = "accuracy"
     is_mean: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def score_example(self, example: Example, prediction: Prediction) -> float:
         return float(prediction.parsed and prediction.value == example.target)
@@ -43,6 +44,7 @@ class MacroF1:
     name: ClassVar[str] = "macro_f1"
     is_mean: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[list[str]]:
         return [list(as_labels(example.target)), list(_answered(prediction))]
@@ -70,6 +72,7 @@ class MicroF1:
     name: ClassVar[str] = "micro_f1"
     is_mean: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
         gold, said = set(as_labels(example.target)), set(_answered(prediction))
@@ -91,6 +94,7 @@ class F1:
     name: ClassVar[str] = "f1"
     is_mean: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
         gold, said = self.positive in as_labels(example.target), self.positive in _answered(prediction)
@@ -112,6 +116,7 @@ class AveragePrecision:
     name: ClassVar[str] = "average_precision"
     is_mean: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[float]:
         return [float(self.positive in as_labels(example.target)), _score_of(prediction, self.positive)]
@@ -136,6 +141,7 @@ class RecallAtPrecision:
     name: ClassVar[str] = "recall_at_precision"
     is_mean: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def score_example(self, example: Example, prediction: Prediction) -> list[float]:
         return [float(self.positive in as_labels(example.target)), _score_of(prediction, self.positive)]
@@ -163,6 +169,7 @@ class CostMatrix:
     other: float = 1.0
     name: ClassVar[str] = "cost_matrix"
     is_mean: ClassVar[bool] = True
+    shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
         bad = [1 for row in self.costs.values() for cost in row.values() if not np.isfinite(cost)]
