@@ -43,6 +43,11 @@ def test_a_field_without_a_value_need_not_be_mentioned():
     assert Rules(must_mention=("{note}", "{unknown}")).checked("anything", ROW) == []
 
 
+def test_a_tone_without_words_is_asked_for_and_not_checked():
+    rules = Rules(tone={"calm": ()})
+    assert rules.checked("wow", ROW) == [] and "calm" in rules.describe()
+
+
 def test_broken_rules_are_named_with_what_was_wanted():
     rules = Rules(must_mention=("{name}",), must_not_say=("cheap",), tone={"calm": ("wow", "yay")}, max_words=2)
     assert rules.broken("wow, so cheap", ROW) == (
@@ -80,8 +85,8 @@ def test_rules_of_a_task_file_can_be_hashed():
 
 
 def test_words_are_comparable():
-    assert words("Kid-friendly, isn't it? £20-25, 1,200.50 at the CAFÉ") == (
-        ["kid", "friendly", "isnt", "it", "£", "20", "25", "1200.50", "at", "the", "cafe"]
+    assert words("Kid-friendly, isn't it? £20-25, 1,200.50 at the CAFÉ Brésil") == (
+        ["kid", "friendly", "isnt", "it", "£", "20", "25", "1200.50", "at", "the", "cafe", "bresil"]
     )
 
 

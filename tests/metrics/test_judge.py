@@ -147,7 +147,7 @@ def test_similarity_is_the_cosine_to_the_nearest_right_answer_in_one_call():
     embedder = Known({"up": [1, 0], "rather up": [0.8, 0.6], "right": [0, 1], "down": [-1, 0]})
     one = registry.get("metric", "embedding_similarity")(embedder=embedder)
     rows = [
-        Example("a", {}, "up", references=("right",)),
+        Example("a", {}, "right", references=("up",)),
         Example("b", {}, "up"),
         Example("c", {}, "up"),
         Example("d", {}, ""),
