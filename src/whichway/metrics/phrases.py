@@ -17,7 +17,7 @@ LONGEST = 5  # words of a phrase
 LEAST_VALUE_TEXTS = 20  # with a value, below which nothing can be said about it
 WRITTEN_OUT = 0.97  # share of a value's texts that hold it word for word, from which on it needs no other phrases
 LEAST_GAIN, LEAST_SHARE = 3, 0.005  # texts that a further phrase must explain, and share of the value's texts
-TELLING = 5.0  # how many times as often a phrase stands beside its value as where it would mislead
+TELLING = 5.0  # how many times as often a value written out stands beside itself as where the attribute is absent
 PENALTY = 5.0  # texts that a phrase must explain to make up for one in which it would mislead
 
 Slot = tuple[str, str]
@@ -124,8 +124,7 @@ def _learned(texts: _Texts, slot: Slot, values: Sequence[str], candidates: Seque
         telling_absent = len(written & given) / len(given) >= TELLING * _false_share(written, (), absent)
         return [_verbatim(slot[1])] if telling_absent else []
     false = {one: _false_share(texts.phrases[one], others, absent) for one in candidates}
-    true = {one: len(texts.phrases[one] & given) / len(given) for one in candidates}
-    telling = [one for one in candidates if true[one] > 0 and true[one] >= TELLING * false[one]]
+    telling = [one for one in candidates if texts.phrases[one] & given]
     left, found = set(given), []
     least = max(LEAST_GAIN, LEAST_SHARE * len(given))
     while telling:
