@@ -146,13 +146,13 @@ CONFIG = [
         "Leave it out",
     ),
     Case(
-        "a shape not served",
-        task_text("{base}output: {shape: text}\n"),
+        "a shape there is not",
+        task_text("{base}output: {shape: table}\n"),
         2,
         4,
         10,
-        "'text' is not served yet",
-        "Only `labels`",
+        "no shape 'table'",
+        "labels, fields, text",
     ),
     Case("one label", task_text("{base}output: {labels: [aaa]}\n"), 2, 4, 10, "`output.labels`", "at least two"),
     Case(

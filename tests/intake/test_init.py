@@ -12,7 +12,7 @@ from cases import csv_text, good_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichway.errors import DataError, UsageError, WhichwayError
+from whichway.errors import DataError, UsageError
 from whichway.intake.guess import guess_kind, guess_shape
 from whichway.intake.init import InitReport, init, quote
 from whichway.intake.load import load_task
@@ -22,7 +22,8 @@ DATA = Path(os.environ.get("WHICHWAY_DATA", Path(__file__).parents[3] / "shared"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data beside the project are not there")
 
 SERVED = {"banking77": 77, "sms_spam": 2, "cuad_clause_type": 28, "pubmedqa": 3}
-NOT_SERVED = {
+DOCUMENTS = {"stackfaq": 125, "pubmedqa": 1000, "cuad_contract_qa": 2485}
+OTHER_SHAPES = {
     "gsm8k": "text", "meqsum": "text", "e2e_nlg_cleaned": "text", "stackfaq": "text", "cuad_contract_qa": "text",
     "sec_loan_ner": "fields",
 }  # fmt: skip
@@ -135,7 +136,7 @@ def test_kinds_and_shapes_of_values() -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("name", [*SERVED, *NOT_SERVED])
+@pytest.mark.parametrize("name", [*SERVED, *OTHER_SHAPES])
 def test_the_data_beside_the_project_are_readable_as_tables(name: str) -> None:
     assert len(read_table(DATA / name / "train.jsonl").rows) >= 450
 
@@ -150,8 +151,18 @@ def test_init_reads_label_data_without_a_flag(name: str, labels: int, tmp_path: 
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "shape"), NOT_SERVED.items())
-def test_init_says_plainly_which_shape_is_not_served(name: str, shape: str, tmp_path: Path) -> None:
-    with pytest.raises(WhichwayError) as caught:
-        init(DATA / name / "train.jsonl", out=tmp_path / "task.yaml")
-    assert caught.value.exit_code == 3 and f"`{shape}`" in caught.value.problem
+@pytest.mark.parametrize(("name", "shape"), OTHER_SHAPES.items())
+def test_init_tells_text_and_objects_from_labels_and_finds_documents(name: str, shape: str, tmp_path: Path) -> None:
+    folder = DATA / name
+    init(folder / "train.jsonl", test=folder / "test.jsonl", out=tmp_path / "task.yaml")
+    task = load_task(tmp_path / "task.yaml").task
+    assert task.output.shape == shape and len(task.documents) == DOCUMENTS.get(name, 0)
+
+
+@needs_data
+def test_init_writes_a_schema_that_every_object_keeps(tmp_path: Path) -> None:
+    init(DATA / "sec_loan_ner" / "train.jsonl", out=tmp_path / "task.yaml")
+    loaded = load_task(tmp_path / "task.yaml")
+    assert loaded.task.output.names == ("PER", "ORG", "LOC", "MISC")
+    assert all(loaded.task.output.accepts(one.target) for one in loaded.examples)
+    assert not loaded.task.output.accepts({"PER": []})

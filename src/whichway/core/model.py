@@ -29,19 +29,28 @@ class Spend:
 
 @dataclass(frozen=True)
 class Request:
-    """One thing to generate: chat messages as (role, text) pairs. `choices` asks for one of these answers exactly."""
+    """One thing to generate: chat messages as (role, text) pairs.
+
+    `choices` asks for one of these answers exactly, `schema` for a JSON object that keeps a JSON Schema. With `continues`
+    a local model goes on where the text of the only message ends, without any chat form: what fine-tuned weights expect.
+    `stop` are strings at which an answer ends; a local model writes no further.
+    """
 
     messages: tuple[tuple[Literal["system", "user", "assistant"], str], ...]
     max_tokens: int = 64
     temperature: float = 0.0
     choices: tuple[str, ...] | None = None
+    schema: Mapping[str, Any] | None = None
+    continues: bool = False
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reply:
     """What came back. `finish` is 'stop', 'length' (truncated) or 'failed'; `problem` says why it failed.
 
-    `top_logprobs` holds, per generated token, the alternatives the endpoint reported as {token: log-probability}.
+    `top_logprobs` holds, per generated token, the alternatives the endpoint reported as {token: log-probability};
+    `mean_logprob` is the mean log-probability of the tokens that a local model wrote.
     """
 
     text: str
@@ -49,6 +58,7 @@ class Reply:
     finish: Literal["stop", "length", "failed"] = "stop"
     problem: str = ""
     top_logprobs: tuple[Mapping[str, float], ...] = ()
+    mean_logprob: float | None = None
 
 
 @runtime_checkable

@@ -73,11 +73,20 @@ class Rewritable(Protocol):
         """Return this solution under the prompt's rewrite number `variant` (0 is the prompt itself)."""
 
 
+@runtime_checkable
+class Retrieving(Protocol):
+    """A solution that looks documents up; how well it finds them is measured by itself."""
+
+    def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
+        """Return document ids per row, the best first."""
+
+
 class Strategy(Protocol):
     """A way: a frozen dataclass of settings; `fit` turns it into a solution.
 
-    Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder');
-    `trains` says whether weights of a model are adapted.
+    Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder', 'documents');
+    `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
+    serves.
     """
 
     needs: tuple[str, ...]

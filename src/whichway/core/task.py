@@ -6,21 +6,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from whichway.core.fields import Fields
 from whichway.core.output import Labels
+from whichway.core.text import Text
+from whichway.errors import NotApplicable
 
 Value = str | int | float | bool | None
 Inputs = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
+class Document:
+    """One piece of the knowledge that answers are looked up in, as the user keeps it: an entry, a page, a contract."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Example:
-    """One row: `inputs` are named fields, text and structured alike; `target` is a value of the task's output."""
+    """One row: `inputs` are named fields, text and structured alike; `target` is a value of the task's output.
+
+    `gold_documents` are ids of the documents that hold the answer, `references` further answers that are right as well.
+    """
 
     id: str
     inputs: Inputs
     target: Any = None
     group: str | None = None
     gold_documents: tuple[str, ...] = ()
+    references: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,16 +106,27 @@ class Objective:
 
 @dataclass(frozen=True)
 class Task:
-    """What every strategy is told. It carries no examples, so nothing of validation or test can be reached through it."""
+    """What every strategy is told. It carries no examples, so nothing of validation or test can be reached through it.
+
+    `documents` are the knowledge to look answers up in; they belong to the task, not to any part of the split.
+    """
 
     name: str
     instruction: str
     fields: tuple[Field, ...]
-    output: Labels
+    output: Labels | Fields | Text
     metric: Metric
     context: str = ""
     constraints: Constraints = field(default_factory=Constraints)
     objective: Objective = field(default_factory=Objective)
+    documents: tuple[Document, ...] = ()
+
+    @property
+    def labels(self) -> Labels:
+        """The output of a task whose answers are labels; raises NotApplicable for every other shape."""
+        if not isinstance(self.output, Labels):
+            raise NotApplicable(f"Chooses among labels; the answers here are {self.output.shape}.", "")
+        return self.output
 
     @property
     def text_fields(self) -> tuple[str, ...]:

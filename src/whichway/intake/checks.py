@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.task import Example
+from whichway.core.text import Text
 from whichway.intake.finding import Finding, show
 from whichway.intake.labels import label_findings
 from whichway.intake.near import exact_key, fold, folded_key, near_pairs
@@ -15,20 +17,22 @@ RARE = 5
 MOST_SHOWN = 20
 
 
-def check(examples: Sequence[Example], test: Sequence[Example] | None, output: Labels) -> list[Finding]:
+def check(examples: Sequence[Example], test: Sequence[Example] | None, output: Labels | Fields | Text) -> list[Finding]:
     """Return everything noticed about the rows, the worst first.
 
     Takes seconds for 10,000 rows against 3,000 test rows. Raises nothing: rows that cannot be used never get this far.
     """
     found = check_rows(examples, output)
     if test:
-        found += leak_findings(leaks(examples, test), dropped=False) + compare(examples, test)
+        found += leak_findings(leaks(examples, test), dropped=False) + compare(examples, test, output)
     order = {"error": 0, "warning": 1, "info": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
 
 
-def check_rows(examples: Sequence[Example], output: Labels) -> list[Finding]:
+def check_rows(examples: Sequence[Example], output: Labels | Fields | Text) -> list[Finding]:
     """Return what is noticed within one set of rows."""
+    if not isinstance(output, Labels):
+        return [*_empty(examples), *_duplicates(examples), *_constant(examples)]
     counts = Counter(label for example in examples for label in labels_of(example))
     return [
         *_empty(examples),
@@ -42,22 +46,29 @@ def check_rows(examples: Sequence[Example], output: Labels) -> list[Finding]:
     ]
 
 
-def compare(examples: Sequence[Example], test: Sequence[Example]) -> list[Finding]:
+def compare(examples: Sequence[Example], test: Sequence[Example], output: Labels | Fields | Text) -> list[Finding]:
     """Return what differs between train and test: labels and groups."""
-    found = []
+    return [*(_unseen_labels(examples, test) if isinstance(output, Labels) else ()), *_shared_groups(examples, test)]
+
+
+def _unseen_labels(examples: Sequence[Example], test: Sequence[Example]) -> list[Finding]:
     known = {label for example in examples for label in labels_of(example)}
     unseen = sorted({label for example in test for label in labels_of(example)} - known)
-    if unseen:
-        rows = [one.id for one in test if set(labels_of(one)) & set(unseen)]
-        listed = ", ".join(show(label, 30) for label in unseen[:10])
-        message = f"{len(rows)} test rows have a label that no train row has: {listed}. No strategy can learn it."
-        found.append(_finding("label-only-in-test", "warning", message, rows))
+    if not unseen:
+        return []
+    rows = [one.id for one in test if set(labels_of(one)) & set(unseen)]
+    listed = ", ".join(show(label, 30) for label in unseen[:10])
+    message = f"{len(rows)} test rows have a label that no train row has: {listed}. No strategy can learn it."
+    return [_finding("label-only-in-test", "warning", message, rows)]
+
+
+def _shared_groups(examples: Sequence[Example], test: Sequence[Example]) -> list[Finding]:
     shared = {one.group for one in test if one.group is not None} & {one.group for one in examples}
-    if shared:
-        rows = [one.id for one in examples if one.group in shared]
-        message = f"{len(rows)} train rows belong to {len(shared)} groups that are in the test file too."
-        found.append(_finding("group-in-test", "warning", message, rows))
-    return found
+    if not shared:
+        return []
+    rows = [one.id for one in examples if one.group in shared]
+    message = f"{len(rows)} train rows belong to {len(shared)} groups that are in the test file too."
+    return [_finding("group-in-test", "warning", message, rows)]
 
 
 def leaks(examples: Sequence[Example], test: Sequence[Example]) -> dict[str, tuple[str, str]]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from whichway.errors import UsageError, WhichwayError
 from whichway.intake.finding import Finding
 from whichway.intake.load import LoadedTask, load_task
@@ -31,8 +33,12 @@ def init(
     test: Path | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    documents: Path | None = None,
 ) -> InitReport:
     """Write a task file for a file of rows (`out` is ./task.yaml by default) and read it back.
+
+    `documents` is a folder or a documents.jsonl in which answers are to be looked up; one that lies beside the rows under
+    that name is found.
 
     Raises UsageError when the file exists or a column does not, DataError when the data cannot be used; nothing is
     written then.
@@ -44,7 +50,9 @@ def init(
         raise UsageError(f"{out} is no name for a task file.", "Use a name that ends in .yaml.")
     table = read_table(Path(file))
     proposal = propose(table, inputs, target)
-    text = _task_file(table, proposal, test, out)
+    beside = Path(file).parent / "documents.jsonl"
+    found = documents if documents is not None else beside if beside.is_file() and Path(file) != beside else None
+    text = _task_file(table, proposal, test, out, found)
     loaded = _write_and_read(out, text)
     return InitReport(out, text, _summary(table, proposal, loaded), loaded.findings)
 
@@ -72,18 +80,19 @@ def _summary(table: Table, proposal: Proposal, loaded: LoadedTask) -> str:
     lines = [
         f"{table.path}: {len(table.rows)} rows, read as {table.format} ({table.encoding})",
         *(f"  {reason}" for reason in proposal.why),
-        f"  labels: {shown}",
+        *([f"  labels: {shown}"] if counts else []),
         f"  usable: {len(loaded.examples)} rows" + (f", test {len(loaded.test)} rows" if loaded.test else ""),
+        *([f"  documents: {len(loaded.task.documents)}"] if loaded.task.documents else []),
         *(f"  {finding.severity} {finding.code}: {finding.message}" for finding in loaded.findings),
     ]
     return "\n".join(lines)
 
 
-def _task_file(table: Table, proposal: Proposal, test: Path | None, out: Path) -> str:
+def _task_file(table: Table, proposal: Proposal, test: Path | None, out: Path, documents: Path | None) -> str:
     names = " and ".join(one.name for one in proposal.fields[:3])
-    what = "labels that fit" if proposal.multi else "label that fits"
-    instruction = table.instruction or f"Give the {what} the {names}."
-    multi = "true    # a row may have several labels" if proposal.multi else "false"
+    what = {"text": f"Answer the {names}.", "fields": f"Extract the fields from the {names}."}
+    labels = "labels that fit" if proposal.multi else "label that fits"
+    instruction = table.instruction or what.get(proposal.shape, f"Give the {labels} the {names}.")
     metric = ", ".join(f"{key}: {quote(value)}" for key, value in proposal.metric.items())
     lines = [
         "# Made by `whichway init`. Look at what was guessed, then: whichway plan " + out.name,
@@ -102,17 +111,37 @@ def _task_file(table: Table, proposal: Proposal, test: Path | None, out: Path) -
         f"id: {quote(proposal.id) if proposal.id else 'null'}",
         f"group: {quote(proposal.group) if proposal.group else 'null'}    # rows of a group are never split apart",
         "",
+        *([f"documents: {quote(_relative(documents, out))}    # where answers are looked up", ""] if documents else []),
+        *_output_lines(proposal),
+        "",
+        f"metric: {{{metric}}}    # {proposal.why[-1].split(': ', 1)[1]}",
+        *_SETTINGS,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _output_lines(proposal: Proposal) -> list[str]:
+    """Write the output section of the proposal's shape."""
+    if proposal.shape == "text":
+        return [
+            "output:",
+            "  shape: text",
+            "  # rules: {max_words: 60, must_not_say: [guarantee]}    # what the house demands",
+        ]
+    if proposal.shape == "fields":
+        schema = yaml.safe_dump(
+            {"schema": proposal.schema}, sort_keys=False, allow_unicode=True, width=110
+        ).splitlines()
+        return ["output:", "  shape: fields", *(f"  {line}" for line in schema)]
+    multi = "true    # a row may have several labels" if proposal.multi else "false"
+    return [
         "output:",
         "  shape: labels",
         f"  multi: {multi}",
         *([f"  separator: {quote(proposal.separator)}"] if proposal.multi else []),
         "  labels:    # a sentence for each label helps every strategy that writes prompts",
         *(f'    {quote(label)}: ""    # {count} rows' for label, count in proposal.labels.items()),
-        "",
-        f"metric: {{{metric}}}    # {proposal.why[-1].split(': ', 1)[1]}",
-        *_SETTINGS,
     ]
-    return "\n".join(lines) + "\n"
 
 
 _SETTINGS = (

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from whichway import registry
-from whichway.core.output import Labels
-from whichway.core.task import Constraints, Example, Field, Objective, Task
-from whichway.errors import DataError, TaskFileError, UsageError
+from whichway.core.task import Constraints, Document, Example, Field, Objective, Task
+from whichway.core.text import Text
 from whichway.intake import personal
-from whichway.intake.checks import check_rows, compare, labels_of, leak_findings, leaks
+from whichway.intake.checks import check_rows, compare, leak_findings, leaks
+from whichway.intake.documents import read_documents
 from whichway.intake.finding import Finding, nearest, refuse, show
-from whichway.intake.guess import MAX_CLASSES, guess_kind, guess_shape
+from whichway.intake.guess import guess_kind
 from whichway.intake.rows import Columns, content_id, field_value, read_examples
+from whichway.intake.shapes import FEWEST_ROWS, Output, make_metric, make_output, shape_of, with_test_labels
 from whichway.intake.tables import Table, read_table
 from whichway.intake.taskfile import OTHER_MODELS, TaskFile, read_task_file
 from whichway.intake.yamltext import Yaml
 
-FEWEST_ROWS = 20
 WEIGHTS_HEAD = 64 * 1024
 WEIGHTS_SAMPLES = 64
 
@@ -57,23 +57,26 @@ def load_task(path: Path) -> LoadedTask:
     table = _table(said, settings, folder, settings.data.train, "train")
     columns = _columns(said, settings, table)
     examples, findings = read_examples(table, columns)
-    output = _output(settings, table, columns, examples)
+    output = make_output(settings, said, table, columns, examples)
+    examples = _with_unknown(examples, output)
+    documents, unread = _documents(settings, folder)
     test_table = _table(said, settings, folder, settings.data.test, "test") if settings.data.test else None
     test, more = _read_test(test_table, columns)
-    output = _with_test_labels(output, test)
+    test = _with_unknown(test, output) if test is not None else None
+    output = with_test_labels(output, test)
     examples, leaked = _without_leaks(table, examples, test)
     test, renamed = _own_ids(examples, test)
-    task = _task(said, settings, table, columns, output)
-    notes = [*table.notes, *findings, *more, *leaked, *renamed]
+    task = _task(said, settings, table, columns, output, documents, examples)
+    notes = [*table.notes, *findings, *more, *leaked, *renamed, *unread, *_gold_findings(examples, test, documents)]
     notes += [*check_rows(examples, output), *personal.summarise(examples)]
     return LoadedTask(
         task=task,
         examples=examples,
         test=test,
         settings=_with_model_folders(settings, folder),
-        findings=tuple(notes + (compare(examples, test) if test else [])),
+        findings=tuple(notes + (compare(examples, test, output) if test else [])),
         folder=folder,
-        fingerprint=_fingerprint(settings, folder, [one.path for one in (table, test_table) if one]),
+        fingerprint=_fingerprint(settings, folder, [one.path for one in (table, test_table) if one], documents),
     )
 
 
@@ -132,7 +135,8 @@ def _columns(said: Yaml, settings: TaskFile, table: Table) -> Columns:
     kinds = settings.inputs or {}
     fields = tuple(Field(name, kinds.get(name) or guess_kind([row.get(name) for row in table.rows])) for name in names)
     listed = tuple(settings.output.labels) if settings.output.labels is not None else None
-    return Columns(fields, target, id, group, settings.output.multi, settings.output.separator, listed)
+    shape = shape_of(settings, [row.get(target) for row in table.rows])
+    return Columns(fields, target, id, group, settings.output.multi, settings.output.separator, listed, shape)
 
 
 def _refuse_unknown(said: Yaml, table: Table, named: Mapping[tuple[str, ...], str | None]) -> None:
@@ -145,43 +149,6 @@ def _input_names(settings: TaskFile, table: Table, others: list[str | None]) -> 
     if settings.inputs is not None:
         return list(settings.inputs)
     return list(table.inputs) or [name for name in table.columns if name not in others]
-
-
-def _output(settings: TaskFile, table: Table, columns: Columns, examples: Sequence[Example]) -> Labels:
-    declared = settings.output.labels
-    if declared is not None:
-        described = {label: text for label, text in declared.items() if text}
-        output = Labels(tuple(declared), settings.output.multi, described)
-    else:
-        shape = guess_shape([label for one in examples for label in labels_of(one)])
-        if shape in ("text", "fields"):
-            raise _not_served(table, columns, shape)
-        output = Labels(tuple(sorted({label for one in examples for label in labels_of(one)})), settings.output.multi)
-    _refuse_too_few(table, columns, examples, output)
-    return output
-
-
-def _not_served(table: Table, columns: Columns, shape: str) -> DataError:
-    words = {"text": "free text", "fields": "objects with fields"}[shape]
-    what = f"the answers look like {words} (the shape `{shape}`), which is not served yet."
-    fix = "Only labels are. If these are labels, list them under `output: labels:` in the task file."
-    return refuse(table.path, what, fix, table.lines[0], columns.target or 0)
-
-
-def _refuse_too_few(table: Table, columns: Columns, examples: Sequence[Example], output: Labels) -> None:
-    seen = {label for one in examples for label in labels_of(one)}
-    where = columns.target or 0
-    if len(examples) < FEWEST_ROWS:
-        what = f"there are {len(examples)} labelled rows; at least {FEWEST_ROWS} are needed to compare anything."
-        fix = f"Label {FEWEST_ROWS - len(examples)} more rows; a few hundred tell more."
-        raise refuse(table.path, what, fix, 0, where)
-    if len(seen) < 2:
-        what = f"all rows have the same label ({show(next(iter(seen), 'none'), 30)}): there is nothing to tell apart."
-        raise refuse(table.path, what, "Add rows of at least one other label, or check `target`.", 0, where)
-    if len(output.names) > MAX_CLASSES:
-        what = f"there are {len(output.names):,} different labels; at most {MAX_CLASSES:,} are served."
-        fix = "If these are free text, that shape is not served yet; if labels, group them or check `target`."
-        raise refuse(table.path, what, fix, 0, where)
 
 
 def _read_test(table: Table | None, columns: Columns) -> tuple[tuple[Example, ...] | None, list[Finding]]:
@@ -197,11 +164,6 @@ def _read_test(table: Table | None, columns: Columns) -> tuple[tuple[Example, ..
     return test, notes
 
 
-def _with_test_labels(output: Labels, test: Sequence[Example] | None) -> Labels:
-    more = {label for one in test or () for label in labels_of(one)} - set(output.names)
-    return replace(output, names=(*output.names, *sorted(more)))
-
-
 def _without_leaks(
     table: Table, examples: tuple[Example, ...], test: tuple[Example, ...] | None
 ) -> tuple[tuple[Example, ...], list[Finding]]:
@@ -209,7 +171,7 @@ def _without_leaks(
         return examples, []
     found = leaks(examples, test)
     kept = tuple(one for one in examples if one.id not in found)
-    if len(kept) < FEWEST_ROWS or len({label for one in kept for label in labels_of(one)}) < 2:
+    if len(kept) < FEWEST_ROWS or len({str(one.target) for one in kept}) < 2:
         what = f"{len(found)} of {len(examples)} rows are in the test file, too; too little is left to learn from."
         raise refuse(table.path, what, "Give a test file of other rows, or leave `test` out: it is then split off.")
     return kept, leak_findings(found, dropped=True)
@@ -226,34 +188,48 @@ def _own_ids(
     return tuple(replace(one, id=f"test:{one.id}") for one in test), [Finding("shared-ids", "info", message)]
 
 
-def _task(said: Yaml, settings: TaskFile, table: Table, columns: Columns, output: Labels) -> Task:
+def _documents(settings: TaskFile, folder: Path) -> tuple[tuple[Document, ...], list[Finding]]:
+    return read_documents(folder / settings.documents) if settings.documents is not None else ((), [])
+
+
+def _with_unknown(examples: tuple[Example, ...], output: Output) -> tuple[Example, ...]:
+    """Turn an answer that says 'I do not know' into the empty one, which stands for it."""
+    if not isinstance(output, Text):
+        return examples
+    return tuple(replace(one, target="") if output.read(str(one.target)) == "" else one for one in examples)
+
+
+def _gold_findings(
+    examples: Sequence[Example], test: Sequence[Example] | None, documents: Sequence[Document]
+) -> list[Finding]:
+    known = {one.id for one in documents}
+    rows = [one.id for one in (*examples, *(test or ())) if set(one.gold_documents) - known]
+    if not documents or not rows:
+        return []
+    message = f"{len(rows)} rows name a gold document that is not among the {len(known)} documents."
+    return [Finding("gold-document-missing", "warning", message, tuple(rows[:20]))]
+
+
+def _task(
+    said: Yaml,
+    settings: TaskFile,
+    table: Table,
+    columns: Columns,
+    output: Output,
+    documents: tuple[Document, ...],
+    examples: tuple[Example, ...],
+) -> Task:
     return Task(
         name=settings.task,
         instruction=settings.instruction or table.instruction or "",
         fields=columns.fields,
         output=output,
-        metric=_metric(said, settings, output),
+        metric=make_metric(settings, said, output, documents, examples),
+        documents=documents,
         context=settings.context,
         constraints=Constraints(**settings.constraints.model_dump()),
         objective=Objective(**settings.objective.model_dump()),
     )
-
-
-def _metric(said: Yaml, settings: TaskFile, output: Labels) -> Any:
-    name, params = settings.metric.name, settings.metric.params
-    positive = params.get("positive")
-    if positive is not None and positive not in output.names:
-        fix = nearest(str(positive), list(output.names))
-        raise said.bad(("metric", "positive"), f"there is no label {show(positive)}.", fix)
-    if name not in registry.names("metric"):
-        raise said.bad(("metric",), f"there is no metric {show(name)}.", nearest(name, registry.names("metric")))
-    try:
-        return registry.get("metric", name)(**params)
-    except (TypeError, ValueError) as error:
-        fix = f"Check the parameters of {name}: {error}."
-        raise said.bad(("metric",), f"the metric {show(name)} does not take these parameters.", fix) from None
-    except UsageError as error:
-        raise TaskFileError(error.problem, error.fix) from None
 
 
 def _model_folder(name: str, folder: Path) -> Path | None:
@@ -271,7 +247,7 @@ def _with_model_folders(settings: TaskFile, folder: Path) -> TaskFile:
     return settings.model_copy(update={"models": models.model_copy(update=paths)})
 
 
-def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path]) -> str:
+def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], documents: Sequence[Document] = ()) -> str:
     """Hash what answers depend on: not the budget, not how an endpoint is reached or paid, not which strategies run."""
     said = settings.model_dump(mode="json", exclude={"budget", "strategies"})
     said["models"]["endpoints"] = {
@@ -281,6 +257,8 @@ def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path]) -> str
     for file in files:
         with file.open("rb") as data:
             digest.update(hashlib.file_digest(data, "sha256").digest())
+    for one in documents:
+        digest.update(json.dumps([one.id, one.title, one.text]).encode())
     for name in OTHER_MODELS:
         where = _model_folder(getattr(settings.models, name), folder)
         if where is not None:

@@ -10,10 +10,11 @@ from itertools import pairwise
 from typing import Any
 
 from whichway.core.task import Field
-from whichway.errors import DataError, UsageError
+from whichway.errors import UsageError
 from whichway.intake.finding import nearest, refuse, show
 from whichway.intake.guess import guess_kind, guess_shape, is_missing, separator_of, to_number
 from whichway.intake.rows import label_text
+from whichway.intake.shapes import as_object, infer_schema
 from whichway.intake.tables import Table
 
 # In order of preference; compared in lower case.
@@ -33,6 +34,7 @@ TARGET_NAMES = [
     "tags",
     "outcome",
 ]
+SHAPES = ("labels", "multi", "fields", "text")
 ID_NAMES = ["id", "uuid", "guid", "key", "index", "row_id", "rowid", "row", "idx"]
 GROUP_NAMES = ["group", "group_id", "user_id", "customer_id", "patient_id"]
 
@@ -50,29 +52,46 @@ class Proposal:
     labels: dict[str, int]
     metric: dict[str, str]
     why: tuple[str, ...]
+    shape: str = "labels"
+    schema: dict[str, Any] | None = None
 
 
 def propose(table: Table, inputs: Sequence[str] = (), target: str | None = None) -> Proposal:
     """Guess what was not given.
 
-    Raises UsageError for a column that does not exist, DataError where no target is recognised, where its shape is not
-    served yet (naming the shape) or where no input is left.
+    Raises UsageError for a column that does not exist, DataError where no target is recognised or no input is left.
     """
     _refuse_unknown(table, [*inputs, *([target] if target else [])])
     chosen, why_target = (target, "as told") if target else _target(table)
-    multi, separator = _shape(table, chosen)
-    labels = _count(table, chosen, multi, separator)
+    shape, separator = _shape(table, chosen)
+    multi, closed = shape == "multi", shape in ("labels", "multi")
+    labels = _count(table, chosen, multi, separator) if closed else {}
     id = next((name for name in table.columns if name.lower() == "id" and name not in (*inputs, *table.inputs)), None)
     group = next((name for name in GROUP_NAMES if name in table.columns and name not in (*inputs, chosen)), None)
     fields, why_inputs = _fields(table, inputs, chosen, (id, group))
-    metric, why_metric = _metric(labels, multi)
-    shape = "several labels each" if multi else "one label each"
+    schema = infer_schema(_objects(table, chosen)) if shape == "fields" else None
+    metric, why_metric = _metric(labels, multi) if closed else _OPEN_METRICS[shape]
+    what = f"{len(labels)} labels, {'several labels each' if multi else 'one label each'}"
+    if not closed:
+        what = "running text" if schema is None else f"objects with {len(schema['properties'])} fields"
     why = (
-        f"target {show(chosen)}: {why_target}; {len(labels)} labels, {shape}",
+        f"target {show(chosen)}: {why_target}; {what}",
         *why_inputs,
         f"metric {metric['name']}: {why_metric}",
     )
-    return Proposal(fields, chosen, id, group, multi, separator, labels, metric, why)
+    kind = "labels" if closed else shape
+    return Proposal(fields, chosen, id, group, multi, separator, labels, metric, why, kind, schema)
+
+
+_OPEN_METRICS = {
+    "text": ({"name": "token_f1"}, "words shared with the right answer; rouge_l, chrf and others fit longer texts"),
+    "fields": ({"name": "field_f1"}, "each field counts the same; exact_record asks for whole records"),
+}
+
+
+def _objects(table: Table, target: str) -> list[dict[str, Any]]:
+    values = [as_object(value) for value in _values(table, target) if not is_missing(value)]
+    return [value for value in values if value is not None]
 
 
 def _refuse_unknown(table: Table, names: Sequence[str]) -> None:
@@ -90,7 +109,7 @@ def _target(table: Table) -> tuple[str, str]:
         return table.target, f"the {table.format} format names it"
     by_name = {name.lower(): name for name in table.columns}
     for word in TARGET_NAMES:
-        if word in by_name and guess_shape(_values(table, by_name[word])) in ("labels", "multi"):
+        if word in by_name and guess_shape(_values(table, by_name[word])) in SHAPES:
             return by_name[word], "by its name"
     for name in reversed(table.columns):
         if name.lower() not in ID_NAMES and guess_kind(_values(table, name)) == "category":
@@ -99,19 +118,11 @@ def _target(table: Table) -> tuple[str, str]:
     raise refuse(table.path, "no column looks like the answer.", f"Name it: --target COLUMN, one of: {listed}.", line=1)
 
 
-def _shape(table: Table, target: str) -> tuple[bool, str]:
+def _shape(table: Table, target: str) -> tuple[str, str]:
     values = _values(table, target)
     shape = guess_shape(values)
-    if shape in ("text", "fields"):
-        raise _not_served(table, target, shape)
     separator = separator_of([value for value in values if isinstance(value, str)]) if shape == "multi" else ""
-    return shape == "multi", separator or "|"
-
-
-def _not_served(table: Table, target: str, shape: str) -> DataError:
-    words = {"text": "free text", "fields": "objects with fields"}[shape]
-    what = f"the answers look like {words} (the shape `{shape}`), which is not served yet."
-    return refuse(table.path, what, "Only labels are: one or several of a closed set.", table.lines[0], target)
+    return shape, separator or "|"
 
 
 def _count(table: Table, target: str, multi: bool, separator: str) -> dict[str, int]:

@@ -31,6 +31,7 @@ class Columns:
     multi: bool = False
     separator: str = "|"
     labels: tuple[str, ...] | None = None
+    shape: str = "labels"
 
 
 def read_examples(table: Table, columns: Columns) -> tuple[tuple[Example, ...], list[Finding]]:
@@ -51,7 +52,8 @@ def read_examples(table: Table, columns: Columns) -> tuple[tuple[Example, ...], 
         else:
             group = row.get(columns.group) if columns.group else None
             group = None if is_missing(group) else label_text(group)
-            examples.append(Example(_given_id(row, columns.id), inputs, target, group, _documents(row)))
+            id = _given_id(row, columns.id)
+            examples.append(Example(id, inputs, target, group, _documents(row), _references(row, target)))
             lines.append(line)
     _refuse_if_most(table, columns, untold, blank)
     notes = _dropped(table, "missing-target", "no answer", untold) + _dropped(table, "empty-input", "no input", blank)
@@ -92,7 +94,9 @@ def content_id(inputs: Any, target: Any) -> str:
     return "row-" + hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> str | tuple[str, ...] | None:
+def _target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> Any:
+    if columns.shape != "labels":
+        return _written_target(table, row, columns, line)
     target = _read_target(table, row, columns, line)
     stated = target if isinstance(target, tuple) else () if target is None else (target,)
     for label in stated:
@@ -103,13 +107,42 @@ def _target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> s
     return target
 
 
+def _written_target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> Any:
+    """Return the text or the object of a row; None where there is none."""
+    value = row.get(columns.target) if columns.target else None
+    if is_missing(value):
+        return None
+    if columns.shape == "text":
+        if isinstance(value, dict | list):
+            what = "the answer is a list or an object where text is expected."
+            raise refuse(table.path, what, "Write text, or `output: {shape: fields}`.", line, columns.target or 0)
+        return value.strip() if isinstance(value, str) else label_text(value)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        what = "the answer is no JSON object, as the shape `fields` needs it."
+        raise refuse(table.path, what, 'Write an object, such as {"total": 12.5}.', line, columns.target or 0)
+    return value
+
+
+def _references(row: dict[str, Any], target: Any) -> tuple[Any, ...]:
+    """Return further right answers; the target itself is none of them."""
+    value = row.get("references")
+    if not isinstance(value, list) or not isinstance(target, str):
+        return ()
+    return tuple(dict.fromkeys(one.strip() for one in value if isinstance(one, str) and one.strip() != target))
+
+
 def _read_target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> str | tuple[str, ...] | None:
     value = row.get(columns.target) if columns.target else None
     if is_missing(value):
         return None
     if isinstance(value, dict):
-        what = "the answer is an object (the shape `fields`), which is not served yet."
-        raise refuse(table.path, what, "Only labels are: one or several of a closed set.", line, columns.target or 0)
+        what = "the answer is an object where a label is expected."
+        raise refuse(table.path, what, "Write a label, or `output: {shape: fields}`.", line, columns.target or 0)
     if isinstance(value, list):
         return _several(table, value, columns, line)
     if not columns.multi:

@@ -51,13 +51,22 @@ class DataFiles(BaseModel):
 
 
 class OutputShape(BaseModel):
-    """The shape of the answer. `labels` maps a label to its description, or to ''; None means: found in the data."""
+    """The shape of the answer; None means: found in the data.
+
+    `labels` maps a label to its description, or to ''. `schema` is the JSON Schema of `fields`. `rules` (see
+    core.rules.Rules), `stop`, `unknown` (how 'I do not know' is said) and `most_tokens` belong to `text`.
+    """
 
     model_config = _RULES
-    shape: Literal["labels"] = "labels"
+    shape: Literal["labels", "fields", "text"] | None = None
     labels: dict[str, str] | None = None
     multi: bool = False
     separator: str = Field(default="|", min_length=1, max_length=10)
+    fields_schema: Annotated[dict[str, Any], BeforeValidator(typed)] | None = Field(default=None, alias="schema")
+    rules: Annotated[dict[str, Any], BeforeValidator(typed)] = Field(default_factory=dict)
+    stop: NameList | None = None
+    unknown: str | None = None
+    most_tokens: int = Field(default=0, ge=0, le=4096)
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -222,7 +231,8 @@ class TaskFile(BaseModel):
     id: str | None = None
     group: str | None = None
     output: OutputShape = OutputShape()
-    metric: MetricChoice = MetricChoice(name="accuracy")
+    metric: MetricChoice | None = None
+    documents: str | None = None
     objective: ObjectiveSection = ObjectiveSection()
     constraints: ConstraintSection = ConstraintSection()
     budget: BudgetSection = BudgetSection()
@@ -300,8 +310,8 @@ def _explain(said: Yaml, error: ValidationError) -> TaskFileError:
     if problem["type"] == "missing":
         return said.bad(trail, f"the key `{name}` is missing.", f"Add it: {trail[-1]}: ...")
     if name == "output.shape":
-        what = f"the shape {show(problem['input'])} is not served yet."
-        return said.bad(trail, what, "Only `labels` is: one or several labels of a closed set.")
+        what = f"there is no shape {show(problem['input'])}."
+        return said.bad(trail, what, "Write one of: labels, fields, text.")
     what = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     # What stands in these two may be a secret, so it is not repeated.
     is_open = isinstance(problem["input"], str) and not name.endswith(("key_env", "base_url"))

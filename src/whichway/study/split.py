@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whichway.core.task import Example
 from whichway.errors import DataError
@@ -61,6 +61,7 @@ def make_split(examples: Sequence[Example], test: Sequence[Example] | None, seed
     Rows of one group, and rows with the same text, always stay together. Raises DataError when all rows hang together.
     """
     rng = random.Random(f"split {seed}")
+    examples = _with_strata(examples)
     units = _units(examples)
     sealed: list[list[Example]] = []
     count = len(examples)
@@ -193,6 +194,16 @@ def _units(examples: Sequence[Example]) -> list[list[Example]]:
 def _folded(row: Example) -> str:
     text = "\x1f".join(f"{name}={value}" for name, value in sorted(row.inputs.items()))
     return " ".join(re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def _with_strata(examples: Sequence[Example]) -> Sequence[Example]:
+    """Leave out answers that cannot be kept in proportion: objects, and texts that mostly occur once."""
+    if (
+        any(isinstance(row.target, dict) for row in examples)
+        or len({row.target for row in examples}) > len(examples) / 2
+    ):
+        return [replace(row, target="") for row in examples]
+    return examples
 
 
 def _labels(row: Example) -> tuple[str, ...]:

@@ -1,0 +1,72 @@
+"""Objects by a schema: asked for, written, read back, never guessed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whichway.core.fields import Fields
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "number": {"type": "string", "description": "As printed on the invoice."},
+        "total": {"type": "number"},
+        "lines": {"type": "array", "items": {"type": "object", "properties": {"what": {"type": "string"}}}},
+        "paid": {"type": ["boolean", "null"]},
+    },
+    "required": ["number", "total", "lines"],
+    "additionalProperties": False,
+}
+OUTPUT = Fields(SCHEMA)
+GOOD = {"number": "A-1", "total": 12.5, "lines": [{"what": "tea"}]}
+
+
+def test_it_asks_for_every_field_with_its_type_and_what_is_said_of_it():
+    asked = OUTPUT.ask()
+    assert "- number: string. As printed on the invoice." in asked and "- lines: list of object" in asked
+    assert "  - what: string" in asked and "- paid: boolean or null, may be left out" in asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GOOD),
+        f"Sure, here it is:\n```json\n{json.dumps(GOOD, indent=2)}\n```\nAnything else?",
+        'The object {"number": 1} is wrong; ' + json.dumps(GOOD),
+        '{"number": "A-1", "total": 12.5, "lines": [{"what": "tea"},],}',
+    ],
+)
+def test_an_object_is_found_in_what_models_put_around_it(text):
+    assert OUTPUT.read(text) == GOOD
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "tea", "[]", '{"number": "A-1", "total": 12.5, "lines": [', '{"number": "A-1", "total": "12.5", "lines": []}',
+     '{"number": "A-1", "total": 1, "lines": [], "extra": 1}', "{" * 5000],
+)  # fmt: skip
+def test_what_breaks_the_schema_or_was_cut_off_is_no_answer(text):
+    assert OUTPUT.read(text) is None
+
+
+def test_a_part_of_what_was_cut_off_is_not_taken_for_the_whole():
+    loose = Fields({"type": "object", "properties": {"what": {"type": "string"}}})
+    assert loose.read('{"lines": [{"what": "tea"}, {"what": "cof') is None
+    assert loose.read('{"lines": [{"what": "tea"}, ') is None
+    assert loose.read('Of {these}, {"what": "tea"} is it') == {"what": "tea"}
+
+
+def test_equal_objects_are_written_alike_and_the_empty_one_states_nothing():
+    assert OUTPUT.write(dict(reversed(GOOD.items()))) == OUTPUT.write(GOOD)
+    assert OUTPUT.write(GOOD).startswith('{"number": "A-1", "total"')
+    assert OUTPUT.empty() == {"number": None, "total": None, "lines": [], "paid": None}
+
+
+@given(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.lists(st.text(), max_size=4))
+def test_what_is_written_reads_back(number, total, lines):
+    value = {"number": number, "total": total, "lines": [{"what": one} for one in lines]}
+    assert OUTPUT.read("Answer: " + OUTPUT.write(value)) == value
