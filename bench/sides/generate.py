@@ -19,7 +19,8 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
     def work() -> dict[str, Any]:
         asks = [Ask(tuple(model.tokens(one)), inputs["new"]) for one in inputs["prompts"]]
-        found = _outcome(write(model.network, model.scorer.prefixes, asks, frozenset()), inputs)
+        written = write(model.network, model.scorer.prefixes, asks, frozenset())
+        found = _outcome([one.tokens for one in written], inputs)
         (group,) = plan([ask.tokens for ask in asks])
         tokens = group.size + sum(len(ask.tokens) - group.size + ask.most for ask in asks)
         return {**found, "flops": 2 * PARAMETERS * tokens}

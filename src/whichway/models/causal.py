@@ -10,7 +10,8 @@ from typing import Any
 from whichway.core.model import Reply, Request, Spend
 from whichway.errors import MissingExtra, UsageError
 from whichway.models import embedded, hardware
-from whichway.models.decoding import Ask, write
+from whichway.models.decoding import Ask, Written, write
+from whichway.models.grammar import Grammars
 from whichway.models.scoring import PrefixScorer
 from whichway.registry import register
 
@@ -29,6 +30,8 @@ class CausalModel:
         self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
         self.network, self.tokenizer = load_network(self.where, adapter)
         self.scorer = PrefixScorer(self.network)
+        self._grammars: Grammars | None = None
+        self._ends: dict[str, frozenset[int]] = {}
         self.limit = int(getattr(self.network.config, "max_position_embeddings", 2048))
 
     def weight_bytes(self) -> int:
@@ -75,13 +78,20 @@ class CausalModel:
         """Answer requests, greedily unless a temperature is given; what prompts share is read once."""
         began = time.perf_counter()
         asks = [self._ask(request) for request in requests]
-        stops = self.stops()
+        stops = self.stops() | self._holding({text for request in requests for text in request.stop})
         if self.scorer.shares:
             new = write(self.network, self.scorer.prefixes, asks, stops)
         else:
             new = [self._written_alone(one, stops) for one in asks]
         seconds = (time.perf_counter() - began) / max(1, len(requests))
-        return [self._reply(ask, tokens, stops, seconds) for ask, tokens in zip(asks, new, strict=True)]
+        return [self._reply(ask, one, stops, seconds) for ask, one in zip(asks, new, strict=True)]
+
+    def _holding(self, texts: set[str]) -> frozenset[int]:
+        """Return the tokens within which one of these strings stands; one that spans tokens ends no answer by itself."""
+        for text in texts - set(self._ends):
+            words = (self.tokenizer.decode([i]) for i in range(len(self.tokenizer)))
+            self._ends[text] = frozenset(i for i, word in enumerate(words) if text in word)
+        return frozenset().union(*(self._ends[text] for text in texts))
 
     def stops(self) -> frozenset[int]:
         """Return the tokens that end an answer."""
@@ -96,10 +106,17 @@ class CausalModel:
         return train(self, prompts, completions, settings, *more)
 
     def _ask(self, request: Request) -> Ask:
-        tokens = self.tokens(self.chat(request.messages))
-        return Ask(tuple(_shorten(tokens, self.limit - request.max_tokens, 0)), request.max_tokens, request.temperature)
+        text = request.messages[-1][1] if request.continues else self.chat(request.messages)
+        tokens = _shorten(self.tokens(text), self.limit - request.max_tokens, 0)
+        matcher = self._grammar().matcher(request.schema, request.max_tokens) if request.schema is not None else None
+        return Ask(tuple(tokens), request.max_tokens, request.temperature, matcher)
 
-    def _written_alone(self, ask: Ask, stops: frozenset[int]) -> list[int]:
+    def _grammar(self) -> Grammars:
+        if self._grammars is None:
+            self._grammars = Grammars(self.tokenizer, int(self.network.config.vocab_size), self.stops())
+        return self._grammars
+
+    def _written_alone(self, ask: Ask, stops: frozenset[int]) -> Written:
         """Continue one prompt by transformers' own means: for networks that cannot attend to a shared prefix."""
         import torch
 
@@ -107,15 +124,40 @@ class CausalModel:
         ids = torch.tensor([ask.tokens], device=self.network.device)
         with torch.inference_mode():
             out = self.network.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=ask.most, eos_token_id=sorted(stops), **how
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=ask.most,
+                eos_token_id=sorted(stops),
+                logits_processor=[_held(ask.matcher)] if ask.matcher else None,
+                output_logits=True,
+                return_dict_in_generate=True,
+                **how,
             )
-        return list(out[0, len(ask.tokens) :].tolist())
+        new = list(out.sequences[0, len(ask.tokens) :].tolist())
+        gains = [float(one[0].float().log_softmax(-1)[token]) for one, token in zip(out.logits, new, strict=False)]
+        return Written(new, sum(gains))
 
-    def _reply(self, ask: Ask, written: list[int], stops: frozenset[int], seconds: float) -> Reply:
-        ended = bool(written) and written[-1] in stops
-        text = self.tokenizer.decode(written[:-1] if ended else written, skip_special_tokens=True)
-        spend = Spend(seconds=seconds, tokens_in=len(ask.tokens), tokens_out=len(written) - ended)
-        return Reply(text, spend, "stop" if ended else "length")
+    def _reply(self, ask: Ask, written: Written, stops: frozenset[int], seconds: float) -> Reply:
+        tokens = written.tokens
+        ended = bool(tokens) and tokens[-1] in stops
+        text = self.tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
+        spend = Spend(seconds=seconds, tokens_in=len(ask.tokens), tokens_out=len(tokens) - ended)
+        mean = written.likelihood / max(1, len(tokens))
+        cut = ask.matcher is not None and ask.matcher.was_closed  # brought to its end before it was there
+        return Reply(text, spend, "stop" if ended and not cut else "length", mean_logprob=mean)
+
+
+def _held(matcher: Any) -> Any:
+    """Return a logits processor of transformers that allows one token alone: the one the grammar chooses."""
+    import torch
+
+    def only(_: Any, scores: Any) -> Any:
+        token = matcher.choose(int(scores[0].argmax()), scores[0])
+        kept = torch.full_like(scores, -float("inf"))
+        kept[0, token] = 0.0
+        return kept
+
+    return only
 
 
 def load_network(where: str, adapter: Path | None = None, exact: bool = False) -> tuple[Any, Any]:

@@ -25,18 +25,27 @@ class Ask:
     tokens: tuple[int, ...]
     most: int
     heat: float = 0.0
+    matcher: Any = None  # of grammar.py: what the answer is held to
+
+
+@dataclass
+class Written:
+    """New tokens up to a stop token, which is included, and the sum of their log-likelihoods."""
+
+    tokens: list[int]
+    likelihood: float = 0.0
 
 
 def write(
     network: Any, prefixes: PrefixStore, asks: Sequence[Ask], stops: frozenset[int], seed: int = 0
-) -> list[list[int]]:
-    """Return the new tokens of each ask, in order, up to a stop token, which is included.
+) -> list[Written]:
+    """Continue each ask, in order.
 
     The same asks give the same tokens; sampled ones depend on `seed` and on the asks beside them.
     """
     import torch
 
-    found: list[list[int]] = [[] for _ in asks]
+    found = [Written([]) for _ in asks]
     generator = torch.Generator(device=network.device).manual_seed(seed)
     with torch.inference_mode():
         for group in plan([one.tokens for one in asks]):
@@ -44,8 +53,8 @@ def write(
             past = prefixes.get(asks[order[0]].tokens[: group.size])
             for batch in _batches(asks, order, group.size):
                 state = _Batch(network, past, group.size, [asks[i] for i in batch], stops)
-                for i, tokens in zip(batch, state.run(generator), strict=True):
-                    found[i] = tokens
+                for i, written in zip(batch, state.run(generator), strict=True):
+                    found[i] = written
     return found
 
 
@@ -83,17 +92,19 @@ class _Batch:
         self.alive = list(range(len(asks)))
         self.cache = _buffers(self.width)
 
-    def run(self, generator: Any) -> list[list[int]]:
-        """Return each row's new tokens."""
+    def run(self, generator: Any) -> list[Written]:
+        """Return what each row says."""
         import torch
 
-        written: list[list[int]] = [[] for _ in self.asks]
+        written = [Written([]) for _ in self.asks]
         logits = self._first()
         for step in range(self.width - self.longest):
-            tokens = self._chosen(logits, generator)
-            for row, token in zip(self.alive, tokens.tolist(), strict=True):
+            tokens = self._chosen(logits, generator, written)
+            likely = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+            for row, token, gain in zip(self.alive, tokens.tolist(), likely.tolist(), strict=True):
                 if not self._done(written[row], row):
-                    written[row].append(token)
+                    written[row].tokens.append(token)
+                    written[row].likelihood += gain
             open_ = [at for at, row in enumerate(self.alive) if not self._done(written[row], row)]
             if not open_:
                 break
@@ -104,7 +115,8 @@ class _Batch:
             logits = self._next(tokens, step)
         return written
 
-    def _done(self, tokens: list[int], row: int) -> bool:
+    def _done(self, written: Written, row: int) -> bool:
+        tokens = written.tokens
         return len(tokens) >= self.asks[row].most or bool(tokens) and tokens[-1] in self.stops
 
     def _first(self) -> Any:
@@ -144,7 +156,25 @@ class _Batch:
         ).last_hidden_state
         return next_token_logits(self.network, hidden[:, -1])
 
-    def _chosen(self, logits: Any, generator: Any) -> Any:
+    def _chosen(self, logits: Any, generator: Any, written: Sequence[Written]) -> Any:
+        """Return the next token of each row that is left, held to the row's grammar where it has one."""
+        import torch
+
+        chosen = self._drawn(logits, generator)
+        matchers = [(at, self.asks[row].matcher) for at, row in enumerate(self.alive)]
+        held = [
+            (at, one)
+            for at, one in matchers
+            if one is not None and not self._done(written[self.alive[at]], self.alive[at])
+        ]
+        if not held:
+            return chosen
+        tokens = chosen.tolist()
+        for at, one in held:
+            tokens[at] = one.choose(tokens[at], logits[at])
+        return torch.tensor(tokens, device=chosen.device)
+
+    def _drawn(self, logits: Any, generator: Any) -> Any:
         import torch
 
         best = logits.argmax(-1)

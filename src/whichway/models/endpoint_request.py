@@ -54,6 +54,7 @@ def job_key(profile: Profile, request: Request, repeat: int) -> str:
         "temperature": request.temperature,
         "choices": request.choices,
         "repeat": repeat,
+        **({"schema": request.schema} if request.schema is not None else {}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -82,6 +83,8 @@ def make_body(model: str, request: Request, options: frozenset[str]) -> dict[str
         body |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
     if request.choices and "response_format" in options:
         body["response_format"] = _one_of(tuple(_sendable(text) for text in request.choices))
+    elif request.schema is not None and "response_format" in options:
+        body["response_format"] = _format(request.schema)
     return body
 
 
@@ -92,7 +95,7 @@ def room_for(request: Request, options: frozenset[str]) -> int:
 
 def sent_options(request: Request, options: frozenset[str]) -> frozenset[str]:
     """Return those options that a request made use of."""
-    return options if request.choices else options - {"response_format"}
+    return options if request.choices or request.schema is not None else options - {"response_format"}
 
 
 def most_it_may_cost(tariff: Tariff, body: Mapping[str, Any]) -> Spend:
@@ -111,6 +114,10 @@ def _one_of(choices: tuple[str, ...]) -> dict[str, Any]:
         "required": [LABEL],
         "additionalProperties": False,
     }
+    return _format(schema)
+
+
+def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
