@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 
 from whichway import registry
+from whichway.core.fields import Fields
 from whichway.core.model import Reply
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit
-from whichway.core.task import Example, Field, Prediction, Task
+from whichway.core.task import Document, Example, Field, Prediction, Task
+from whichway.core.text import Text
+from whichway.errors import NotApplicable
+from whichway.intake.shapes import infer_schema
 from whichway.testing import ContractBroken, check_format, check_metric, check_strategy
 
 WORDS = {
@@ -33,7 +37,13 @@ NEEDING_MODELS = {
     "prompt": {"form": "nearest", "shots": 2},
     "finetune": {"epochs": 1, "rank": 4},
     "hybrid": {"epochs": 1, "shown": 1},
+    "extractive": {},
+    "rag": {"passages": 1},
+    "raft": {"passages": 1, "epochs": 1},
 }
+DOCUMENTS = tuple(
+    Document(name, name.title(), f"All about {said}. The desk answers within a day.") for name, said in WORDS.items()
+)
 SLOTS = {"phrases": {"channel": {"web": ["case"]}}, "values": {"channel": ["web", "shop"]}}
 
 
@@ -83,6 +93,14 @@ def task(multi: bool = False) -> Task:
     fields = (Field("text"), Field("amount", "number"), Field("channel", "category"))
     output = Labels(tuple(sorted(WORDS)), multi)
     return Task("desk", "Sort the message.", fields, output, registry.get("metric", "micro_f1")(), "A help desk.")
+
+
+def shaped_task(shape: str, rows: list[Example]) -> Task:
+    """Return the task whose answers are those of `as_shape`."""
+    schema = infer_schema([row.target for row in rows]) if shape == "fields" else {}
+    output = Fields(schema) if shape == "fields" else Text(stop=("\n",))
+    metric = registry.get("metric", "field_f1" if shape == "fields" else "token_f1")()
+    return replace(task(), output=output, metric=metric, documents=DOCUMENTS)
 
 
 def new_rows() -> list[dict[str, Any]]:
@@ -175,14 +193,48 @@ def local_models() -> dict[str, Any]:
     }
 
 
+def serving(shape: str) -> list[str]:
+    return [
+        name
+        for name in sorted(NEEDING_MODELS)
+        if shape in getattr(registry.get("strategy", name), "shapes", ("labels",))
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(NEEDING_MODELS))
+@pytest.mark.parametrize("name", serving("labels"))
 def test_every_strategy_on_the_embedded_models_keeps_its_contract(name, local_models, tmp_path):
-    rows = examples(48)
+    rows = [replace(row, gold_documents=(row.target,)) for row in examples(48)]
     kit = Kit({"causal": local_models["causal"]}, local_models["embedder"], tmp_path, 3)
+    made = registry.get("strategy", name)(**NEEDING_MODELS[name])
+    about = replace(task(), documents=DOCUMENTS) if "documents" in made.needs else task()
+    check_strategy(made, about, rows[:40], rows[40:], new_rows()[:5], kit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for shape in ("fields", "text") for name in serving(shape)])
+def test_every_strategy_that_writes_or_finds_answers_keeps_its_contract(name, shape, local_models, tmp_path):
+    plain = examples(48, multi=True)
+    rows = [replace(as_shape(shape, row), gold_documents=row.target[:1]) for row in plain]
+    kit = Kit({"causal": local_models["causal"]}, local_models["embedder"], tmp_path, 3)
+    made = registry.get("strategy", name)(**NEEDING_MODELS[name])
+    check_strategy(made, shaped_task(shape, rows), rows[:40], rows[40:], new_rows()[:5], kit)
+
+
+@pytest.mark.parametrize("shape", ["fields", "text"])
+def test_the_most_frequent_answer_of_any_shape_keeps_its_contract(shape, tmp_path):
+    rows = [as_shape(shape, row) for row in examples(40, multi=True)]
+    kit = Kit({}, None, tmp_path, 3)
     check_strategy(
-        registry.get("strategy", name)(**NEEDING_MODELS[name]), task(), rows[:40], rows[40:], new_rows()[:5], kit
+        registry.get("strategy", "majority")(), shaped_task(shape, rows), rows[:30], rows[30:], new_rows(), kit
     )
+
+
+@pytest.mark.parametrize("shape", ["fields", "text"])
+def test_what_chooses_among_labels_says_that_it_cannot_write(shape, tmp_path):
+    rows = [as_shape(shape, row) for row in examples(40, multi=True)]
+    with pytest.raises(NotApplicable):
+        registry.get("strategy", "classic")().fit(shaped_task(shape, rows), rows, [], Kit({}, None, tmp_path, 3))
 
 
 ROW = {"input": "where is my parcel", "output": "delivery"}

@@ -11,9 +11,11 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit, Solution, Strategy
 from whichway.core.task import Example, Inputs, Metric, Prediction, Task, Value
+from whichway.core.text import Text
 
 RESAMPLES = 20
 CLOSE = 1e-4  # how far a confidence may move with the batch or after loading, without a neural network
@@ -164,11 +166,16 @@ def _check_answers(task: Task, inputs: Sequence[Inputs], answers: Sequence[Predi
         _must(isinstance(one, Prediction), f"an answer is a Prediction, not a {type(one).__name__}")
         _must(_is_share(one.confidence), f"a confidence lies in [0, 1]; {one.confidence!r} does not")
         _must(_is_valid(task.output, one.value), f"{one.value!r} is no value of the task's output")
-        known = one.scores is None or set(one.scores) <= set(task.output.names)
+        names = set(task.output.names) if isinstance(task.output, Labels) else set()
+        known = one.scores is None or set(one.scores) <= names
         _must(known and all(_is_share(p) for p in (one.scores or {}).values()), "scores map labels to probabilities")
 
 
-def _is_valid(output: Labels, value: Any) -> bool:
+def _is_valid(output: Labels | Fields | Text, value: Any) -> bool:
+    if isinstance(output, Fields):
+        return isinstance(value, dict)
+    if isinstance(output, Text):
+        return isinstance(value, str)
     if not output.multi:
         return isinstance(value, str) and value in output.names
     return isinstance(value, tuple) and list(value) == sorted(set(value)) and set(value) <= set(output.names)

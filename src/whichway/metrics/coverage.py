@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from whichway.core.rules import words
 from whichway.core.task import Example, Prediction
+from whichway.metrics.phrases import known_values, learn_phrases
 from whichway.metrics.resampling import once, ratios
+from whichway.metrics.slots import attributes, is_yes_no, masked, names, says, yes_no_phrase
 from whichway.registry import register
-
-NEGATIONS = frozenset("not no non nor never neither without isnt arent doesnt dont wasnt cannot cant wont".split())
-NEGATION_REACH = 3  # words before a phrase among which a negation turns it round: "not a very family friendly"
-YES, NO = ("yes", "true"), ("no", "false")
-MASK = "\0"
-_ARTICLES = ("the", "a", "an")
 
 
 @register("metric", "slot_coverage")
@@ -41,6 +35,11 @@ class SlotCoverage:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("text",)
     uses_target: ClassVar[bool] = False
+
+    @staticmethod
+    def learned(examples: Sequence[Example]) -> dict[str, Any]:
+        """Return the parameters that labelled rows teach: `phrases` and `values`."""
+        return {"phrases": learn_phrases(examples), "values": known_values(examples)}
 
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
         """Return attributes that are right, and attributes."""
@@ -89,68 +88,3 @@ class SlotCoverage:
     @staticmethod
     def _verbatim(name: str, value: str, said: list[str]) -> bool:
         return says(said, yes_no_phrase(name, value)) if is_yes_no(value) else names(said, value)
-
-
-def attributes(inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-    """Return the named fields that have a value, as text."""
-    return {name: _shown(inputs[name]) for name in names if inputs.get(name) not in (None, "")}
-
-
-def is_yes_no(value: str) -> bool:
-    """Tell whether a value says that an attribute holds or not."""
-    return value.casefold() in YES + NO
-
-
-def yes_no_phrase(name: str, value: str) -> str:
-    """Return the name of a yes/no attribute as a phrase: familyFriendly = no is "not family friendly"."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name)
-    return spaced if value.casefold() in YES else f"not {spaced}"
-
-
-def says(said: Sequence[str], phrase: str) -> bool:
-    """Tell whether a text, as words, holds a phrase unnegated, or negated where the phrase begins with "not"."""
-    wanted = _words(phrase)
-    negated = len(wanted) > 1 and wanted[0] == "not"
-    wanted = wanted[1:] if negated else wanted
-    return any(is_negated(said, at) == negated for at in places(said, wanted))
-
-
-def names(said: Sequence[str], value: str) -> bool:
-    """Tell whether a text, as words, holds a value word for word; an article before it may be missing."""
-    return bool(places(said, bare_words(value)))
-
-
-def places(said: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return where words stand one after another in a text."""
-    size, wanted = len(wanted), list(wanted)
-    ends = len(said) - size + 1 if size else 0
-    return [at for at in range(ends) if said[at] == wanted[0] and list(said[at : at + size]) == wanted]
-
-
-def is_negated(said: Sequence[str], at: int) -> bool:
-    """Tell whether a negation stands shortly before a place."""
-    return not NEGATIONS.isdisjoint(said[max(0, at - NEGATION_REACH) : at])
-
-
-def bare_words(value: str) -> list[str]:
-    """Return the words of a value without a leading article."""
-    found = list(_words(value))
-    return found[1:] if len(found) > 1 and found[0] in _ARTICLES else found
-
-
-def masked(said: Sequence[str], values: Iterable[str]) -> list[str]:
-    """Blank out values that stand in a text word for word, the longest first, so that no part of them is found."""
-    left = list(said)
-    for wanted in sorted((bare_words(value) for value in values if not is_yes_no(value)), key=len, reverse=True):
-        for at in places(left, wanted):
-            left[at : at + len(wanted)] = [MASK] * len(wanted)
-    return left
-
-
-def _shown(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-@lru_cache(maxsize=4096)
-def _words(phrase: str) -> tuple[str, ...]:
-    return tuple(words(phrase))

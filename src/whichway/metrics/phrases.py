@@ -10,7 +10,7 @@ from statistics import median
 
 from whichway.core.rules import words
 from whichway.core.task import Example
-from whichway.metrics.coverage import MASK, attributes, bare_words, is_negated, masked
+from whichway.metrics.slots import MASK, attributes, bare_words, is_negated, masked
 from whichway.metrics.text import right_answers
 
 LONGEST = 5  # words of a phrase

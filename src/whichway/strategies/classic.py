@@ -45,9 +45,9 @@ class Classic:
         sparse = reader.sparse(inputs)
         kind = self._kind(task, sparse, reader, rows, kit.seed)
         if kind == "linear":
-            return ClassicSolution(reader, fit_head(sparse, targets, task.output, self.strengths, kit.seed), None)
+            return ClassicSolution(reader, fit_head(sparse, targets, task.labels, self.strengths, kit.seed), None)
         topics = _topics(sparse, kit.seed)
-        head = fit_trees(reader.dense(inputs, topics), targets, task.output.names, kit.seed)
+        head = fit_trees(reader.dense(inputs, topics), targets, task.labels.names, kit.seed)
         return ClassicSolution(reader, head, topics)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ClassicSolution:
@@ -57,7 +57,7 @@ class Classic:
         return ClassicSolution(reader, load_head(folder), None)
 
     def _kind(self, task: Task, sparse: Any, reader: TextReader, rows: Sequence[Example], seed: int) -> str:
-        able = not task.output.multi and len(task.output.names) <= MOST_TREE_LABELS
+        able = not task.labels.multi and len(task.labels.names) <= MOST_TREE_LABELS
         if self.head != "auto":
             return "linear" if not able else self.head
         if not able or not reader.fields.width:
@@ -163,14 +163,14 @@ def _trees_win(task: Task, sparse: Any, reader: TextReader, rows: Sequence[Examp
     import numpy as np
     from sklearn.model_selection import KFold
 
-    inputs, names = [row.inputs for row in rows], task.output.names
+    inputs, names = [row.inputs for row in rows], task.labels.names
     codes = np.array([names.index(row.target) for row in rows])
     gains = 0.0
     for learn, check in KFold(3, shuffle=True, random_state=seed).split(codes):
         targets = [names[code] for code in codes[learn]]
         topics = _topics(sparse[learn], seed)
         trees = fit_trees(reader.dense([inputs[i] for i in learn], topics), targets, names, seed)
-        linear = fit_head(sparse[learn], targets, task.output, (30.0,), seed)
+        linear = fit_head(sparse[learn], targets, task.labels, (30.0,), seed)
         right = np.arange(len(check)), codes[check]
         tall = np.log(np.clip(trees.probabilities(reader.dense([inputs[i] for i in check], topics))[right], 1e-4, 1))
         flat = np.log(np.clip(linear.probabilities(sparse[check])[right], 1e-4, 1))

@@ -56,12 +56,12 @@ class Encoder:
         frozen.tune(texts, numbers, settings, folder, kit)
         draft = _Draft(task, fit_fields(task, [row.inputs for row in rows]), frozen, frozen.tuned(folder))
         features = draft.features([row.inputs for row in rows])
-        head = fit_head(features, [row.target for row in rows], task.output, self.strengths, kit.seed)
+        head = fit_head(features, [row.target for row in rows], task.labels, self.strengths, kit.seed)
         share = self._share(task, rows)
         return EncoderSolution(draft, head, folder, _lexical(task, rows, kit) if share else None, share)
 
     def _share(self, task: Task, rows: Sequence[Example]) -> float:
-        if task.output.multi:
+        if task.labels.multi:
             return 0.0
         many = len(rows) >= MANY_PER_LABEL * len({row.target for row in rows})
         return self.words if self.words >= 0 else 0.5 * many
@@ -133,4 +133,4 @@ def _lexical(task: Task, rows: Sequence[Example], kit: Kit) -> Any:
 
 
 def _numbers(task: Task, target: Any) -> list[int]:
-    return [task.output.names.index(name) for name in ([target] if isinstance(target, str) else target)]
+    return [task.labels.names.index(name) for name in ([target] if isinstance(target, str) else target)]

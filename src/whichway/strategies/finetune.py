@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from whichway.core.fields import Fields
+from whichway.core.output import Labels
 from whichway.core.strategy import Kit, Progress
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
@@ -22,6 +24,9 @@ from whichway.strategies.parts.answering import (
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.writing import WrittenReader, WrittenSolution, load_written, room_for, trusted
+
+CHECKED = 64  # rows of dev by which confidences are fitted
 
 
 @register("strategy", "finetune")
@@ -30,7 +35,8 @@ class Finetune:
     """Trains with the loss on the answer only and stops early on dev; the result is a standard PEFT or transformers folder.
 
     `shown` > 0 trains and uses prompts that carry that many nearest train examples. The prompt is bare (no instruction,
-    no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones.
+    no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones. Of text, up to `references`
+    further right answers of each row are trained on, too.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -41,10 +47,14 @@ class Finetune:
     batch: int = 8
     shown: int = 0
     longest: int = 512  # tokens of a training row
+    references: int = 3  # further right answers of a row that are trained on
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = True
+    shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
-    def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> FinetuneSolution:
+    def fit(
+        self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit
+    ) -> FinetuneSolution | FinetunedWriter:
         model: Any = kit.models[self.model]
         if not hasattr(model, "train"):
             raise NotApplicable(f"The model {self.model!r} cannot be trained here.", "Fine-tune a local causal model.")
@@ -55,23 +65,29 @@ class Finetune:
         draft = FinetuneSolution(task, form, near, self.shown, model, None, kit.folder / "weights")
         kit.progress(Progress("training"))
         trained = model.train(
-            *_pairs(task, draft, train, own=True),
+            *_pairs(task, draft, train, own=True, more=self.references),
             self._settings(),
-            _pairs(task, draft, dev, own=False),
+            _pairs(task, draft, dev, own=False, more=0),
             kit.folder / "weights",
             kit,
         )
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
-        checked = list(dev)[:64]
+        checked = list(dev)[:CHECKED]
+        if not isinstance(task.output, Labels):
+            room = WrittenReader(room_for(task, model, train))
+            writer = WrittenSolution(task, tuned.model, form, (), near, self.shown, room, continues=True)
+            return FinetunedWriter(trusted(writer, checked), tuned.weights, trained.tokens)
         inputs = [row.inputs for row in checked]
         table = tuned.likelihoods(inputs) if checked else []
         reader = fit_reader(task, None, table, [row.target for row in checked])
         return replace(tuned, reader=reader, tokens=trained.tokens)
 
-    def load(self, task: Task, folder: Path, kit: Kit) -> FinetuneSolution:
+    def load(self, task: Task, folder: Path, kit: Kit) -> FinetuneSolution | FinetunedWriter:
+        model = kit.models[self.model].adapted(folder / "weights")
+        if not isinstance(task.output, Labels):
+            return FinetunedWriter(load_written(task, folder, model, kit.embedder), folder / "weights")
         kept = load_json(folder / "prompt.json")
         near = load_neighbours(task, folder, kit.embedder) if kept["shown"] else None
-        model = kit.models[self.model].adapted(folder / "weights")
         reader = reader_from_json(kept["reader"])
         form = PromptFormat(**kept["format"])
         return FinetuneSolution(task, form, near, kept["shown"], model, reader, folder / "weights")
@@ -110,10 +126,7 @@ class FinetuneSolution:
         save_json(folder / "prompt.json", kept)
         if self.near is not None:
             self.near.save(folder)
-        if self.weights != folder / "weights":
-            import shutil
-
-            shutil.copytree(self.weights, folder / "weights", dirs_exist_ok=True)
+        _copy(self.weights, folder / "weights")
 
     def prompts(self, inputs: Sequence[Inputs], own: bool = False) -> list[str]:
         """Return the prompts of inputs; `own` rows are train rows in order, not shown to themselves."""
@@ -129,10 +142,44 @@ class FinetuneSolution:
         )
 
 
-def _pairs(task: Task, draft: FinetuneSolution, rows: Sequence[Example], own: bool) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class FinetunedWriter:
+    """Adapted weights that write their answers."""
+
+    writer: WrittenSolution
+    weights: Path
+    tokens: int = 0
+
+    def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
+        return self.writer.predict(inputs)
+
+    def rewritten(self, variant: int) -> FinetunedWriter:
+        return replace(self, writer=self.writer.rewritten(variant))
+
+    def save(self, folder: Path) -> None:
+        self.writer.save(folder)
+        _copy(self.weights, folder / "weights")
+
+
+def _copy(weights: Path, folder: Path) -> None:
+    if weights != folder:
+        import shutil
+
+        shutil.copytree(weights, folder, dirs_exist_ok=True)
+
+
+def _pairs(
+    task: Task, draft: FinetuneSolution, rows: Sequence[Example], own: bool, more: int
+) -> tuple[list[str], list[str]]:
     """Return prompts and completions; a row with several labels gives one pair for each of them."""
     prompts, answers = [], []
+    lead = "" if isinstance(task.output, Fields) else " "  # a JSON object begins a line of its own
     for prompt, row in zip(draft.prompts([row.inputs for row in rows], own), rows, strict=True):
+        if not isinstance(task.output, Labels):
+            right = [row.target, *row.references[:more]]
+            prompts += [prompt] * len(right)
+            answers += [lead + task.output.write(value) for value in right]
+            continue
         for name in [row.target] if isinstance(row.target, str) else row.target or [NONE]:
             prompts.append(prompt)
             answers.append(" " + draft.form.label_text(name))

@@ -1,4 +1,4 @@
-"""The control: always the most frequent label of train."""
+"""The control: always the most frequent answer of train."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from whichway.core.output import Labels, as_labels
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.registry import register
@@ -21,16 +22,18 @@ class Majority:
 
     needs: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = False
+    shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> MajoritySolution:
         rows = [*train, *dev]
-        counts = Counter(row.target for row in rows)
-        value, count = min(counts.items(), key=lambda item: (-item[1], str(item[0])))
-        shares = Counter(
-            label for row in rows for label in ([row.target] if isinstance(row.target, str) else row.target)
-        )
-        scores = {name: shares[name] / len(rows) for name in task.output.names}
-        return MajoritySolution(value, count / len(rows), scores)
+        by_text = {task.output.write(row.target): row.target for row in rows}
+        counts = Counter(task.output.write(row.target) for row in rows)
+        text, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+        scores = None
+        if isinstance(task.output, Labels):
+            shares = Counter(label for row in rows for label in as_labels(row.target))
+            scores = {name: shares[name] / len(rows) for name in task.output.names}
+        return MajoritySolution(by_text[text], count / len(rows), scores)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> MajoritySolution:
         kept = load_json(folder / "majority.json")
@@ -44,12 +47,11 @@ class MajoritySolution:
 
     value: Any
     confidence: float
-    scores: Mapping[str, float]
+    scores: Mapping[str, float] | None
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return [Prediction(self.value, self.confidence, self.scores) for _ in inputs]
 
     def save(self, folder: Path) -> None:
-        save_json(
-            folder / "majority.json", {"value": self.value, "confidence": self.confidence, "scores": dict(self.scores)}
-        )
+        scores = None if self.scores is None else dict(self.scores)
+        save_json(folder / "majority.json", {"value": self.value, "confidence": self.confidence, "scores": scores})

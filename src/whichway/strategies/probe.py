@@ -32,7 +32,7 @@ class Probe:
         rows = [*train, *dev]
         fields = fit_fields(task, [row.inputs for row in rows])
         features = _features(task, fields, kit.embedder, [row.inputs for row in rows])
-        head = fit_head(features, [row.target for row in rows], task.output, self.strengths, kit.seed)
+        head = fit_head(features, [row.target for row in rows], task.labels, self.strengths, kit.seed)
         return ProbeSolution(task, fields, head, kit.embedder)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ProbeSolution:

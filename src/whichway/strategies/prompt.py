@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from whichway.core.model import Model, Request, Scorer
+from whichway.core.output import Labels
 from whichway.core.strategy import Kit, Progress
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable, ProviderError
@@ -32,6 +33,7 @@ from whichway.strategies.parts.neighbours import (
 )
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.writing import WrittenReader, WrittenSolution, load_written, room_for, trusted
 
 CHECKED = 24  # labelled rows by which calibration and temperature are chosen
 CHECKED_PAID = 12  # the same where each row costs a call
@@ -45,7 +47,8 @@ class Prompt:
 
     `form`: 'zero' shows no examples, 'few' the same `shots` to every row (as many labels as possible), 'nearest' the
     `shots` most similar ones. A local causal model answers by the likelihood of each label with contextual calibration;
-    an endpoint by generation, constrained to the labels where it can be. `model` is a name in the kit.
+    an endpoint by generation, constrained to the labels where it can be. Text and JSON are written by either.
+    `model` is a name in the kit.
     """
 
     form: Literal["zero", "few", "nearest"] = "zero"
@@ -57,23 +60,32 @@ class Prompt:
     calibrate: bool = True
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = False
+    shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
-    def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> PromptSolution:
+    def fit(
+        self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit
+    ) -> PromptSolution | WrittenSolution:
         if self.form == "nearest" and kit.embedder is None:
             raise NotApplicable("Nearest examples need an embedder, and there is none.", "Install whichway[local].")
         model, form = kit.models[self.model], PromptFormat(self.instruction, self.context, self.labels)
         shots = self.shots or {"zero": 0, "few": 8, "nearest": 4}[self.form]
         near = index_examples(task, train, kit.embedder) if self.form == "nearest" else None
         shown = pick_shots(task, train, shots, kit.seed) if self.form == "few" else ()
-        draft = PromptSolution(task, model, form, shown, near, shots, None)
         kit.progress(Progress("calibrating"))
         rows = list(dev or train)
         random.Random(kit.seed).shuffle(rows)
+        if not isinstance(task.output, Labels):
+            reader = WrittenReader(room_for(task, model, train))
+            written = WrittenSolution(task, model, form, shown, near, shots, reader)
+            return trusted(written, rows[: CHECKED if model.is_local else CHECKED_PAID] if dev else ())
+        draft = PromptSolution(task, model, form, shown, near, shots, None)
         if isinstance(model, Scorer):
             return replace(draft, reader=self._likelihood_reader(draft, rows[:CHECKED], train))
         return replace(draft, reader=_text_reader(draft, rows[:CHECKED_PAID], train))
 
-    def load(self, task: Task, folder: Path, kit: Kit) -> PromptSolution:
+    def load(self, task: Task, folder: Path, kit: Kit) -> PromptSolution | WrittenSolution:
+        if not isinstance(task.output, Labels):
+            return load_written(task, folder, kit.models[self.model], kit.embedder)
         kept = load_json(folder / "prompt.json")
         near = load_neighbours(task, folder, kit.embedder) if self.form == "nearest" else None
         shown = load_examples(folder) if self.form == "few" else ()
@@ -154,10 +166,10 @@ class PromptSolution:
     def replies(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> Any:
         """Return what the model writes for each input."""
         choices = None
-        if not self.task.output.multi:
-            choices = tuple(self.form.label_text(name) for name in answer_names(self.task.output))
-        longest = max(len(self.form.label_text(name)) for name in self.task.output.names)
-        room = 16 + longest * (3 if self.task.output.multi else 1)
+        if not self.task.labels.multi:
+            choices = tuple(self.form.label_text(name) for name in answer_names(self.task.labels))
+        longest = max(len(self.form.label_text(name)) for name in self.task.labels.names)
+        room = 16 + longest * (3 if self.task.labels.multi else 1)
         return self.model.generate(
             [
                 Request(self.form.messages(self.task, row, few), max_tokens=room, choices=choices)
@@ -171,9 +183,9 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
     rng = random.Random(seed)
     pool = list(train)
     rng.shuffle(pool)
-    by_label: dict[Any, list[Example]] = {}
+    by_label: dict[str, list[Example]] = {}
     for row in pool:
-        by_label.setdefault(row.target, []).append(row)
+        by_label.setdefault(task.output.write(row.target), []).append(row)
     for rows in by_label.values():
         rows.sort(key=lambda row: len(str(dict(row.inputs))) > 400)
     labels, picked = list(by_label), list[Example]()
@@ -188,7 +200,7 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
 
 def _text_reader(draft: PromptSolution, rows: Sequence[Example], train: Sequence[Example]) -> TextReader:
     """Ask about a few labelled rows to learn how far answers without log-probabilities can be trusted."""
-    fallback = draft.task.output.names[0] if not draft.task.output.multi else ()
+    fallback = draft.task.labels.names[0] if not draft.task.labels.multi else ()
     inputs = [row.inputs for row in rows]
     model: Model = draft.model
     replies = draft.replies(inputs, draft.examples_for(inputs, rows))

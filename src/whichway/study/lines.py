@@ -13,7 +13,7 @@ from whichway.core.task import Task
 from whichway.errors import TaskFileError
 from whichway.registry import get, names
 
-CODE_CONTRACT = 2  # raised when the same settings would give other predictions: old runs are then not continued
+CODE_CONTRACT = 3  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
 DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),
@@ -22,9 +22,13 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prompt-zero", "prompt", {"form": "zero"}),
     ("prompt-few", "prompt", {"form": "few"}),
     ("prompt-nearest", "prompt", {"form": "nearest"}),
+    ("extractive", "extractive", {}),
+    ("rag", "rag", {}),
+    ("rag-classic", "rag", {"then": "classic", "passages": 1}),
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
     ("hybrid", "hybrid", {}),
+    ("raft", "raft", {}),
 )
 PACKAGES = {"causal": ("torch", "transformers"), "embedder": ("torch", "sentence_transformers")}
 TRAINING_PACKAGES = ("trl", "peft")
@@ -126,7 +130,7 @@ def _endpoint_lines(settings: Any) -> list[tuple[str, str, dict[str, Any]]]:
         (f"prompt-{form}@{name}", "prompt", {"form": form, "model": name})
         for name in settings.models.endpoints
         for form in ("zero", "few", "nearest")
-    ]
+    ] + [(f"rag@{name}", "rag", {"model": name}) for name in settings.models.endpoints]
 
 
 def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
@@ -144,6 +148,11 @@ def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
         price = settings.models.endpoints[line.model].price
         if usd <= 0 and price is not None and (price.input > 0 or price.output > 0):
             return replace(line, excluded="money: budget.usd is 0, and this endpoint has a price")
+    shapes = getattr(line.strategy, "shapes", ("labels",))
+    if task.output.shape not in shapes:
+        return replace(line, excluded=f"serves {' and '.join(shapes)}; the answers here are {task.output.shape}")
+    if "documents" in line.strategy.needs and not task.documents:
+        return replace(line, excluded="looks answers up in documents, and the task names none (`documents:`)")
     packages = list(PACKAGES["causal"]) if line.model == "causal" else []
     packages += PACKAGES["embedder"] if needs_embedder(line.strategy) else ()
     packages += TRAINING_PACKAGES if line.strategy.trains and line.model == "causal" else ()

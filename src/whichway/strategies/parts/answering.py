@@ -61,7 +61,7 @@ def answer_names(output: Labels) -> tuple[str, ...]:
 
 def continuations(task: Task, form: PromptFormat) -> list[str]:
     """Return the text of each answer as it follows a prompt that ends in a marker."""
-    return [" " + form.label_text(name) for name in answer_names(task.output)]
+    return [" " + form.label_text(name) for name in answer_names(task.labels)]
 
 
 def content_free(task: Task) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def fit_reader(task: Task, empty: Any, table: Any, targets: Sequence[Any]) -> Li
     `empty` are log-likelihoods of content-free prompts (None: no calibration), `table` those of labelled rows with
     `targets`. Content-free calibration is kept unless the labelled rows do better with batch calibration or with none.
     """
-    names, multi = answer_names(task.output), task.output.multi
+    names, multi = answer_names(task.labels), task.labels.multi
     plain = LikelihoodReader(names, multi, (0.0,) * len(names))
     if not len(targets):
         return _calibrated(names, multi, empty) if empty is not None else plain
@@ -138,8 +138,8 @@ class TextReader:
 
     def read(self, task: Task, form: PromptFormat, replies: Sequence[Reply]) -> list[Prediction]:
         """Answer each reply; what cannot be read, was cut off or failed is marked as not parsed."""
-        spelled = Labels(tuple(form.label_text(name) for name in task.output.names), task.output.multi)
-        back = {form.label_text(name): name for name in task.output.names}
+        spelled = Labels(tuple(form.label_text(name) for name in task.labels.names), task.labels.multi)
+        back = {form.label_text(name): name for name in task.labels.names}
         return [self._one(spelled, back, reply) for reply in replies]
 
     def _one(self, spelled: Labels, back: Mapping[str, str], reply: Reply) -> Prediction:

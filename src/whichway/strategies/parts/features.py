@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from whichway.core.output import Labels
 from whichway.core.task import Inputs, Task
 from whichway.strategies.parts.store import load_json, save_json
 
@@ -23,9 +24,12 @@ def text_of(task: Task, inputs: Inputs) -> str:
 
 
 def described(task: Task, inputs: Inputs) -> str:
-    """Return all fields of a row as a model should read them in a prompt."""
+    """Return all fields of a row as a model should read them in a prompt; to write about, only those that say something."""
     if len(task.fields) == 1:
         return _shown(inputs.get(task.fields[0].name))
+    if not isinstance(task.output, Labels):
+        said = ((one.name, _shown(inputs.get(one.name))) for one in task.fields)
+        return "\n".join(f"{name}: {value}" for name, value in said if value)
     return "\n".join(f"{one.name}: {_shown(inputs.get(one.name))}" for one in task.fields)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from whichway.core.fields import Fields
+from whichway.core.output import Labels
 from whichway.core.task import Example, Inputs, Task
 from whichway.strategies.parts.features import described
 
@@ -45,6 +47,8 @@ class PromptFormat:
     def row(self, task: Task, inputs: Inputs, answer: Any = None) -> str:
         """Return one marked row; without an answer it ends where the model must go on."""
         asks, answers = _MARKS[self.variant]
+        if isinstance(task.output, Fields):  # '{' must begin a token of its own, for weights and grammar alike
+            answers = answers.rstrip() + "\n"
         text = described(task, inputs)
         if answer is None:
             return f"{asks}{text}\n{answers}".rstrip(" ")
@@ -52,7 +56,9 @@ class PromptFormat:
         return f"{asks}{shown}\n{answers}{self.answer_text(task, answer)}"
 
     def answer_text(self, task: Task, value: Any) -> str:
-        """Return how an answer is written: a label, or several in the shape's own form."""
+        """Return how an answer is written: a label, or the shape's own form."""
+        if not isinstance(task.output, Labels):
+            return task.output.write(value)
         if isinstance(value, str):
             return self.label_text(value)
         return task.output.write(tuple(self.label_text(name) for name in value))
@@ -83,6 +89,8 @@ class PromptFormat:
         return f"{_MARKS[self.variant][0]}{described(task, inputs)}"
 
     def _listed(self, task: Task) -> str:
+        if not isinstance(task.output, Labels):
+            return task.output.ask()
         names = list(task.output.names)
         if self.variant == 4:
             names.reverse()

@@ -1,0 +1,127 @@
+"""Passages put beside a row's own fields, so that any other strategy can be asked, or trained, with what was looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whichway.core.strategy import Kit, Progress, Rewritable, Solution
+from whichway.core.task import Example, Field, Inputs, Prediction, Task
+from whichway.strategies.parts.choosing import choose
+from whichway.strategies.parts.features import described, text_of
+from whichway.strategies.parts.retrieval import Index, RetrieverSettings, build, load
+from whichway.strategies.parts.store import load_json, save_json
+
+FIELD = "passages"  # the field that is put before the row's own
+DEPTH = 10  # passages that are ranked; the first of them are shown
+SHOWN_WORDS = 280  # of one passage: a whole abstract
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """An index and how many of the passages it finds are shown."""
+
+    task: Task
+    index: Index
+    count: int
+
+    @property
+    def widened(self) -> Task:
+        """The task as strategies see it that are given passages: one more field of text, and no documents."""
+        name = FIELD
+        while name in {one.name for one in self.task.fields}:
+            name += "_"
+        return replace(self.task, fields=(Field(name), *self.task.fields), documents=())
+
+    def ranked(self, inputs: Sequence[Inputs], depth: int = DEPTH, without_self: bool = False) -> list[list[Any]]:
+        """Return the hits of each row, the best first; `without_self`: train rows, not to be found through themselves."""
+        return self.index.search([question(self.task, row) for row in inputs], depth, without_self)
+
+    def widen(self, inputs: Sequence[Inputs], hits: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Return rows with the passages that were found for them, numbered as sources are cited."""
+        name = self.widened.fields[0].name
+        return [{name: _shown(found[: self.count]), **row} for row, found in zip(inputs, hits, strict=True)]
+
+    def examples(self, rows: Sequence[Example]) -> list[Example]:
+        """Return train rows with their passages, as they will be found in use: gold ones among others, or missing."""
+        inputs = [row.inputs for row in rows]
+        return [
+            replace(row, inputs=wide) for row, wide in zip(rows, self.widen(inputs, self.ranked(inputs)), strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write the index and the count."""
+        self.index.save(folder / "index")
+        save_json(folder / "lookup.json", {"count": self.count})
+
+
+def make_lookup(task: Task, rows: Sequence[Example], count: int, mode: str, words: int, kit: Kit) -> Lookup:
+    """Index the task's documents. `mode` 'auto' chooses by the gold documents of train rows; `words` 0 leaves it so."""
+    kit.progress(Progress("indexing documents"))
+    reranker = None
+    if mode == "auto":
+        ask = lambda row: question(task, row.inputs)  # noqa: E731
+        settings, reranker, tried = choose(task.documents, kit.embedder, rows, kit.seed, ask)
+        save_json(kit.folder / "retrieval.json", [_as_plain(one) for one in tried])
+    else:
+        settings = RetrieverSettings(mode=mode)  # type: ignore[arg-type]
+    if words and words != settings.words:
+        settings, reranker = replace(settings, words=words), None
+    index = build(task.documents, kit.embedder, settings, kit.progress, reranker)
+    return Lookup(task, index, count)
+
+
+def load_lookup(task: Task, folder: Path, embedder: Any) -> Lookup:
+    """Read what `Lookup.save` wrote."""
+    return Lookup(task, load(folder / "index", embedder), int(load_json(folder / "lookup.json")["count"]))
+
+
+def question(task: Task, inputs: Inputs) -> str:
+    """Return what is looked up for a row."""
+    return text_of(task, inputs) if task.text_fields else described(task, inputs)
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """A solution that is given passages; it cites the documents they are from."""
+
+    inner: Solution
+    lookup: Lookup
+
+    def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
+        if not inputs:
+            return []
+        hits = self.lookup.ranked(inputs)
+        answers = self.inner.predict(self.lookup.widen(inputs, hits))
+        shown = [tuple(self.lookup.index.documents(found[: self.lookup.count])) for found in hits]
+        return [replace(one, sources=cited) for one, cited in zip(answers, shown, strict=True)]
+
+    def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
+        """Return the ids of the documents found for each row, the best first."""
+        return [self.lookup.index.documents(found) for found in self.lookup.ranked(inputs)]
+
+    def rewritten(self, variant: int) -> LookedUp:
+        return replace(self, inner=self.inner.rewritten(variant)) if isinstance(self.inner, Rewritable) else self
+
+    def save(self, folder: Path) -> None:
+        self.lookup.save(folder)
+        (folder / "inner").mkdir(parents=True, exist_ok=True)
+        self.inner.save(folder / "inner")
+
+
+def _shown(hits: Sequence[Any]) -> str:
+    """Return passages as numbered paragraphs."""
+    found = []
+    for number, hit in enumerate(hits, start=1):
+        words = hit.passage.text.split()
+        text = " ".join(words[:SHOWN_WORDS]) + (" ..." if len(words) > SHOWN_WORDS else "")
+        found.append(f"[{number}] {hit.passage.title}: {text}" if hit.passage.title else f"[{number}] {text}")
+    return "\n".join(found) or "(nothing was found)"
+
+
+def _as_plain(tried: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(tried)

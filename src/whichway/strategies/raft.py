@@ -1,0 +1,49 @@
+"""Retrieval-augmented fine-tuning: trained on prompts with the passages that retrieval finds, right and wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from whichway.core.strategy import Kit
+from whichway.core.task import Example, Task
+from whichway.registry import get, register
+from whichway.strategies.parts.lookup import LookedUp, load_lookup, make_lookup
+
+
+@register("strategy", "raft")
+@dataclass(frozen=True)
+class Raft:
+    """Fine-tunes under prompts that carry retrieved passages (RAFT, Zhang et al. 2024): gold ones beside distractors.
+
+    The passages are those that the index finds, so that training sees what use will see, the misses included.
+    """
+
+    passages: int = 2
+    mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
+    words: int = 0
+    method: Literal["lora", "full"] = "lora"
+    model: str = "causal"
+    epochs: int = 2
+    longest: int = 768
+    needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
+    trains: ClassVar[bool] = True
+    shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
+
+    def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
+        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
+        inner = self._inner().fit(lookup.widened, lookup.examples(train), lookup.examples(dev), kit)
+        return LookedUp(inner, lookup)
+
+    def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:
+        lookup = load_lookup(task, folder, kit.embedder)
+        where = replace(kit, folder=folder / "inner")
+        return LookedUp(self._inner().load(lookup.widened, folder / "inner", where), lookup)
+
+    def _inner(self) -> Any:
+        """Return fine-tuning; taken from the registry, as one strategy imports no other."""
+        return get("strategy", "finetune")(
+            method=self.method, model=self.model, epochs=self.epochs, longest=self.longest
+        )

@@ -1,0 +1,51 @@
+"""Retrieval-augmented generation: look passages up, put them before the question, then prompt (Lewis et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from whichway.core.strategy import Kit
+from whichway.core.task import Example, Task
+from whichway.registry import get, register
+from whichway.strategies.parts.lookup import LookedUp, load_lookup, make_lookup
+
+
+@register("strategy", "rag")
+@dataclass(frozen=True)
+class Rag:
+    """Puts the `passages` best passages of the task's documents before the question, and lets another strategy answer.
+
+    `then` names it: 'prompt' (of this `form`), or 'classic' and 'probe', which learn from the passages, too. `mode` 'auto'
+    chooses on train rows with gold documents how passages are cut, found and reranked; `words` fixes their size. The
+    same prompt without passages is the control: is retrieval needed?
+    """
+
+    then: Literal["prompt", "classic", "probe"] = "prompt"
+    form: Literal["zero", "few", "nearest"] = "zero"
+    model: str = "causal"
+    passages: int = 3
+    mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
+    words: int = 0
+    shots: int = 0
+    needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
+    trains: ClassVar[bool] = False
+    shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
+
+    def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
+        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
+        inner = self._inner().fit(lookup.widened, lookup.examples(train), lookup.examples(dev), kit)
+        return LookedUp(inner, lookup)
+
+    def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:
+        lookup = load_lookup(task, folder, kit.embedder)
+        where = replace(kit, folder=folder / "inner")
+        return LookedUp(self._inner().load(lookup.widened, folder / "inner", where), lookup)
+
+    def _inner(self) -> Any:
+        """Return what answers; taken from the registry, as one strategy imports no other."""
+        if self.then != "prompt":
+            return get("strategy", self.then)()
+        return get("strategy", "prompt")(form=self.form, model=self.model, shots=self.shots)
