@@ -10,17 +10,38 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 DATA = Path(os.environ.get("WHICHWAY_DATA", "../shared/data")).resolve()
-SETS = {
-    "banking77": {"train": "train_10shot.jsonl", "rows": 0, "minutes": 15, "metric": "accuracy"},
-    "sms_spam": {"train": "train.jsonl", "rows": 400, "minutes": 15, "metric": "accuracy"},
-    "cuad_clause_type": {"train": "train.jsonl", "rows": 1500, "minutes": 25, "metric": "accuracy"},
+SETS: dict[str, dict[str, Any]] = {
+    "banking77": {"train": "train_10shot.jsonl", "minutes": 15},
+    "sms_spam": {"rows": 400, "minutes": 15},
+    "cuad_clause_type": {"rows": 1500, "minutes": 25},
+    "stackfaq": {"minutes": 25, "metric": "token_f1", "output": {"shape": "text"}, "documents": True},
+    "pubmedqa": {"minutes": 40, "documents": True, "inputs": ["question"]},
+    "cuad_contract_qa": {"minutes": 40, "metric": "token_f1", "output": {"shape": "text"}, "documents": True},
+    "sec_loan_ner": {"minutes": 40, "metric": "entity_f1", "output": {"shape": "fields"}},
+    "e2e_nlg_cleaned": {
+        "rows": 400,
+        "test_rows": 300,
+        "minutes": 40,
+        "metric": "chrf",
+        "further": ["slot_coverage", "rouge_l"],
+        "output": {"shape": "text"},
+        "inputs": ["name", "eatType", "food", "priceRange", "customer rating", "area", "familyFriendly", "near"],
+    },
+    "meqsum": {"minutes": 40, "metric": "rouge_l", "output": {"shape": "text"}, "further": ["token_f1"]},
 }
 INSTRUCTIONS = {
     "banking77": "Classify the banking customer's message into exactly one intent.",
     "sms_spam": "Say whether the text message is spam or ham (a normal message).",
     "cuad_clause_type": "Classify the contract clause into exactly one clause type.",
+    "stackfaq": "Answer the user's question from the FAQ.",
+    "pubmedqa": "Answer the research question with yes, no or maybe.",
+    "cuad_contract_qa": "Answer the question about the named contract. Give the short answer only.",
+    "sec_loan_ner": "List the people and parties, organisations, locations and other names in the sentence, as written.",
+    "e2e_nlg_cleaned": "Describe the restaurant in one or two sentences that state every attribute and nothing else.",
+    "meqsum": "Summarise the patient's message as one short question.",
 }
 
 
@@ -40,31 +61,68 @@ def main() -> None:
         code = subprocess.run([*command, *(["--only", said.only] if said.only else [])], check=False).returncode
         report = json.loads((folder / "run" / "report.json").read_text())
         print(f"{name}: exit {code}, {time.time() - began:.0f} s, recommends {report['recommendation']['strategy']}")
+        further = _further(name, folder)
         for one in report["trials"]:
             scores = [
                 f"{part} {one[part]['value']:.4f} (n={one[part]['n']})" for part in ("validation", "test") if one[part]
             ]
-            print(f"  {one['strategy']:16} {one['state']:8} {'  '.join(scores)} {one['reason']}")
+            found = [f"{key} {value:.3f}" for key, value in (one["retrieval"] or {}).items() if key.startswith("hit")]
+            print(f"  {one['strategy']:16} {one['state']:8} {'  '.join([*scores, *found])} {one['reason']}{further.get(one['strategy'], '')}")
+
+
+def _further(name: str, folder: Path) -> dict[str, str]:
+    """Score the answers that the ledger holds for the test rows with other metrics, too."""
+    from whichway import load_task
+    from whichway.study.ledger import Ledger
+
+    found: dict[str, str] = {}
+    for metric in SETS[name].get("further", ()):
+        said = json.loads((folder / "task.yaml").read_text()) | {"metric": metric}
+        (folder / "further.yaml").write_text(json.dumps(said))
+        loaded = load_task(folder / "further.yaml")
+        rows = {one.id: one for one in (*(loaded.test or ()), *loaded.examples)}
+        ledger = Ledger(folder / "run", 0.0)
+        for trial in [line["strategy"] for line in json.loads((folder / "run" / "report.json").read_text())["trials"]]:
+            for part in ("test", "validation"):
+                answers = ledger.predictions(trial, part)
+                if answers:
+                    scores = [loaded.task.metric.score_example(rows[id_], one) for id_, (one, _) in answers.items()]
+                    found[trial] = f"{found.get(trial, '')} {metric} {part} {loaded.task.metric.aggregate(scores):.4f}"
+                    break
+        ledger.close()
+    return found
 
 
 def _task(name: str, folder: Path, minutes: float) -> Path:
     about = SETS[name]
     folder.mkdir(parents=True, exist_ok=True)
-    rows = (DATA / name / about["train"]).read_text(encoding="utf-8").splitlines()
-    if about["rows"]:
-        rows = random.Random(0).sample(rows, about["rows"])
-    (folder / "train.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _copy(DATA / name / about.get("train", "train.jsonl"), folder / "train.jsonl", about.get("rows", 0))
+    _copy(DATA / name / "test.jsonl", folder / "test.jsonl", about.get("test_rows", 0))
     said = {
         "task": name,
         "instruction": INSTRUCTIONS[name],
-        "data": {"train": "train.jsonl", "test": str(DATA / name / "test.jsonl")},
-        "inputs": ["input"],
+        "data": {"train": "train.jsonl", "test": "test.jsonl"},
+        "inputs": about.get("inputs") or _inputs(folder / "train.jsonl"),
         "target": "output",
-        "metric": about["metric"],
+        "output": about.get("output", {"shape": "labels"}),
+        "metric": about.get("metric", "accuracy"),
         "budget": {"minutes": minutes, "usd": 0},
     }
+    if about.get("documents"):
+        said["documents"] = str(DATA / name / "documents.jsonl")
     (folder / "task.yaml").write_text(json.dumps(said, indent=1), encoding="utf-8")
     return folder / "task.yaml"
+
+
+def _copy(source: Path, to: Path, rows: int) -> None:
+    """Copy rows, or a fixed random choice of them."""
+    lines = source.read_text(encoding="utf-8").splitlines()
+    to.write_text("\n".join(random.Random(0).sample(lines, rows) if rows else lines) + "\n", encoding="utf-8")
+
+
+def _inputs(file: Path) -> list[str]:
+    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])["input"]
+    return list(first) if isinstance(first, dict) else ["input"]
 
 
 if __name__ == "__main__":

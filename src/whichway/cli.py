@@ -51,13 +51,16 @@ def init(
     input: Annotated[list[str] | None, typer.Option("--input", help="An input column; may be repeated.")] = None,
     target: Annotated[str | None, typer.Option(help="The column that holds the right answer.")] = None,
     test: Annotated[Path | None, typer.Option(help="Your own test file; it is used as it is.")] = None,
+    documents: Annotated[
+        Path | None, typer.Option(help="A folder or documents.jsonl in which answers are looked up.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where to write the task file.")] = Path("task.yaml"),
     debug: Debug = False,
 ) -> None:
     """Look at a file of rows, say what is wrong with it, and write a commented task file."""
     from whichway.intake.init import init as look
 
-    found = look(file, tuple(input or ()), target, test, out)
+    found = look(file, tuple(input or ()), target, test, out, documents=documents)
     typer.echo(found.summary)
     typer.echo(f"\nNext:  whichway plan {out}  and then  whichway run {out}")
 
@@ -125,6 +128,9 @@ def predict(
         Path | None, typer.Option("-o", "--out", help="JSONL to write; without it answers go to stdout.")
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
+    min_confidence: Annotated[
+        float, typer.Option(help="Mark less sure answers as withheld; the report says what it buys.", min=0, max=1)
+    ] = 0.0,
     budget_usd: Dollars = None,
     debug: Debug = False,
 ) -> None:
@@ -136,7 +142,7 @@ def predict(
     def say(done: int, all_: int) -> None:
         typer.echo(f"{done}/{all_} rows", err=True)
 
-    name, rows = answer_file(folder, inputs, out, strategy, say, budget_usd)
+    name, rows = answer_file(folder, inputs, out, strategy, say, budget_usd, min_confidence)
     if out is None:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -147,7 +153,7 @@ def predict(
 @app.command()
 def demo(
     name: Annotated[
-        str, typer.Argument(help="An example: support_triage, contract_clauses or payment_fraud.")
+        str, typer.Argument(help="An example: support_triage, payment_fraud, contract_clauses, policy_faq, invoice_fields, ...")
     ] = "support_triage",
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/demo.")] = None,
     debug: Debug = False,

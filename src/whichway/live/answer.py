@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from whichway.core.task import Task
+from whichway.core.text import Text
 from whichway.errors import UsageError
 from whichway.intake.load import load_inputs
 from whichway.live.bundle import load_solution
@@ -21,10 +23,13 @@ def answer_file(
     strategy: str | None = None,
     say: Callable[[int, int], None] = lambda *_: None,
     usd: float | None = None,
+    min_confidence: float = 0.0,
 ) -> tuple[str, list[dict[str, Any]]]:
     """Answer every row of a file with the winner of a run; return (strategy, rows) and write JSONL to `out`.
 
-    Each row is {"id", "output", "confidence"}; an answer that could not be read also has "parsed": false. The file
+    Each row is {"id", "output", "confidence"} and, where there are any, "sources"; one that has no answer also has
+    "unknown": true, one whose answer could not be read "parsed": false, and one less sure than `min_confidence`
+    "withheld": true: pass those to a person (the report says which threshold buys what). The file
     appears whole or not at all. `usd` caps what endpoints may cost in all uses of this folder; None: the task's budget.
     """
     if out is not None:  # before anything is paid for
@@ -36,10 +41,13 @@ def answer_file(
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         for row, one in zip(block, solution.predict([row.inputs for row in block]), strict=True):
-            value = list(one.value) if isinstance(one.value, tuple) else one.value
-            answer = {"id": row.id, "output": value, "confidence": round(one.confidence, 4)}
+            answer = {"id": row.id, "output": _said(task, one.value), "confidence": round(one.confidence, 4)}
+            if isinstance(task.output, Text) and one.value == "":
+                answer["unknown"] = True
             if one.sources:
                 answer["sources"] = list(one.sources)
+            if one.confidence < min_confidence:
+                answer["withheld"] = True
             found.append(answer if one.parsed else {**answer, "parsed": False})
         say(len(found), len(rows))
     if out is not None:
@@ -47,3 +55,10 @@ def answer_file(
         scratch.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found), encoding="utf-8")
         scratch.replace(out)
     return name, found
+
+
+def _said(task: Task, value: Any) -> Any:
+    """Return a value as it is written to a file: 'I do not know' in the task's own words."""
+    if isinstance(task.output, Text):
+        return task.output.write(value)
+    return list(value) if isinstance(value, tuple) else value

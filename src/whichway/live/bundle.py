@@ -8,16 +8,21 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from whichway.core.fields import Fields
 from whichway.core.output import Labels
+from whichway.core.rules import Rules
 from whichway.core.strategy import Kit, Solution
 from whichway.core.task import Field, Task
+from whichway.core.text import Text
 from whichway.errors import UsageError
 from whichway.registry import get
 from whichway.study.kit import FreshEmbedder, ModelShelf
 from whichway.study.ledger import Ledger
 from whichway.study.lines import folder_name, needs_embedder
+from whichway.study.summary import metric_settings
 
 KEPT = "solutions.json"
 SCHEMA = 1
@@ -92,8 +97,6 @@ class _Models:
     """The models section as attributes, as the task file's settings have it."""
 
     def __init__(self, said: Mapping[str, Any]) -> None:
-        from types import SimpleNamespace
-
         def plain(one: Any) -> Any:
             return (
                 SimpleNamespace(**{key: plain(value) for key, value in one.items()}) if isinstance(one, dict) else one
@@ -118,20 +121,25 @@ def _task_data(task: Task) -> dict[str, Any]:
         "instruction": task.instruction,
         "context": task.context,
         "fields": [asdict(one) for one in task.fields],
-        "output": {
-            "names": task.output.names,
-            "multi": task.output.multi,
-            "descriptions": dict(task.output.descriptions),
-        },
-        "metric": {"name": task.metric.name, "settings": asdict(task.metric)},  # type: ignore[call-overload]
+        "output": asdict(task.output),
+        "metric": {"name": task.metric.name, "settings": metric_settings(task.metric)},
     }
 
 
 def _task_from(said: Mapping[str, Any]) -> Task:
-    output = Labels(tuple(said["output"]["names"]), said["output"]["multi"], said["output"]["descriptions"])
-    metric = get("metric", said["metric"]["name"])(**said["metric"]["settings"])
+    output = _output_from(said["output"])
+    metric: Any = SimpleNamespace(name=said["metric"]["name"])  # answering scores nothing
     fields = tuple(Field(one["name"], one["kind"]) for one in said["fields"])
     return Task(said["name"], said["instruction"], fields, output, metric, said["context"])
+
+
+def _output_from(said: Mapping[str, Any]) -> Labels | Fields | Text:
+    shape = said.get("shape", "labels")
+    if shape == "fields":
+        return Fields(said["schema"])
+    if shape == "text":
+        return Text(Rules.of(said["rules"]), tuple(said["stop"]), said["most_tokens"], said["unknown"])
+    return Labels(tuple(said["names"]), said["multi"], said["descriptions"])
 
 
 def _where(folder: Path, trial: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whichway.report import words
+from whichway.report.found import abstaining, cascaded, retrieval
 from whichway.report.plots.calibration import share_interval
 from whichway.report.reading import Report, Row, at, mapping, metric, metric_name, rows, things, winner_name
 from whichway.report.sections import Cell, Column, Section, scores, skipped, table, ways, worth, would_change
@@ -17,8 +18,8 @@ MOST_ROWS = 60  # of disagreements and confusions: they are read one by one
 
 def sections(report: Report) -> tuple[Section, ...]:
     """Return everything below the verdict, in order, without sections that have nothing to say."""
-    makers = (scores, ways, worth, classes, confusions, disagreements, would_change, calibration, spend,
-              asked, data, threats, skipped, repeat)  # fmt: skip
+    makers = (scores, ways, worth, cascaded, retrieval, classes, confusions, disagreements, would_change, calibration,
+              abstaining, spend, asked, data, threats, skipped, repeat)  # fmt: skip
     found = [make(report) for make in makers]
     return tuple(one for one in found if one.lead or one.items or one.tables or one.code)
 
@@ -28,18 +29,20 @@ def classes(report: Report) -> Section:
     every = rows(report, "per_class")
     if not every:
         return Section("classes", "Label by label")
+    kind = "field" if at(report, "task", "output", "shape") == "fields" else "label"
     names = _names(every, "scores")
     main = winner_name(report) if winner_name(report) in names else "".join(names[:1])
     lines = []
     for one in sorted(every, key=lambda one: _least(at(one, "scores", str(main), "f1"))):
         scores = [_class_cell(one, name) for name in names]
         lines.append((Cell(words.cut(one.get("label"), 80)), Cell(words.count(one.get("n"))), *scores))
-    columns = (Column("label", False), Column("rows"), *(Column(words.visible(name)) for name in names))
+    columns = (Column(kind, False), Column("rows"), *(Column(words.visible(name)) for name in names))
     lead = (
-        f"F1 per label{_where(report)}, the weakest first; below it precision (P) and recall (R), "
-        "with the 95% interval that the rows of that label allow for recall."
+        f"F1 per {kind}{_where(report)}, the weakest first; below it precision (P) and recall (R), "
+        f"with the 95% interval that the rows of that {kind} allow for recall."
     )
-    return Section("classes", "Label by label", lead, (), (table("F1 per label", columns, lines),))
+    title = f"{kind.capitalize()} by {kind}"
+    return Section("classes", title, lead, (), (table(f"F1 per {kind}", columns, lines),))
 
 
 def confusions(report: Report) -> Section:
@@ -76,6 +79,8 @@ def disagreements(report: Report) -> Section:
         *(Column(words.visible(name), False) for name in names),
     )
     lead = "Rows on which the finalists disagree: read a few to see what a higher score buys. ✓ marks a right answer."
+    if at(report, "task", "output", "shape") in ("text", "fields"):
+        lead = "Some rows and what the finalists answered: read a few to see what a higher score buys. ✓ marks the very answer."
     shown = (_few("Answers of the finalists", columns, lines),) if lines else ()
     return Section("disagreements", "Rows where finalists disagree", lead if lines else "", (), shown)
 

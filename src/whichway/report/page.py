@@ -15,6 +15,7 @@ from whichway.report.details import sections
 from whichway.report.plots.calibration import draw_calibration
 from whichway.report.plots.confusion import draw_confusion
 from whichway.report.plots.cost import draw_cost
+from whichway.report.plots.coverage import draw_coverage
 from whichway.report.plots.scores import draw_scores
 from whichway.report.plots.spend import draw_spend
 from whichway.report.plots.svg import NARROW, WIDE
@@ -61,6 +62,7 @@ def _plots(report: Report) -> dict[str, list[tuple[str, Markup]]]:
         "worth": [(css, draw_cost(report, width)) for css, width in both],
         "confusions": [("fixed", draw_confusion(report))],
         "calibration": [("panel", one) for one in draw_calibration(report)],
+        "abstaining": [("panel", one) for one in draw_coverage(report)],
         "spend": [(css, one) for css, width in both for one in draw_spend(report, width)],
     }
     return {key: [(css, Markup(one)) for css, one in drawn if one] for key, drawn in found.items()}

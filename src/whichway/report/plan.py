@@ -15,9 +15,7 @@ from whichway.study.plan import Plan
 def print_plan(loaded: Any, plan: Plan, console: Console) -> None:
     """Print all that is known before anything is spent."""
     split, task = plan.split, loaded.task
-    console.print(
-        Text(f"{visible(task.name)}: {len(task.output.names)} labels, metric {task.metric.name}", style="bold")
-    )
+    console.print(Text(f"{visible(task.name)}: {_answers(task)}, metric {task.metric.name}", style="bold"))
     first = split.folds[0]
     folds = f", {len(split.folds)}-fold cross-fitting" if len(split.folds) > 1 else ""
     console.print(
@@ -62,3 +60,11 @@ def _power(plan: Plan, part: str) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def _answers(task: Any) -> str:
+    """Return the shape of the answers in words."""
+    documents = f", {len(task.documents)} documents" if task.documents else ""
+    if task.output.shape == "labels":
+        return f"{len(task.output.names)} labels{documents}"
+    return ("running text" if task.output.shape == "text" else f"{len(task.output.names)} fields") + documents

@@ -12,7 +12,7 @@ from whichway.study.evidence import joint_samples
 from whichway.study.lines import Line
 from whichway.study.recommend import Candidate, pick_finalists
 from whichway.study.split import DEV_SHARE, ENOUGH_TEST
-from whichway.study.trial import Bench, fitted, load_solution, predict_blocks
+from whichway.study.trial import Bench, fitted, load_solution, measure_retrieval, predict_blocks
 
 LEAST_TEST = 100  # fewer rows than this certify nothing
 MOST_FINALISTS = 3
@@ -191,7 +191,9 @@ def certify(bench: Bench, line: Line) -> None:
     bench.ledger.decide("certified", {"strategy": line.name, "solution": which, "rows": count})
     bench.meter.phase = "test"
     rows = [bench.test[id_] for id_ in bench.split.test[:count]]
-    predict_blocks(bench, line, load_solution(bench, line, which), rows, "test")
+    solution = load_solution(bench, line, which)
+    predict_blocks(bench, line, solution, rows, "test")
+    measure_retrieval(bench, line, solution, rows, "test")
 
 
 def certified_as(bench: Bench, name: str) -> dict[str, Any] | None:

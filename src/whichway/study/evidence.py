@@ -139,7 +139,7 @@ def smallest_detectable(n: int, discordant: float = 0.15, power: float = 0.8) ->
 
 
 def calibration(
-    confidences: Sequence[float], right: Sequence[bool], bins: int = 10
+    confidences: Sequence[float], right: Sequence[float], bins: int = 10
 ) -> tuple[float, list[dict[str, Any]]]:
     """Return the expected calibration error over equal-width bins (Naeini et al. 2015), and the bins that hold rows."""
     sure, hit = np.asarray(confidences, dtype=float), np.asarray(right, dtype=float)

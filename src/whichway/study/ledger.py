@@ -17,7 +17,7 @@ from whichway.core.model import Spend
 from whichway.core.task import Prediction
 from whichway.errors import BudgetReached, LedgerError
 
-VERSION = 1
+VERSION = 2
 _book = sa.MetaData()
 _about = sa.Table(
     "about", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
@@ -52,7 +52,7 @@ _predictions = sa.Table(
     sa.Column("trial", sa.Text, primary_key=True),
     sa.Column("part", sa.Text, primary_key=True),  # validation, test
     sa.Column("example", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text, nullable=False) for name in ("value", "scores", "score")),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("value", "scores", "score", "sources")),
     sa.Column("confidence", sa.Float, nullable=False),
     sa.Column("parsed", sa.Integer, nullable=False),
 )
@@ -255,6 +255,7 @@ class Ledger:
                 "value": _dump(one.value),
                 "scores": _dump(one.scores),
                 "score": _dump(score),
+                "sources": _dump(one.sources),
                 "confidence": one.confidence,
                 "parsed": int(one.parsed),
             }
@@ -272,7 +273,9 @@ class Ledger:
         for row in self._read(sa.select(_predictions).where(*where)):
             value = json.loads(row.value)
             value = tuple(value) if isinstance(value, list) else value
-            answer = Prediction(value, row.confidence, json.loads(row.scores), bool(row.parsed))
+            answer = Prediction(
+                value, row.confidence, json.loads(row.scores), bool(row.parsed), tuple(json.loads(row.sources))
+            )
             found[row.example] = (answer, json.loads(row.score))
         return found
 

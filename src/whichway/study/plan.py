@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichway.core.output import Labels
 from whichway.core.task import Example, Task
 from whichway.study.evidence import smallest_detectable
 from whichway.study.lines import Line
@@ -16,6 +17,9 @@ PREFILL = 1700.0  # tokens per second that a prompt is read at
 TRAINING = 850.0  # tokens per second of LoRA training
 ENCODING = 7000.0  # tokens per second of the sentence encoder
 TUNING = 1700.0  # tokens per second of its training
+PASSAGE_TOKENS = 220  # of a passage in a prompt
+ANSWER_TOKENS = 40  # of a written answer
+WRITING = 400  # tokens per second, many rows at once
 TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
 START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
 TOKENS_PER_CHARACTER = 0.25
@@ -64,9 +68,9 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
         return _endpoint(line, settings, row_tokens, head, compare)
     seconds = START_S[line.model]
     if line.way == "classic":
-        seconds += learn * len(task.output.names) * row_tokens * 3e-6 * 13
+        seconds += learn * _answers(task) * row_tokens * 3e-6 * 13
     elif line.way == "probe":
-        seconds += (learn + compare) * row_tokens / ENCODING + learn * len(task.output.names) * 4e-4
+        seconds += (learn + compare) * row_tokens / ENCODING + learn * _answers(task) * 4e-4
     elif line.way == "encoder":
         seconds += min(max(6 * learn, 1600), 6000) * row_tokens / TUNING + 2 * (learn + compare) * row_tokens / ENCODING
     elif line.model == "causal":
@@ -78,15 +82,15 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     """Seconds of reading prompts and of training, for a causal model on this machine."""
     shown = getattr(strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
     shown = getattr(strategy, "shown", 0) or shown
-    own = (
-        row
-        + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0)
-        + TRIE_TOKENS * len(task.output.names)
-    )
+    own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * _answers(task)
+    looked_up = getattr(strategy, "passages", 0) * PASSAGE_TOKENS
+    own += looked_up
     rewritten = 5 * 16 + 60
     seconds = (compare + rewritten) * own / PREFILL + (head + shown * row) * 7 / PREFILL
+    if not isinstance(task.output, Labels):
+        seconds += (compare + rewritten) * ANSWER_TOKENS / WRITING
     if strategy.trains:
-        seconds += strategy.epochs * learn * (row + shown * (row + 4)) / TRAINING
+        seconds += strategy.epochs * learn * (row + looked_up + shown * (row + 4)) / TRAINING
     return seconds
 
 
@@ -101,13 +105,18 @@ def _endpoint(line: Line, settings: Any, row: float, head: float, compare: int) 
     return Estimate(line, calls * 1.0 / max(1, found.max_concurrency), usd, calls)
 
 
+def _answers(task: Task) -> int:
+    """Return how many answers are scored against each other: none where they are written."""
+    return len(task.output.names) if isinstance(task.output, Labels) else 0
+
+
 def _length(row: Example) -> int:
     return sum(len(str(value)) for value in row.inputs.values())
 
 
 def expectation(task: Task, labels: int, settings: Any) -> list[str]:
     """Return what practice would try first and why. Expectation, not evidence: the study is what decides."""
-    per_label = labels / max(1, len(task.output.names))
+    per_label = labels / max(1, _answers(task))
     found = []
     if any(one.kind != "text" for one in task.fields):
         found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
@@ -11,14 +12,17 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from whichway.core.fields import Fields
 from whichway.core.model import Spend
-from whichway.core.output import as_labels
+from whichway.core.output import Labels, as_labels
+from whichway.core.task import Task
+from whichway.study import answers
+from whichway.study.cascade import cascades
 from whichway.study.certify import (
     LEAST_TEST,
     build_of,
     candidates,
     certified_as,
-    common_rows,
     consistency_of,
     hourly_price,
     judged_on,
@@ -26,14 +30,12 @@ from whichway.study.certify import (
     use_of,
 )
 from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
-from whichway.study.evidence import calibration, paired_differences, score_interval
+from whichway.study.evidence import paired_differences, score_interval
 from whichway.study.lines import Line
 from whichway.study.trial import Bench
 from whichway.study.verdict import recommendation
 
 SCHEMA = 1
-MOST_CONFUSIONS = 40
-MOST_DISAGREEMENTS = 30
 NAMED_PACKAGES = ("whichway", "torch", "transformers", "peft", "trl", "sentence-transformers", "scikit-learn", "numpy")
 
 
@@ -57,10 +59,12 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "trials": trials,
         "differences": _differences(bench, lines),
         "recommendation": {key: value for key, value in found.items() if not key.endswith("_of")},
-        "per_class": _per_class(bench, shown, part),
-        "confusions": _confusions(bench, shown, part),
-        "disagreements": _disagreements(bench, shown, part),
-        "calibration": {name: _calibration(bench, name, part)[1] for name in shown},
+        "per_class": answers.per_class(bench, shown, part),
+        "confusions": answers.confusions(bench, shown, part),
+        "disagreements": answers.disagreements(bench, shown, part),
+        "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
+        "cascades": cascades(bench, lines, part),
+        "abstention": {name: answers.abstention(bench, name, part) for name in shown},
         "spent": _spent(bench),
         "spend_by": _spend_by(bench),
         "threats": _threats(bench, loaded, trials, part),
@@ -75,7 +79,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
     if state == "running":
         state, reason = "stopped", "interrupted; the same command continues it"
     use = use_of(bench, line)
-    answers = [one for one, _ in bench.ledger.predictions(line.name, "validation").values()]
+    said = [one for one, _ in bench.ledger.predictions(line.name, "validation").values()]
     measured = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use") or {}
     done = state == "done"
     return {
@@ -92,8 +96,9 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "use": {key: _round(value) for key, value in use.items()} if use else None,
         "consistency": _round(consistency_of(bench, line)) if done else None,
         "consistency_note": "" if line.model not in ("", "embedder") else "has no prompt to rewrite",
-        "calibration_error": _round(_calibration(bench, line.name, "validation")[0]) if answers else None,
-        "parsed": _round(sum(one.parsed for one in answers) / len(answers)) if answers else None,
+        "calibration_error": _round(answers.calibrated(bench, line.name, "validation")[0]) if said else None,
+        "parsed": _round(sum(one.parsed for one in said) / len(said)) if said else None,
+        "retrieval": answers.retrieval(bench, line),
         "memory_mb": measured.get("memory_mb"),
     }
 
@@ -119,7 +124,7 @@ def _differences(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
     found = []
     for part in ("test", "validation"):
         names = [line.name for line in lines if _has(bench, line, part) and _is_done(bench, line)]
-        ids, answered = _answers(bench, names, part)
+        ids, answered = answers.answers_of(bench, names, part)
         if not ids:
             continue
         scores = {name: [answered[name][id_][1] for id_ in ids] for name in names}
@@ -146,66 +151,6 @@ def _shown(bench: Bench, lines: Sequence[Line], trials: Sequence[Mapping[str, An
 
 def _has(bench: Bench, line: Line, part: str) -> bool:
     return bool(bench.ledger.predictions(line.name, part))
-
-
-def _answers(bench: Bench, names: Sequence[str], part: str) -> tuple[list[str], dict[str, Any]]:
-    answered = {name: bench.ledger.predictions(name, part) for name in names}
-    return common_rows(bench, answered, part), answered
-
-
-def _per_class(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, Any]]:
-    ids, answered = _answers(bench, names, part)
-    rows = bench.test if part == "test" else bench.rows
-    found = []
-    for label in bench.task.output.names:
-        gold = [label in as_labels(rows[id_].target) for id_ in ids]
-        if not any(gold):
-            continue
-        scores = {}
-        for name in names:
-            said = [label in as_labels(answered[name][id_][0].value) and answered[name][id_][0].parsed for id_ in ids]
-            hits = sum(a and b for a, b in zip(gold, said, strict=True))
-            precision, recall = hits / sum(said) if any(said) else 0.0, hits / sum(gold)
-            f1 = 2 * hits / (sum(gold) + sum(said))
-            scores[name] = {"precision": _round(precision), "recall": _round(recall), "f1": _round(f1)}
-        found.append({"label": label, "n": sum(gold), "scores": scores})
-    return found
-
-
-def _confusions(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, Any]]:
-    ids, answered = _answers(bench, names, part)
-    rows, found = bench.test if part == "test" else bench.rows, []
-    for name in names:
-        pairs: Counter[tuple[str, str]] = Counter()
-        for id_ in ids:
-            one = answered[name][id_][0]
-            said = _written(one.value) if one.parsed else "(not parsed)"
-            if not one.parsed or one.value != rows[id_].target or len(bench.task.output.names) <= 20:
-                pairs[(_written(rows[id_].target), said)] += 1
-        most = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-        if len(bench.task.output.names) > 20:
-            most = most[:MOST_CONFUSIONS]
-        found += [{"strategy": name, "true": true, "answered": said, "n": n} for (true, said), n in most]
-    return found
-
-
-def _disagreements(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, Any]]:
-    ids, answered = _answers(bench, names, part)
-    rows, found = bench.test if part == "test" else bench.rows, []
-    for id_ in ids:
-        said = {name: answered[name][id_][0] for name in names}
-        if len({one.value for one in said.values()}) > 1:
-            answers = {name: {"value": _written(one.value), "confidence": one.confidence} for name, one in said.items()}
-            text = " · ".join(f"{k}: {v}" if len(rows[id_].inputs) > 1 else str(v) for k, v in rows[id_].inputs.items())
-            found.append({"id": id_, "text": text[:400], "true": _written(rows[id_].target), "answers": answers})
-    return found[:MOST_DISAGREEMENTS]
-
-
-def _calibration(bench: Bench, name: str, part: str) -> tuple[float, list[dict[str, Any]]]:
-    rows = bench.test if part == "test" else bench.rows
-    found = bench.ledger.predictions(name, part)
-    right = [one.parsed and one.value == rows[id_].target for id_, (one, _) in found.items()]
-    return calibration([one.confidence for one, _ in found.values()], right)
 
 
 def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], part: str) -> list[str]:
@@ -253,6 +198,8 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
 
 
 def _label_counts(bench: Bench) -> Counter[str]:
+    if not isinstance(bench.task.output, Labels):
+        return Counter()
     return Counter(label for row in bench.rows.values() for label in as_labels(row.target))
 
 
@@ -291,11 +238,12 @@ def _spend_by(bench: Bench) -> list[dict[str, Any]]:
 
 def _task(bench: Bench, loaded: Any) -> dict[str, Any]:
     task = bench.task
-    settings = asdict(task.metric) if hasattr(task.metric, "__dataclass_fields__") else {}  # type: ignore[call-overload]
+    settings = metric_settings(task.metric)
     return {
         "name": task.name,
         "instruction": task.instruction,
-        "output": {"shape": task.output.shape, "labels": list(task.output.names), "multi": task.output.multi},
+        "output": _output(task),
+        "documents": len(task.documents),
         "metric": {
             "name": task.metric.name,
             "settings": settings,
@@ -313,6 +261,39 @@ def _task(bench: Bench, loaded: Any) -> dict[str, Any]:
         },
         "fingerprint": loaded.fingerprint,
     }
+
+
+def metric_settings(metric: Any) -> dict[str, Any]:
+    """Return a metric's parameters that are plain data; models and documents are not."""
+    names = getattr(metric, "__dataclass_fields__", {})
+    return {
+        name: one
+        for name in names
+        if name not in ("documents", "embedder") and _is_plain(one := _plain(getattr(metric, name)))
+    }
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _output(task: Task) -> dict[str, Any]:
+    output, found = task.output, {"shape": task.output.shape, "labels": [], "multi": False}
+    if isinstance(output, Labels):
+        return {**found, "labels": list(output.names), "multi": output.multi}
+    return (
+        {**found, "schema": output.schema}
+        if isinstance(output, Fields)
+        else {**found, "rules": output.rules.describe()}
+    )
 
 
 def _split(bench: Bench) -> dict[str, Any]:
@@ -373,10 +354,6 @@ def _version(package: str) -> str:
 
 def _finding(one: Any) -> dict[str, Any]:
     return {"code": one.code, "severity": one.severity, "message": one.message}
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else " | ".join(value) or "none"
 
 
 def _round(value: float | None) -> float | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Spend
-from whichway.core.strategy import RESUME, Budget, Kit, Progress, Rewritable, Solution
+from whichway.core.strategy import RESUME, Budget, Kit, Progress, Retrieving, Rewritable, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, WhichwayError
 from whichway.study.deadline import until
@@ -107,6 +107,7 @@ def _measure(bench: Bench, line: Line, spare_s: float) -> None:
         order = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
         bench.meter.phase = "validation"
         predict_blocks(bench, line, solution, order, "validation", spare_s)
+        measure_retrieval(bench, line, solution, order, f"validation-{number}")
         if number == 0:
             measure_use(bench, line, order)
     try:
@@ -181,10 +182,33 @@ def predict_blocks(
         with until(bench.cut_off(line, spare_s)):
             answers = solution.predict([row.inputs for row in block])
         took = time.monotonic() - began
-        scored = [(row.id, one, bench.metric.score_example(row, one)) for row, one in zip(block, answers, strict=True)]
+        scored = [(row.id, *one) for row, one in zip(block, _scored(bench.metric, block, answers), strict=True)]
         bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, scored)
         slowest = max(slowest, took)
         bench.say(line.name, Progress(part, start + len(block), len(rows)))
+
+
+def _scored(
+    metric: Any, rows: Sequence[Example], answers: Sequence[Prediction]
+) -> Sequence[tuple[Prediction, Any]]:
+    """Return answers with their scores, all at once where the metric can."""
+    if hasattr(metric, "score_examples"):
+        return list(zip(answers, metric.score_examples(rows, answers), strict=True))
+    return [(one, metric.score_example(row, one)) for row, one in zip(rows, answers, strict=True)]
+
+
+def measure_retrieval(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], which: str) -> None:
+    """Rank documents for rows whose gold documents are known, where the solution looks any up."""
+    key = f"{line.key(bench.fingerprint)}/retrieval/{which}"
+    known = [row for row in rows if row.gold_documents]
+    if not known or not isinstance(solution, Retrieving) or bench.ledger.recall(key):
+        return
+    ticket = bench.ledger.reserve(key, line.name, "retrieval", Spend())
+    began = time.monotonic()
+    with until(bench.cut_off(line, 0.0)):
+        ranked = solution.ranked([row.inputs for row in known])
+    found = {row.id: list(one) for row, one in zip(known, ranked, strict=True)}
+    bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), {"ranked": found})
 
 
 def measure_use(bench: Bench, line: Line, rows: Sequence[Example]) -> None:

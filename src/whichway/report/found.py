@@ -1,0 +1,108 @@
+"""The sections on answers that are looked up, withheld or passed on: retrieval, abstaining, cascades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whichway.report import words
+from whichway.report.reading import Report, Row, at, mapping, metric, metric_name, rows, winner_name
+from whichway.report.sections import Cell, Column, Section, Table, table
+
+RANKS = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr")
+COVERAGES = (1.0, 0.9, 0.8, 0.5)
+
+
+def retrieval(report: Report) -> Section:
+    """Return how well documents were found, by itself: an answer can be wrong though its document was right."""
+    lines: list[tuple[Cell, ...]] = []
+    marked = None
+    for one in rows(report, "trials"):
+        found = mapping(one, "retrieval")
+        if not found:
+            continue
+        if one.get("strategy") == winner_name(report):
+            marked = len(lines)
+        name = Cell(words.visible(one.get("strategy")), f"{words.sample(found)}, {found.get('part')}")
+        lines.append((name, *(Cell(words.score(found.get(rank))) for rank in RANKS)))
+    columns = (Column("way", False), *map(Column, RANKS))
+    lead = (
+        f"Of {words.count(at(report, 'task', 'documents'))} documents. hit@k: a document that holds the answer is among the "
+        "first k; mrr: the mean of 1 / its rank. The ways without documents show whether looking up was needed at all."
+    )
+    shown = (table("Rank of the right document", columns, lines, marked),) if lines else ()
+    return Section("retrieval", "Are the right documents found?", lead if lines else "", (), shown)
+
+
+def abstaining(report: Report) -> Section:
+    """Return what a threshold on confidence would buy: fewer answers, better ones."""
+    lines = []
+    for name, found in mapping(report, "abstention").items():
+        curve = rows(found, "curve")
+        cells = [_at_coverage(curve, share) for share in COVERAGES]
+        if curve:
+            lines.append((Cell(words.visible(name), words.sample(found)), *cells, Cell(words.score(at(found, "aurc")))))
+    heads = (Column(f"{words.percent(share)} answered") for share in COVERAGES)
+    columns = (Column("way", False), *heads, Column("aurc", True, "lower is better"))
+    lead = (
+        "When only answers above a confidence are given and the rest is passed to a person: how good the given ones are. "
+        "The small print is the confidence from which on to answer. A curve that falls to the right means that the way "
+        "knows when it does not know."
+    )
+    shown = (table("Score of the surest answers", columns, lines),) if lines else ()
+    return Section(
+        "abstaining", "When should it say 'I do not know'?", lead if lines else "", (), shown, is_plotted=True
+    )
+
+
+def _promises(report: Report) -> tuple[Table, ...]:
+    """Return what thresholds that were chosen on validation gave on the test part."""
+    lines = [
+        (
+            Cell(words.visible(name)),
+            Cell(words.percent(one.get("coverage"))),
+            Cell(words.score(one.get("threshold"))),
+            Cell(words.percent(one.get("measured")), words.sample(one)),
+            Cell(words.score(one.get("score"))),
+        )
+        for name, found in mapping(report, "abstention").items()
+        for one in rows(found, "promises")
+        if one.get("measured") is not None
+    ]
+    heads = ("promised", "threshold from validation", "answered on test", "score of those")
+    made = table("Thresholds chosen on validation, tried on the test part", (Column("way", False), *map(Column, heads)), lines)
+    return (made,) if lines else ()
+
+
+def cascaded(report: Report) -> Section:
+    """Return cheap ways before dear ones."""
+    known = metric(report)
+    lines = []
+    for one in rows(report, "cascades"):
+        gap = words.difference(mapping(one, "difference"), known)
+        dear_usd = words.money(one.get("dear_usd_per_1000"))
+        lines.append(
+            (
+                Cell(
+                    f"{words.visible(one.get('cheap'))}, then {words.visible(one.get('dear'))}",
+                    f"below {words.score(one.get('threshold'))}",
+                ),
+                Cell(words.percent(one.get("passed_on"))),
+                Cell(words.score(one.get("score"), known), f"{words.sample(one)}, {one.get('part')}"),
+                Cell(gap),
+                Cell(words.money(one.get("usd_per_1000")), f"alone {dear_usd}"),
+            )
+        )
+    heads = ("passed on", metric_name(report), "against the second alone", "$ per 1,000")
+    columns = (Column("cascade", False), *map(Column, heads))
+    lead = (
+        "The first way answers; where its confidence is below the threshold, the second is asked. Computed from the answers "
+        "of this study, nothing was run for it. The threshold was chosen on validation."
+    )
+    shown = (table("A cheap way before a dear one", columns, lines),) if lines else ()
+    return Section("cascades", "Would two ways together be better?", lead if lines else "", (), shown)
+
+
+def _at_coverage(curve: Sequence[Row], share: float) -> Cell:
+    """Return the point of the curve nearest to a coverage."""
+    near = min(curve, key=lambda one: abs((words.number(one.get("coverage")) or 0.0) - share), default={})
+    return Cell(words.score(near.get("score")), f"from {words.score(near.get('threshold'))}")
