@@ -67,7 +67,8 @@ def main() -> None:
                 f"{part} {one[part]['value']:.4f} (n={one[part]['n']})" for part in ("validation", "test") if one[part]
             ]
             found = [f"{key} {value:.3f}" for key, value in (one["retrieval"] or {}).items() if key.startswith("hit")]
-            print(f"  {one['strategy']:16} {one['state']:8} {'  '.join([*scores, *found])} {one['reason']}{further.get(one['strategy'], '')}")
+            said_more = f"{one['reason']}{further.get(one['strategy'], '')}"
+            print(f"  {one['strategy']:16} {one['state']:8} {'  '.join([*scores, *found])} {said_more}")
 
 
 def _further(name: str, folder: Path) -> dict[str, str]:

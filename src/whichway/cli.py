@@ -153,7 +153,10 @@ def predict(
 @app.command()
 def demo(
     name: Annotated[
-        str, typer.Argument(help="An example: support_triage, payment_fraud, contract_clauses, policy_faq, invoice_fields, ...")
+        str,
+        typer.Argument(
+            help="An example: support_triage, payment_fraud, contract_clauses, policy_faq, invoice_fields, ..."
+        ),
     ] = "support_triage",
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/demo.")] = None,
     debug: Debug = False,

@@ -10,7 +10,7 @@ from whichway import load_task
 from whichway.errors import TaskFileError
 from whichway.study.lines import make_lines
 
-UNSERVED = ["extractive", "rag", "raft"]  # they need documents, or answers that are no labels
+UNSERVED = ["extractive", "rag", "rag-classic", "raft"]  # they need documents, or answers that are no labels
 ENDPOINT = """
 models:
   endpoints:

@@ -83,11 +83,13 @@ def _lines(schema: Mapping[str, Any], depth: int) -> list[str]:
     found = []
     required = set(schema.get("required", ()))
     for name, one in schema.get("properties", {}).items():
+        one = one if isinstance(one, Mapping) else {}  # `true` allows anything
         said = f"{'  ' * depth}- {name}: {_kind(one)}"
         said += "" if name in required else ", may be left out"
         said += f". {one['description']}" if one.get("description") else ""
         found.append(said)
         inner = one.get("items", one)
+        inner = inner if isinstance(inner, Mapping) else {}
         if inner.get("properties"):
             found += _lines(inner, depth + 1)
     return found
@@ -99,7 +101,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     kind = schema.get("type", "any")
     kinds = [kind] if isinstance(kind, str) else list(kind)
     if "array" in kinds:
-        inner = _kind(schema["items"]) if "items" in schema else "anything"
+        inner = _kind(schema["items"]) if isinstance(schema.get("items"), Mapping) else "anything"
         kinds = [f"list of {inner}" if one == "array" else one for one in kinds]
     return " or ".join(kinds)
 
@@ -116,7 +118,8 @@ def _ordered(value: Any, schema: Any) -> Any:
     return value
 
 
-def _nothing(schema: Mapping[str, Any]) -> Any:
+def _nothing(schema: Any) -> Any:
+    schema = schema if isinstance(schema, Mapping) else {}
     kind = schema.get("type")
     kinds = [kind] if isinstance(kind, str) else list(kind or ())
     if "array" in kinds:

@@ -41,10 +41,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Field:
-    """One input field and how it is read: free text, a number, or one of a few categories."""
+    """One input field and how it is read: free text, a number, or one of a few categories.
+
+    `is_found`: it was looked up for the row and is not part of what the row says; examples in a prompt go without it.
+    """
 
     name: str
     kind: Literal["text", "number", "category"] = "text"
+    is_found: bool = False
 
 
 @dataclass(frozen=True)

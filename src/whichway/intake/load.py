@@ -24,6 +24,7 @@ from whichway.intake.tables import Table, read_table
 from whichway.intake.taskfile import OTHER_MODELS, TaskFile, read_task_file
 from whichway.intake.yamltext import Yaml
 
+ANSWER_COLUMNS = ("references", "gold_doc_ids")  # they tell the answer, or where it is
 WEIGHTS_HEAD = 64 * 1024
 WEIGHTS_SAMPLES = 64
 
@@ -57,11 +58,11 @@ def load_task(path: Path) -> LoadedTask:
     table = _table(said, settings, folder, settings.data.train, "train")
     columns = _columns(said, settings, table)
     examples, findings = read_examples(table, columns)
-    output = make_output(settings, said, table, columns, examples)
-    examples = _with_unknown(examples, output)
-    documents, unread = _documents(settings, folder)
     test_table = _table(said, settings, folder, settings.data.test, "test") if settings.data.test else None
     test, more = _read_test(test_table, columns)
+    output = make_output(settings, said, table, columns, examples, test or ())
+    examples = _with_unknown(examples, output)
+    documents, unread = _documents(settings, folder)
     test = _with_unknown(test, output) if test is not None else None
     output = with_test_labels(output, test)
     examples, leaked = _without_leaks(table, examples, test)
@@ -148,7 +149,7 @@ def _refuse_unknown(said: Yaml, table: Table, named: Mapping[tuple[str, ...], st
 def _input_names(settings: TaskFile, table: Table, others: list[str | None]) -> list[str]:
     if settings.inputs is not None:
         return list(settings.inputs)
-    return list(table.inputs) or [name for name in table.columns if name not in others]
+    return list(table.inputs) or [name for name in table.columns if name not in (*others, *ANSWER_COLUMNS)]
 
 
 def _read_test(table: Table | None, columns: Columns) -> tuple[tuple[Example, ...] | None, list[Finding]]:

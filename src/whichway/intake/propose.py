@@ -141,7 +141,7 @@ def _fields(
     names = list(inputs or table.inputs)
     why = []
     if not names:
-        rest = [name for name in table.columns if name != target and name not in others]
+        rest = [name for name in table.columns if name not in (target, *others, "references", "gold_doc_ids")]
         reasons = {name: _why_not(table, name, target) for name in rest}
         names = [name for name in rest if not reasons[name]]
         why = [f"left out {show(name)}: {reason}" for name, reason in reasons.items() if reason]

@@ -110,6 +110,8 @@ def _target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> A
 def _written_target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> Any:
     """Return the text or the object of a row; None where there is none."""
     value = row.get(columns.target) if columns.target else None
+    if columns.shape == "text" and value == "" and table.format == "jsonl":
+        return ""  # said on purpose: there is no answer, as in SQuAD 2
     if is_missing(value):
         return None
     if columns.shape == "text":

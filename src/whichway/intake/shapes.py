@@ -49,10 +49,17 @@ def _are_short(values: Sequence[Any]) -> bool:
     return all(len(str(one)) <= SHORT and " " not in str(one).strip() for one in values)
 
 
-def make_output(settings: TaskFile, said: Yaml, table: Table, columns: Columns, examples: Sequence[Example]) -> Output:
+def make_output(
+    settings: TaskFile,
+    said: Yaml,
+    table: Table,
+    columns: Columns,
+    examples: Sequence[Example],
+    test: Sequence[Example] = (),
+) -> Output:
     """Return the output of the shape that `columns` names; raises DataError where the answers cannot be used."""
     if columns.shape == "fields":
-        return _fields(settings, said, table, columns, examples)
+        return _fields(settings, said, table, columns, examples, test)
     if columns.shape == "text":
         return _text(settings, said, examples)
     declared = settings.output.labels
@@ -106,8 +113,8 @@ def make_metric(
         raise said.bad(("metric",), what, f"Choose one of: {', '.join(fit)}.")
     known = {one.name for one in parameters(made)} if hasattr(made, "__dataclass_fields__") else set()
     given = _given(settings, output, documents)
-    if hasattr(made, "learned") and not params:
-        params = made.learned(examples)
+    if hasattr(made, "learned"):
+        params = made.learned(examples) | params
     params = {key: value() for key, value in given.items() if key in known and key not in params} | params
     if "model" in getattr(made, "needs", ()):
         what = f"the metric {show(name)} is a judge, and a judge alone never decides."
@@ -135,6 +142,9 @@ def _text(settings: TaskFile, said: Yaml, examples: Sequence[Example]) -> Text:
         rules = Rules.of(settings.output.rules)
     except UsageError as error:
         raise said.bad(("output", "rules"), error.problem, error.fix) from None
+    except (TypeError, ValueError, AttributeError):
+        fix = "Lists of words for must_mention and must_not_say, words by tone, numbers for the limits."
+        raise said.bad(("output", "rules"), "a rule has a value of the wrong kind.", fix) from None
     written = settings.output
     several_lines = any("\n" in str(one.target) for one in examples)
     stop = written.stop if written.stop is not None else () if several_lines else ("\n",)
@@ -142,14 +152,21 @@ def _text(settings: TaskFile, said: Yaml, examples: Sequence[Example]) -> Text:
     return output if written.unknown is None else replace(output, unknown=written.unknown)
 
 
-def _fields(settings: TaskFile, said: Yaml, table: Table, columns: Columns, examples: Sequence[Example]) -> Fields:
+def _fields(
+    settings: TaskFile,
+    said: Yaml,
+    table: Table,
+    columns: Columns,
+    examples: Sequence[Example],
+    test: Sequence[Example],
+) -> Fields:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError, best_match
 
     _refuse_few_rows(table, columns, examples)
     schema = settings.output.fields_schema
     if schema is None:
-        return Fields(infer_schema([one.target for one in examples]))
+        return Fields(infer_schema([one.target for one in (*examples, *test)]))
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -158,8 +175,9 @@ def _fields(settings: TaskFile, said: Yaml, table: Table, columns: Columns, exam
     if not isinstance(schema.get("properties"), dict) or not schema["properties"]:
         fix = "Write: schema: {type: object, properties: {total: {type: number}, ...}, required: [total]}"
         raise said.bad(("output", "schema"), "the schema names no properties.", fix)
+    schema = {"type": "object", **schema}
     checker, wrong = Draft202012Validator(schema), []
-    for one in examples:
+    for one in (*examples, *test):
         if not checker.is_valid(one.target):
             wrong.append((one, best_match(checker.iter_errors(one.target))))
     if wrong:

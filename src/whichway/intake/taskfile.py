@@ -68,6 +68,23 @@ class OutputShape(BaseModel):
     unknown: str | None = None
     most_tokens: int = Field(default=0, ge=0, le=4096)
 
+    @model_validator(mode="after")
+    def _of_one_shape(self) -> OutputShape:
+        """Refuse what another shape of answer would need: it would be ignored."""
+        theirs = {
+            "labels": ("labels", "multi"),
+            "fields": ("fields_schema",),
+            "text": ("rules", "stop", "unknown", "most_tokens"),
+        }
+        for shape, names in theirs.items():
+            said = [name for name in names if name in self.model_fields_set]
+            if self.shape is not None and shape != self.shape and said:
+                name = said[0].removeprefix("fields_")
+                raise ValueError(f"`{name}` belongs to the shape `{shape}`, and the shape is `{self.shape}`")
+        if self.stop and "" in self.stop:
+            raise ValueError("a stop is empty")
+        return self
+
     @field_validator("labels", mode="before")
     @classmethod
     def _from_list(cls, value: Any) -> Any:

@@ -118,15 +118,34 @@ class Matcher:
                 self.is_inside = not self.is_inside
 
 
-def _shortest(schema: Mapping[str, Any]) -> Any:
+def _shortest(schema: Any, root: Mapping[str, Any] | None = None, depth: int = 8) -> Any:
     """Return about the shortest value that keeps a schema."""
-    if "enum" in schema:
-        return min(schema["enum"], key=lambda one: len(json.dumps(one)))
+    if not isinstance(schema, Mapping) or depth == 0:
+        return None
+    root = schema if root is None else root
+    if "const" in schema or "enum" in schema:
+        return min(schema.get("enum", [schema.get("const")]), key=lambda one: len(json.dumps(one)))
+    if "$ref" in schema:
+        return _shortest(_referred(str(schema["$ref"]), root), root, depth - 1)
+    branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
+    if branches:
+        return min((_shortest(one, root, depth - 1) for one in branches), key=lambda one: len(json.dumps(one)))
     kind = schema.get("type", "object")
     kinds = [kind] if isinstance(kind, str) else list(kind)
-    plain: dict[str, Any] = {"null": None, "boolean": True, "integer": 0, "number": 0, "string": "", "array": []}
+    text = "x" * max(int(schema.get("minLength", 0)), 10 if "format" in schema else 0)
+    items = [_shortest(schema.get("items"), root, depth - 1)] * int(schema.get("minItems", 0))
+    plain: dict[str, Any] = {"null": None, "boolean": True, "integer": 0, "number": 0, "string": text, "array": items}
     for name, value in plain.items():
         if name in kinds:
             return value
     required = schema.get("required", ())
-    return {name: _shortest(one) for name, one in schema.get("properties", {}).items() if name in required}
+    properties = schema.get("properties", {}).items()
+    return {name: _shortest(one, root, depth - 1) for name, one in properties if name in required}
+
+
+def _referred(reference: str, root: Mapping[str, Any]) -> Any:
+    """Return what a reference within the schema ('#/$defs/person') stands for, or None."""
+    found: Any = root
+    for part in reference.removeprefix("#").strip("/").split("/"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

@@ -88,7 +88,8 @@ def _row(model: Any, prompt: str, completion: str, longest: int) -> dict[str, li
     """Tokenise one pair; a prompt that is too long loses its beginning, a completion loses nothing."""
     end = [model.tokenizer.eos_token_id]
     answer = model.tokens(completion) + end
-    asked = model.tokens(prompt)[-(longest - len(answer)) :]
+    asked = model.tokens(prompt)
+    asked = asked[max(0, len(asked) - max(0, longest - len(answer))) :]
     return {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
 
 

@@ -69,7 +69,9 @@ def _promises(report: Report) -> tuple[Table, ...]:
         if one.get("measured") is not None
     ]
     heads = ("promised", "threshold from validation", "answered on test", "score of those")
-    made = table("Thresholds chosen on validation, tried on the test part", (Column("way", False), *map(Column, heads)), lines)
+    made = table(
+        "Thresholds chosen on validation, tried on the test part", (Column("way", False), *map(Column, heads)), lines
+    )
     return (made,) if lines else ()
 
 

@@ -1,10 +1,9 @@
-"""Answers that already exist: the stored answer of the nearest question, or the best-supported span of a document."""
+"""Answers that already exist: a stored answer of a similar question, or a span of a document; the best supported one."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,15 +13,16 @@ from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.registry import register
 from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lookup, question
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
-from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.spans import Span, spans_of
+from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
 from whichway.strategies.parts.trust import Trust, fit_trust, goodness, trust_from
 
-SPANS = ("whole", "first", "paragraph", "sentence")
-TRIED = 120  # train rows on which the kind of span is chosen
-DEAREST = 64  # rows of dev on which confidences are fitted
-
-_LEAD = re.compile(r"^\s*(?:answer|a|q|question)\s*\d*\s*[:.)]\s*", re.IGNORECASE)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+KINDS = ("stored", "whole", "first", "paragraph", "sentence")
+STORED = 5  # most similar train questions whose answers are candidates
+FOUND = 3  # documents whose spans are candidates
+LEARNED = 400  # train rows from which the choice is learned
+CHECKED = 64  # rows of dev by which confidences are fitted
+RIDGE = 1.0
 
 
 @register("strategy", "extractive")
@@ -30,13 +30,13 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 class Extractive:
     """Finds an answer instead of writing one: nothing is invented, and a small model is enough.
 
-    `source` 'questions' returns the answer of the most similar train question; 'documents' looks the document up and
-    returns its stored answer (that of train rows with this gold document) or, where it has none, its best span; 'auto'
-    takes what scores better on dev. `span` is which part of a document is an answer; 'auto' chooses it on train rows.
+    Candidates are the answers of the most similar train questions and, with `documents`, spans of the best documents.
+    Which one is best supported is learned on train rows, none of which sees itself: a ridge regression of the metric's
+    score on the kind of candidate, its similarity to the question, and how well its document was found. `source`
+    restricts the candidates; `mode` and `words` are those of retrieval.
     """
 
     source: Literal["auto", "questions", "documents"] = "auto"
-    span: Literal["auto", "whole", "first", "paragraph", "sentence"] = "auto"
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
     needs: ClassVar[tuple[str, ...]] = ("embedder",)
@@ -44,45 +44,57 @@ class Extractive:
     shapes: ClassVar[tuple[str, ...]] = ("fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ExtractiveSolution:
+        import numpy as np
+
         near = index_examples(task, train, kit.embedder)
-        wants_documents = task.documents and self.source != "questions" and task.output.shape == "text"
-        lookup = make_lookup(task, train, 1, self.mode, self.words, kit) if wants_documents else None
-        draft = ExtractiveSolution(task, near, lookup, _stored(task, train), "first", lookup is not None, Trust())
-        kit.progress(Progress("choosing answers"))
-        if lookup is not None:
-            draft = replace(draft, span=self.span if self.span != "auto" else _best_span(draft, train[:TRIED]))
-        checked = list(dev)[:DEAREST]
-        if self.source == "auto" and lookup is not None and checked:
-            options = [draft, replace(draft, by_document=False)]
-            draft = max(options, key=lambda one: _score(one, checked))
+        lookup, spans = None, list[Span]()
+        if task.documents and self.source != "questions" and task.output.shape == "text":
+            lookup = make_lookup(task, train, 1, self.mode, self.words, kit)
+            longest = max(len(str(row.target).split()) for row in train)
+            spans = spans_of(task.documents, 2 * longest + 10)
+        assert kit.embedder is not None
+        vectors = kit.embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)
+        uses = self.source != "documents" or lookup is None
+        draft = ExtractiveSolution(task, near, lookup, tuple(spans), vectors, (), uses, Trust())
+        kit.progress(Progress("learning which answers to trust"))
+        draft = replace(draft, weights=_learned(draft, kit.seed))
+        checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         return replace(draft, trust=fit_trust(task, checked, *draft.found([row.inputs for row in checked])))
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ExtractiveSolution:
         kept = load_json(folder / "extractive.json")
         near = load_neighbours(task, folder, kit.embedder)
-        lookup = load_lookup(task, folder, kit.embedder) if kept["by_document"] else None
-        return ExtractiveSolution(
-            task, near, lookup, kept["stored"], kept["span"], kept["by_document"], trust_from(kept["trust"])
-        )
+        lookup = load_lookup(task, folder, kit.embedder) if (folder / "lookup.json").exists() else None
+        spans = tuple(Span(*one) for one in kept["spans"])
+        vectors = load_arrays(folder / "spans.safetensors")["vectors"]
+        weights, trust = tuple(kept["weights"]), trust_from(kept["trust"])
+        return ExtractiveSolution(task, near, lookup, spans, vectors, weights, kept["uses_questions"], trust)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An answer that a row may get, where it is from, and what speaks for it."""
+
+    value: Any
+    document: str
+    evidence: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class ExtractiveSolution:
-    """Questions with their answers and, where it helps, documents with theirs."""
+    """Questions with their answers, spans of documents with their vectors [spans, width], and what to trust."""
 
     task: Task
     near: Neighbours
     lookup: Lookup | None
-    stored: Mapping[str, Any]
-    span: str
-    by_document: bool
+    spans: tuple[Span, ...]
+    vectors: Any
+    weights: tuple[float, ...]
+    uses_questions: bool
     trust: Trust
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
-        if not inputs:
-            return []
-        answers, likeness = self.found(inputs)
-        return self.trust.apply(answers, likeness)
+        return self.trust.apply(*self.found(inputs)) if inputs else []
 
     def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
         """Return the ids of the documents found for each row, the best first."""
@@ -91,75 +103,93 @@ class ExtractiveSolution:
         return [self.lookup.index.documents(hits) for hits in self.lookup.ranked(inputs)]
 
     def found(self, inputs: Sequence[Inputs]) -> tuple[list[Prediction], list[float]]:
-        """Return an answer per row, and the cosine of the question to what the answer belongs to."""
-        nearest = self.near.nearest(inputs, 1)
+        """Return the best supported answer per row, and the score that is expected of it."""
+        import numpy as np
+
+        answers, expected = [], []
+        for candidates in self.candidates(inputs):
+            if not candidates:
+                answers.append(Prediction("" if self.task.output.shape == "text" else {}, 0.0, None, parsed=False))
+                expected.append(0.0)
+                continue
+            scores = np.array([one.evidence for one in candidates]) @ np.array(self.weights)
+            best = candidates[int(scores.argmax())]
+            answers.append(Prediction(best.value, 0.5, None, True, (best.document,) if best.document else ()))
+            expected.append(float(scores.max()))
+        return answers, expected
+
+    def candidates(self, inputs: Sequence[Inputs], own: bool = False) -> list[list[Candidate]]:
+        """Return what each row may be answered; `own` rows are train rows in order, which do not see themselves."""
+        if not inputs:
+            return []
         vectors = self.near.embedder.embed([question(self.task, row) for row in inputs])
-        asked = self.near.embedder.embed([question(self.task, one[-1].inputs) for one in nearest])
-        likeness = [float(value) for value in (vectors * asked).sum(1)]
-        if not self.by_document or self.lookup is None:
-            return [Prediction(one[-1].target, 0.5, None, True, one[-1].gold_documents) for one in nearest], likeness
-        hits = [found[0] if found else None for found in self.lookup.ranked(inputs, DEPTH)]
-        texts = [f"{hit.passage.title}\n{hit.passage.text}" if hit else "" for hit in hits]
-        fit = (vectors * self.near.embedder.embed(texts)).sum(1)
-        answers = [self._answer(hit, vector) for hit, vector in zip(hits, vectors, strict=True)]
-        return answers, [max(a, float(b)) for a, b in zip(likeness, fit, strict=True)]
+        hits = self.lookup.ranked(inputs, DEPTH, without_self=own) if self.lookup else [[] for _ in inputs]
+        found = []
+        for i, (vector, some) in enumerate(zip(vectors, hits, strict=True)):
+            best = [one.score for one in some[:1]]
+            support: dict[str, tuple[float, ...]] = {
+                one.passage.document: (1.0 / (1 + rank), one.score / max(1e-9, best[0]), float(best[0]))
+                for rank, one in reversed(list(enumerate(some)))
+            }
+            stored = self._stored(vector, support, i if own else -1) if self.uses_questions else []
+            found.append([*stored, *self._spans(vector, support)])
+        return found
 
     def save(self, folder: Path) -> None:
-        kept = {"stored": dict(self.stored), "span": self.span, "by_document": self.by_document}
-        save_json(folder / "extractive.json", {**kept, "trust": self.trust.as_json()})
+        kept = {"spans": [[one.document, one.kind, one.text] for one in self.spans], "weights": list(self.weights)}
+        kept |= {"uses_questions": self.uses_questions, "trust": self.trust.as_json()}
+        save_json(folder / "extractive.json", kept)
+        save_arrays(folder / "spans.safetensors", {"vectors": self.vectors})
         self.near.save(folder)
-        if self.lookup is not None and self.by_document:
+        if self.lookup is not None:
             self.lookup.save(folder)
 
-    def _answer(self, hit: Any, vector: Any) -> Prediction:
-        if hit is None:
-            return Prediction("", 0.0)
-        stored = self.stored.get(hit.passage.document)
-        value = stored if stored is not None else span_of(hit.passage.text, self.span, vector, self.near.embedder)
-        return Prediction(value, 0.5, None, True, (hit.passage.document,))
+    def _stored(self, vector: Any, support: dict[str, tuple[float, ...]], hidden: int) -> list[Candidate]:
+        """Return the answers of the most similar train questions."""
+        import numpy as np
+
+        likeness = self.near.vectors @ vector
+        if hidden >= 0:
+            likeness[hidden] = -2.0
+        found = []
+        for at in np.argsort(-likeness, kind="stable")[:STORED]:
+            row = self.near.examples[int(at)]
+            document = row.gold_documents[0] if row.gold_documents else ""
+            found.append(_candidate("stored", row.target, document, float(likeness[at]), support))
+        return found
+
+    def _spans(self, vector: Any, support: dict[str, tuple[float, ...]]) -> list[Candidate]:
+        """Return the pieces of the best documents."""
+        best = sorted(support, key=lambda one: -support[one][0])[:FOUND]
+        places = [i for i, span in enumerate(self.spans) if span.document in best]
+        likeness = self.vectors[places] @ vector if places else []
+        pairs = zip((self.spans[i] for i in places), likeness, strict=True)
+        return [_candidate(span.kind, span.text, span.document, float(near), support) for span, near in pairs]
 
 
-def span_of(text: str, kind: str, vector: Any, embedder: Any) -> str:
-    """Return the part of a text that answers: all of it, its first paragraph, or the one nearest to the question."""
-    blocks = [_LEAD.sub("", one).strip() for one in re.split(r"\n\s*\n", text)]
-    blocks = [one for one in blocks if one] or [text.strip()]
-    if kind == "whole":
-        return "\n\n".join(blocks)
-    if kind == "first":
-        return blocks[0]
-    if kind == "sentence":
-        blocks = [one.strip() for block in blocks for one in _SENTENCE.split(block) if one.strip()]
-    return blocks[int((embedder.embed(blocks) @ vector).argmax())]
+def _candidate(kind: str, value: Any, document: str, near: float, support: dict[str, tuple[float, ...]]) -> Candidate:
+    """Lay out what speaks for a candidate: for each kind of its own, likeness and how well its document was found."""
+    rank, share, best = support.get(document, (0.0, 0.0, 0.0))
+    facts = (1.0, near, near * near, rank, share, rank * best, rank * near)
+    empty = (0.0,) * len(facts)
+    return Candidate(value, document, tuple(x for one in KINDS for x in (facts if one == kind else empty)))
 
 
-def _stored(task: Task, rows: Sequence[Example]) -> dict[str, Any]:
-    """Return, by document, the most frequent answer of the train rows that it answers."""
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        for document in row.gold_documents[:1]:
-            counts.setdefault(document, Counter())[task.output.write(row.target)] += 1
-    return {document: min(found.items(), key=lambda one: (-one[1], one[0]))[0] for document, found in counts.items()}
+def _learned(draft: ExtractiveSolution, seed: int) -> tuple[float, ...]:
+    """Regress the metric's score of every candidate of train rows on what speaks for it (ridge)."""
+    import numpy as np
 
-
-def _best_span(draft: ExtractiveSolution, rows: Sequence[Example]) -> str:
-    """Return the kind of span of gold documents that is most like the answers of train rows."""
-    texts = {one.id: one.text for one in draft.task.documents}
-    known = [row for row in rows if row.target and set(row.gold_documents) & set(texts)]
-    if not known:
-        return "paragraph"
-    vectors = draft.near.embedder.embed([question(draft.task, row.inputs) for row in known])
-
-    def score(kind: str) -> float:
-        spans = [
-            span_of(texts[next(one for one in row.gold_documents if one in texts)], kind, vector, draft.near.embedder)
-            for row, vector in zip(known, vectors, strict=True)
-        ]
-        pairs = zip(known, spans, strict=True)
-        return sum(goodness(draft.task, row, Prediction(span, 0.5)) for row, span in pairs) / len(known)
-
-    return max(SPANS, key=score)
-
-
-def _score(solution: ExtractiveSolution, rows: Sequence[Example]) -> float:
-    answers, _ = solution.found([row.inputs for row in rows])
-    return sum(goodness(solution.task, row, one) for row, one in zip(rows, answers, strict=True))
+    rows, evidence, scores = draft.near.examples, [], []
+    every = draft.candidates([row.inputs for row in rows], own=True)
+    for at in random.Random(seed).sample(range(len(rows)), min(LEARNED, len(rows))):
+        row, some = rows[at], every[at]
+        known: dict[str, float] = {}
+        for one in some:
+            text = draft.task.output.write(one.value)
+            if text not in known:
+                known[text] = goodness(draft.task, row, Prediction(one.value, 0.5))
+            evidence.append(one.evidence)
+            scores.append(known[text])
+    table, wanted = np.array(evidence, dtype=np.float64), np.array(scores)
+    weights = np.linalg.solve(table.T @ table + RIDGE * np.eye(table.shape[1]), table.T @ wanted)
+    return tuple(round(float(one), 6) for one in weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ class Finetune:
             kit,
         )
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
-        checked = list(dev)[:CHECKED]
+        checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         if not isinstance(task.output, Labels):
             room = WrittenReader(room_for(task, model, train))
             writer = WrittenSolution(task, tuned.model, form, (), near, self.shown, room, continues=True)

@@ -27,14 +27,16 @@ class Raft:
     method: Literal["lora", "full"] = "lora"
     model: str = "causal"
     epochs: int = 2
-    longest: int = 768
+    longest: int = 1280
     needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
     trains: ClassVar[bool] = True
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
         lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
-        inner = self._inner().fit(lookup.widened, lookup.examples(train), lookup.examples(dev), kit)
+        inner = self._inner().fit(
+            lookup.widened, lookup.examples(train, own=True), lookup.examples(dev, own=False), kit
+        )
         return LookedUp(inner, lookup)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:

@@ -36,7 +36,9 @@ class Rag:
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
         lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
-        inner = self._inner().fit(lookup.widened, lookup.examples(train), lookup.examples(dev), kit)
+        inner = self._inner().fit(
+            lookup.widened, lookup.examples(train, own=True), lookup.examples(dev, own=False), kit
+        )
         return LookedUp(inner, lookup)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:

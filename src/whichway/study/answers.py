@@ -42,7 +42,8 @@ def per_class(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, A
     ids, answered = answers_of(bench, names, part)
     rows = rows_of(bench, part)
     if isinstance(bench.task.output, Fields):
-        return _per_field([rows[id_] for id_ in ids], {name: [answered[name][id_][0] for id_ in ids] for name in names})
+        given = {name: [answered[name][id_][0] for id_ in ids] for name in names}
+        return _per_field(bench, [rows[id_] for id_ in ids], given)
     found = []
     for label in bench.task.output.names if isinstance(bench.task.output, Labels) else ():
         gold = [label in as_labels(rows[id_].target) for id_ in ids]
@@ -59,8 +60,11 @@ def per_class(bench: Bench, names: Sequence[str], part: str) -> list[dict[str, A
     return found
 
 
-def _per_field(rows: Sequence[Example], answered: Mapping[str, Sequence[Prediction]]) -> list[dict[str, Any]]:
-    table = {name: per_field(rows, answers) for name, answers in answered.items()}
+def _per_field(
+    bench: Bench, rows: Sequence[Example], answered: Mapping[str, Sequence[Prediction]]
+) -> list[dict[str, Any]]:
+    alike = {key: getattr(bench.metric, key) for key in ("case_sensitive", "day_first") if hasattr(bench.metric, key)}
+    table = {name: per_field(rows, answers, **alike) for name, answers in answered.items()}
     paths = list(dict.fromkeys(path for one in table.values() for path in one))
     kept = ("precision", "recall", "f1")
     return [
@@ -177,7 +181,12 @@ def _by_confidence(bench: Bench, name: str, part: str) -> list[tuple[float, floa
     """Return (confidence, goodness) of each answer, the surest first."""
     good, rows = goodness(bench), rows_of(bench, part)
     found = bench.ledger.predictions(name, part).items()
-    return sorted(((one.confidence, good(rows[id_], one, score)) for id_, (one, score) in found), reverse=True)
+    by_confidence: dict[float, list[float]] = {}
+    for id_, (one, score) in found:
+        by_confidence.setdefault(one.confidence, []).append(good(rows[id_], one, score))
+    # Among answers that are equally sure, none comes first: each counts as their mean.
+    means = {confidence: sum(values) / len(values) for confidence, values in by_confidence.items()}
+    return [(one, means[one]) for one in sorted(by_confidence, reverse=True) for _ in by_confidence[one]]
 
 
 def retrieval(bench: Bench, line: Line) -> dict[str, Any]:

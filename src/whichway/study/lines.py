@@ -19,12 +19,12 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),
     ("classic", "classic", {}),
     ("probe", "probe", {}),
-    ("prompt-zero", "prompt", {"form": "zero"}),
-    ("prompt-few", "prompt", {"form": "few"}),
-    ("prompt-nearest", "prompt", {"form": "nearest"}),
     ("extractive", "extractive", {}),
+    ("prompt-zero", "prompt", {"form": "zero"}),
     ("rag", "rag", {}),
     ("rag-classic", "rag", {"then": "classic", "passages": 1}),
+    ("prompt-few", "prompt", {"form": "few"}),
+    ("prompt-nearest", "prompt", {"form": "nearest"}),
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
     ("hybrid", "hybrid", {}),
@@ -72,7 +72,8 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float |
             raise TaskFileError(f"There is no strategy called {name!r}.", f"Known: {', '.join(sorted(known))}.")
     budget, lines = settings.budget.usd if usd is None else usd, []
     for name, way, fixed in every:
-        said = {**chosen.settings.get(way, {}), **chosen.settings.get(name, {})}
+        family = {key: value for key, value in chosen.settings.get(way, {}).items() if name == way or key not in fixed}
+        said = {**family, **chosen.settings.get(name, {})}
         wanted = only or chosen.only
         if (wanted and not {name, way} & set(wanted)) or {name, way} & set(chosen.skip):
             continue
@@ -121,6 +122,8 @@ def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any]
         fix = f"{first['msg']}; docs/strategies.md lists all settings."
         raise TaskFileError(f"strategies.settings.{name}: {where!r} cannot be {first['input']!r}.", fix) from error
     model = getattr(strategy, "model", "embedder" if "embedder" in made.needs else "")
+    if getattr(strategy, "then", "prompt") != "prompt":  # the passages go to a linear model, not to a language model
+        model = "embedder"
     return Line(name, way, strategy, model)
 
 
@@ -149,6 +152,8 @@ def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
         if usd <= 0 and price is not None and (price.input > 0 or price.output > 0):
             return replace(line, excluded="money: budget.usd is 0, and this endpoint has a price")
     shapes = getattr(line.strategy, "shapes", ("labels",))
+    if getattr(line.strategy, "then", "prompt") != "prompt":
+        shapes = ("labels",)
     if task.output.shape not in shapes:
         return replace(line, excluded=f"serves {' and '.join(shapes)}; the answers here are {task.output.shape}")
     if "documents" in line.strategy.needs and not task.documents:

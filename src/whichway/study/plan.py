@@ -98,7 +98,8 @@ def _endpoint(line: Line, settings: Any, row: float, head: float, compare: int) 
     form, found = getattr(line.strategy, "form", "zero"), settings.models.endpoints[line.model]
     shown = getattr(line.strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(form, 0)
     calls = compare + 12 + 5 * 5
-    tokens_in = calls * (head + row * (1 + shown) + 20)
+    looked_up = getattr(line.strategy, "passages", 0) * PASSAGE_TOKENS
+    tokens_in = calls * (head + row * (1 + shown) + looked_up + 20)
     usd = 0.0
     if found.price is not None:
         usd = (tokens_in * found.price.input + calls * 12 * found.price.output) / 1e6

@@ -107,7 +107,7 @@ def _measure(bench: Bench, line: Line, spare_s: float) -> None:
         order = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
         bench.meter.phase = "validation"
         predict_blocks(bench, line, solution, order, "validation", spare_s)
-        measure_retrieval(bench, line, solution, order, f"validation-{number}")
+        measure_retrieval(bench, line, solution, order, f"validation-{number}", spare_s)
         if number == 0:
             measure_use(bench, line, order)
     try:
@@ -188,25 +188,30 @@ def predict_blocks(
         bench.say(line.name, Progress(part, start + len(block), len(rows)))
 
 
-def _scored(
-    metric: Any, rows: Sequence[Example], answers: Sequence[Prediction]
-) -> Sequence[tuple[Prediction, Any]]:
+def _scored(metric: Any, rows: Sequence[Example], answers: Sequence[Prediction]) -> Sequence[tuple[Prediction, Any]]:
     """Return answers with their scores, all at once where the metric can."""
     if hasattr(metric, "score_examples"):
         return list(zip(answers, metric.score_examples(rows, answers), strict=True))
     return [(one, metric.score_example(row, one)) for row, one in zip(rows, answers, strict=True)]
 
 
-def measure_retrieval(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], which: str) -> None:
-    """Rank documents for rows whose gold documents are known, where the solution looks any up."""
+def measure_retrieval(
+    bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], which: str, spare_s: float = 0.0
+) -> None:
+    """Rank documents for rows whose gold documents are known, where the solution looks any up and time is left."""
     key = f"{line.key(bench.fingerprint)}/retrieval/{which}"
     known = [row for row in rows if row.gold_documents]
     if not known or not isinstance(solution, Retrieving) or bench.ledger.recall(key):
         return
     ticket = bench.ledger.reserve(key, line.name, "retrieval", Spend())
     began = time.monotonic()
-    with until(bench.cut_off(line, 0.0)):
-        ranked = solution.ranked([row.inputs for row in known])
+    try:
+        with until(bench.cut_off(line, spare_s)):
+            ranked = solution.ranked([row.inputs for row in known])
+    except BudgetReached:  # the answers themselves are complete
+        bench.ledger.lose(ticket, "the time budget ended")
+        bench.ledger.decide("retrieval not measured", {"strategy": line.name})
+        return
     found = {row.id: list(one) for row, one in zip(known, ranked, strict=True)}
     bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), {"ranked": found})
 

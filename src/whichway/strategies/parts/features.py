@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ def described(task: Task, inputs: Inputs) -> str:
         said = ((one.name, _shown(inputs.get(one.name))) for one in task.fields)
         return "\n".join(f"{name}: {value}" for name, value in said if value)
     return "\n".join(f"{one.name}: {_shown(inputs.get(one.name))}" for one in task.fields)
+
+
+def without_found(task: Task) -> Task:
+    """Return the task without what was looked up for its rows."""
+    own = tuple(one for one in task.fields if not one.is_found)
+    return task if len(own) == len(task.fields) else replace(task, fields=own)
 
 
 @dataclass(frozen=True)

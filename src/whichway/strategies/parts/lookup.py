@@ -10,6 +10,7 @@ from typing import Any
 from whichway.core.strategy import Kit, Progress, Rewritable, Solution
 from whichway.core.task import Example, Field, Inputs, Prediction, Task
 from whichway.strategies.parts.choosing import choose
+from whichway.strategies.parts.chunks import WORDS
 from whichway.strategies.parts.features import described, text_of
 from whichway.strategies.parts.retrieval import Index, RetrieverSettings, build, load
 from whichway.strategies.parts.store import load_json, save_json
@@ -33,7 +34,7 @@ class Lookup:
         name = FIELD
         while name in {one.name for one in self.task.fields}:
             name += "_"
-        return replace(self.task, fields=(Field(name), *self.task.fields), documents=())
+        return replace(self.task, fields=(Field(name, is_found=True), *self.task.fields), documents=())
 
     def ranked(self, inputs: Sequence[Inputs], depth: int = DEPTH, without_self: bool = False) -> list[list[Any]]:
         """Return the hits of each row, the best first; `without_self`: train rows, not to be found through themselves."""
@@ -44,12 +45,14 @@ class Lookup:
         name = self.widened.fields[0].name
         return [{name: _shown(found[: self.count]), **row} for row, found in zip(inputs, hits, strict=True)]
 
-    def examples(self, rows: Sequence[Example]) -> list[Example]:
-        """Return train rows with their passages, as they will be found in use: gold ones among others, or missing."""
+    def examples(self, rows: Sequence[Example], own: bool) -> list[Example]:
+        """Return rows with their passages, as use will find them: gold ones among others, or missing.
+
+        `own` rows are those the index learned from; they are not found through themselves.
+        """
         inputs = [row.inputs for row in rows]
-        return [
-            replace(row, inputs=wide) for row, wide in zip(rows, self.widen(inputs, self.ranked(inputs)), strict=True)
-        ]
+        wide = self.widen(inputs, self.ranked(inputs, without_self=own))
+        return [replace(row, inputs=one) for row, one in zip(rows, wide, strict=True)]
 
     def save(self, folder: Path) -> None:
         """Write the index and the count."""
@@ -67,10 +70,14 @@ def make_lookup(task: Task, rows: Sequence[Example], count: int, mode: str, word
         save_json(kit.folder / "retrieval.json", [_as_plain(one) for one in tried])
     else:
         settings = RetrieverSettings(mode=mode)  # type: ignore[arg-type]
-    if words and words != settings.words:
-        settings, reranker = replace(settings, words=words), None
+    if words or (settings.words == 0 and _are_long(task)):  # whole documents are found well, and too long to be shown
+        settings = replace(settings, words=words or WORDS)
     index = build(task.documents, kit.embedder, settings, kit.progress, reranker)
     return Lookup(task, index, count)
+
+
+def _are_long(task: Task) -> bool:
+    return any(len(one.text.split()) > SHOWN_WORDS for one in task.documents)
 
 
 def load_lookup(task: Task, folder: Path, embedder: Any) -> Lookup:
@@ -96,11 +103,19 @@ class LookedUp:
         hits = self.lookup.ranked(inputs)
         answers = self.inner.predict(self.lookup.widen(inputs, hits))
         shown = [tuple(self.lookup.index.documents(found[: self.lookup.count])) for found in hits]
-        return [replace(one, sources=cited) for one, cited in zip(answers, shown, strict=True)]
+        return [
+            replace(one, sources=cited) if one.parsed and one.value != "" else one
+            for one, cited in zip(answers, shown, strict=True)
+        ]
 
     def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
         """Return the ids of the documents found for each row, the best first."""
         return [self.lookup.index.documents(found) for found in self.lookup.ranked(inputs)]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read in training."""
+        return int(getattr(self.inner, "tokens", 0))
 
     def rewritten(self, variant: int) -> LookedUp:
         return replace(self, inner=self.inner.rewritten(variant)) if isinstance(self.inner, Rewritable) else self

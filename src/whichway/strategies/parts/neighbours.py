@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.task import Example, Inputs, Task
-from whichway.strategies.parts.features import described, text_of
+from whichway.strategies.parts.features import described, text_of, without_found
 from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
 
 
@@ -57,17 +57,26 @@ def load_neighbours(task: Task, folder: Path, embedder: Any) -> Neighbours:
 
 def save_examples(folder: Path, examples: Sequence[Example]) -> None:
     """Write examples without vectors."""
-    kept = [{"id": one.id, "inputs": dict(one.inputs), "target": one.target} for one in examples]
+    kept = [
+        {"id": one.id, "inputs": dict(one.inputs), "target": one.target, "gold_documents": list(one.gold_documents)}
+        for one in examples
+    ]
     save_json(folder / "examples.json", kept)
 
 
 def load_examples(folder: Path) -> tuple[Example, ...]:
     """Read examples as either way of saving wrote them."""
     return tuple(
-        Example(one["id"], one["inputs"], tuple(one["target"]) if isinstance(one["target"], list) else one["target"])
+        Example(
+            one["id"],
+            one["inputs"],
+            tuple(one["target"]) if isinstance(one["target"], list) else one["target"],
+            gold_documents=tuple(one.get("gold_documents", ())),
+        )
         for one in load_json(folder / "examples.json")
     )
 
 
 def _key(task: Task, row: Inputs) -> str:
+    task = without_found(task)
     return text_of(task, row) if task.text_fields else described(task, row)

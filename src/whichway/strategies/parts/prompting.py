@@ -9,7 +9,7 @@ from typing import Any, Literal
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.task import Example, Inputs, Task
-from whichway.strategies.parts.features import described
+from whichway.strategies.parts.features import described, without_found
 
 REWRITES = 5
 LONGEST_SHOWN = 600  # characters of an example's text in a prompt: two long ones must not push out the rest
@@ -49,9 +49,9 @@ class PromptFormat:
         asks, answers = _MARKS[self.variant]
         if isinstance(task.output, Fields):  # '{' must begin a token of its own, for weights and grammar alike
             answers = answers.rstrip() + "\n"
-        text = described(task, inputs)
         if answer is None:
-            return f"{asks}{text}\n{answers}".rstrip(" ")
+            return f"{asks}{described(task, inputs)}\n{answers}".rstrip(" ")
+        text = described(without_found(task), inputs)
         shown = text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN].rsplit(" ", 1)[0] + " ..."
         return f"{asks}{shown}\n{answers}{self.answer_text(task, answer)}"
 
@@ -80,7 +80,7 @@ class PromptFormat:
         if head := self.head(task):
             turns.append(("system", head))
         for one in shown:
-            turns.append(("user", self._asked(task, one.inputs)))
+            turns.append(("user", self._asked(without_found(task), one.inputs)))
             turns.append(("assistant", self.answer_text(task, one.target)))
         turns.append(("user", self._asked(task, inputs)))
         return tuple(turns)
