@@ -62,7 +62,7 @@ def _measured(name: str, embedder: Any, seed: int) -> tuple[float, list[float]]:
 
 
 def _rows(name: str) -> list[Example]:
-    lines = (json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines())
+    lines = (json.loads(line) for line in (DATA / name).open(encoding="utf-8"))
     return [Example(one["id"], {"input": one["input"]}, one["output"]) for one in lines]
 
 

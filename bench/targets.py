@@ -117,7 +117,7 @@ def _task(name: str, folder: Path, minutes: float) -> Path:
 
 def _copy(source: Path, to: Path, rows: int) -> None:
     """Copy rows, or a fixed random choice of them."""
-    lines = source.read_text(encoding="utf-8").splitlines()
+    lines = [one for one in source.read_text(encoding="utf-8").split("\n") if one]
     to.write_text("\n".join(random.Random(0).sample(lines, rows) if rows else lines) + "\n", encoding="utf-8")
 
 
