@@ -48,7 +48,7 @@ def abstaining(report: Report) -> Section:
         "The small print is the confidence from which on to answer. A curve that falls to the right means that the way "
         "knows when it does not know."
     )
-    shown = (table("Score of the surest answers", columns, lines),) if lines else ()
+    shown = (table("Score of the surest answers", columns, lines), *_promises(report)) if lines else ()
     return Section(
         "abstaining", "When should it say 'I do not know'?", lead if lines else "", (), shown, is_plotted=True
     )

@@ -1,0 +1,91 @@
+"""What single answers tell: thresholds, ties of confidence, cascades; on answers laid down by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from whichway import registry
+from whichway.core.output import Labels
+from whichway.core.task import Example, Objective, Prediction
+from whichway.report.found import abstaining, cascaded
+from whichway.study import cascade
+from whichway.study.answers import abstention, threshold_for
+from whichway.study.cascade import cascades
+
+ROWS = {f"r{i:03}": Example(f"r{i:03}", {"text": str(i)}, "yes" if i % 2 else "no") for i in range(200)}
+
+
+class Lines:
+    """A ledger that holds these answers for both parts."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def predictions(self, name, part):
+        return self.answers[name]
+
+    def trial(self, name):
+        return ("done", "", {})
+
+
+def bench_of(**answers):
+    metric = registry.get("metric", "accuracy")()
+    kept = {
+        name: {row.id: (one, metric.score_example(row, one)) for row, one in zip(ROWS.values(), said, strict=True)}
+        for name, said in answers.items()
+    }
+    task = SimpleNamespace(output=Labels(("no", "yes")), metric=metric, objective=Objective())
+    split = SimpleNamespace(test=tuple(ROWS), validation=tuple(ROWS), seed=0)
+    return SimpleNamespace(task=task, metric=metric, rows=ROWS, test=ROWS, split=split, ledger=Lines(kept))
+
+
+def said(right, confidence):
+    """Answer each row: `right` and `confidence` are functions of its number."""
+    other = {"yes": "no", "no": "yes"}
+    return [
+        Prediction(row.target if right(i) else other[row.target], confidence(i)) for i, row in enumerate(ROWS.values())
+    ]
+
+
+def test_a_threshold_lets_through_the_promised_share():
+    sure = [i / 100 for i in range(100)]
+    for promised in (0.05, 0.5, 0.9, 1.0):
+        assert sum(one >= threshold_for(sure, promised) for one in sure) == round(100 * promised)
+
+
+def test_answers_that_are_equally_sure_are_not_told_apart():
+    found = abstention(bench_of(flat=said(lambda i: i < 100, lambda i: 0.7)), "flat", "test")
+    assert {one["score"] for one in found["curve"]} == {0.5} and found["aurc"] == 0.5
+
+
+def test_a_way_that_knows_when_it_does_not_know_has_a_falling_curve_and_keeps_its_promises():
+    found = abstention(bench_of(wise=said(lambda i: i < 100, lambda i: 1 - i / 200)), "wise", "test")
+    assert found["curve"][0]["score"] == 1.0 and found["curve"][-1]["score"] == 0.5 and found["aurc"] < 0.2
+    assert [one["measured"] for one in found["promises"]] == [0.95, 0.9, 0.8]
+    section = abstaining({"abstention": {"wise": found}})
+    assert section.tables[1].rows[0][3].text == "95%"
+
+
+@pytest.fixture
+def prices(monkeypatch):
+    usd = {"small": 0.1, "big": 5.0}
+    monkeypatch.setattr(cascade, "use_of", lambda bench, line: {"usd_per_1000": usd[line.name]})
+    return [SimpleNamespace(name=name) for name in usd]
+
+
+def test_a_cheap_way_that_is_right_where_it_is_sure_goes_before_a_dear_one(prices):
+    bench = bench_of(
+        small=said(lambda i: i < 140, lambda i: 0.9 if i < 140 else 0.3), big=said(lambda i: i % 20 != 0, lambda i: 0.8)
+    )
+    (one,) = cascades(bench, prices, "test")
+    assert (one["cheap"], one["dear"]) == ("small", "big") and one["passed_on"] == pytest.approx(0.3, abs=0.02)
+    assert one["score"] > one["dear_score"] > one["cheap_score"] and one["difference"]["low"] > 0
+    assert one["usd_per_1000"] == pytest.approx(0.1 + one["passed_on"] * 5.0, abs=1e-3)
+    assert cascaded({"cascades": [one]}).tables[0].rows[0][0].text == "small, then big"
+
+
+def test_a_cheap_way_that_is_sure_of_nothing_saves_nothing(prices):
+    bench = bench_of(small=said(lambda i: i % 2 == 0, lambda i: 0.5), big=said(lambda i: True, lambda i: 0.9))
+    assert cascades(bench, prices, "test") == []
