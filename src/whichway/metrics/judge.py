@@ -147,7 +147,7 @@ class Rubric:
     def score_examples(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[float]:
         """Score answers together."""
         if self.model is None:
-            raise UsageError("The metric rubric was given no model to judge with.", "Name one: models.judge.")
+            raise UsageError("The metric rubric was given no model to judge with.", "Pass one: Rubric(model=...).")
         graded = judge_by_rubric(self.model, examples, predictions, self.rubric, self.show_target)
         return [float(one["score"]) for one in graded]
 

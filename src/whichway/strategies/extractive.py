@@ -100,7 +100,7 @@ class ExtractiveSolution:
         """Return the ids of the documents found for each row, the best first."""
         if self.lookup is None:
             return [[] for _ in inputs]
-        return [self.lookup.index.documents(hits) for hits in self.lookup.ranked(inputs)]
+        return [self.lookup.index.documents(hits)[:DEPTH] for hits in self.lookup.ranked(inputs, 4 * DEPTH)]
 
     def found(self, inputs: Sequence[Inputs]) -> tuple[list[Prediction], list[float]]:
         """Return the best supported answer per row, and the score that is expected of it."""

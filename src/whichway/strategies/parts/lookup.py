@@ -100,7 +100,7 @@ class LookedUp:
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         if not inputs:
             return []
-        hits = self.lookup.ranked(inputs)
+        hits = self.lookup.ranked(inputs, max(DEPTH, self.lookup.count))
         answers = self.inner.predict(self.lookup.widen(inputs, hits))
         shown = [tuple(self.lookup.index.documents(found[: self.lookup.count])) for found in hits]
         return [
@@ -110,7 +110,7 @@ class LookedUp:
 
     def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
         """Return the ids of the documents found for each row, the best first."""
-        return [self.lookup.index.documents(found) for found in self.lookup.ranked(inputs)]
+        return [self.lookup.index.documents(found)[:DEPTH] for found in self.lookup.ranked(inputs, 4 * DEPTH)]
 
     @property
     def tokens(self) -> int:
