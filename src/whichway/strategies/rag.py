@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Task
 from whichway.registry import get, register
-from whichway.strategies.parts.lookup import LookedUp, load_lookup, make_lookup
+from whichway.strategies.parts.lookup import LookedUp, fit_over, load_over, make_lookup
 
 
 @register("strategy", "rag")
@@ -36,15 +36,10 @@ class Rag:
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
         lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
-        inner = self._inner().fit(
-            lookup.widened, lookup.examples(train, own=True), lookup.examples(dev, own=False), kit
-        )
-        return LookedUp(inner, lookup)
+        return fit_over(self._inner(), lookup, train, dev, kit)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:
-        lookup = load_lookup(task, folder, kit.embedder)
-        where = replace(kit, folder=folder / "inner")
-        return LookedUp(self._inner().load(lookup.widened, folder / "inner", where), lookup)
+        return load_over(self._inner(), task, folder, kit)
 
     def _inner(self) -> Any:
         """Return what answers; taken from the registry, as one strategy imports no other."""

@@ -126,6 +126,20 @@ class LookedUp:
         self.inner.save(folder / "inner")
 
 
+def fit_over(inner: Any, lookup: Lookup, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
+    """Fit a strategy on rows with their passages."""
+    return LookedUp(
+        inner.fit(lookup.widened, lookup.examples(train, own=True), lookup.examples(dev, own=False), kit), lookup
+    )
+
+
+def load_over(inner: Any, task: Task, folder: Path, kit: Kit) -> LookedUp:
+    """Read what `LookedUp.save` wrote."""
+    lookup = load_lookup(task, folder, kit.embedder)
+    where = replace(kit, folder=folder / "inner")
+    return LookedUp(inner.load(lookup.widened, folder / "inner", where), lookup)
+
+
 def _shown(hits: Sequence[Any]) -> str:
     """Return passages as numbered paragraphs."""
     found = []
