@@ -80,6 +80,27 @@ def test_a_faq_with_documents_is_found_measured_and_answered_with_its_sources(tm
     done = whichway("predict", "run", "new.jsonl", "--strategy", "extractive", "-o", "out.jsonl", cwd=tmp_path)
     (answer,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert answer["output"] == OPENS["mill"] and answer["sources"] == ["mill"]
+    other_documents_are_answered_from_at_once(tmp_path)
+
+
+def other_documents_are_answered_from_at_once(folder) -> None:
+    """The mill's document is gone and a pier's has come: nothing is refitted, and no stored answer of the mill is given."""
+    lines = [json.loads(one) for one in (folder / "documents.jsonl").read_text().splitlines()]
+    kept = [one for one in lines if one["id"] != "mill"]
+    kept.append({"id": "pier", "title": "About the pier", "text": "The pier opens at 23 o'clock.\n\nIts roof is new."})
+    (folder / "other.jsonl").write_text("".join(json.dumps(one) + "\n" for one in kept))
+    asked = ("opening hours of the pier please", "opening hours of the mill")
+    (folder / "new.jsonl").write_text(
+        "".join(json.dumps({"id": f"n{i}", "input": one}) + "\n" for i, one in enumerate(asked))
+    )
+    words = ("predict", "run", "new.jsonl", "--strategy", "extractive", "-o", "out.jsonl", "--documents", "other.jsonl")
+    done = whichway(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    pier, mill = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert pier["output"] == "The pier opens at 23 o'clock." and pier["sources"] == ["pier"]
+    assert mill["output"] != OPENS["mill"] and "mill" not in mill.get("sources", ())
+    done = whichway("predict", "run", "new.jsonl", "--strategy", "majority", "--documents", "other.jsonl", cwd=folder)
+    assert done.returncode == 2 and "looks nothing up" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

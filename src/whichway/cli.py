@@ -131,18 +131,24 @@ def predict(
     min_confidence: Annotated[
         float, typer.Option(help="Mark less sure answers as withheld; the report says what it buys.", min=0, max=1)
     ] = 0.0,
+    documents: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder or documents.jsonl to look answers up in, in place of the run's; nothing is refitted."
+        ),
+    ] = None,
     budget_usd: Dollars = None,
     debug: Debug = False,
 ) -> None:
     """Answer new rows with the recommended strategy: {"id", "output", "confidence"} per row."""
     import json
 
-    from whichway.live.answer import answer_file
+    from whichway.live.answer import Asked, answer_file
 
     def say(done: int, all_: int) -> None:
         typer.echo(f"{done}/{all_} rows", err=True)
 
-    name, rows = answer_file(folder, inputs, out, strategy, say, budget_usd, min_confidence)
+    name, rows = answer_file(folder, inputs, out, Asked(strategy, budget_usd, min_confidence, documents), say)
     if out is None:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from whichway.core.model import Embedder
-from whichway.core.task import Example, Inputs, Prediction, Task
+from whichway.core.task import Document, Example, Inputs, Prediction, Task
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,14 @@ class Retrieving(Protocol):
 
     def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
         """Return document ids per row, the best first."""
+
+
+@runtime_checkable
+class Updatable(Protocol):
+    """A solution that can go on with other documents, without being fitted again."""
+
+    def with_documents(self, documents: Sequence[Document]) -> Solution:
+        """Return this solution over these documents; only texts that it does not know are embedded."""
 
 
 class Strategy(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
@@ -83,6 +83,14 @@ class Metric(Protocol):
         """Aggregate scores of any resample of rows."""
 
 
+@runtime_checkable
+class Teachable(Protocol):
+    """A metric that learns from labelled rows what it was not told."""
+
+    def taught(self, examples: Sequence[Example]) -> Metric:
+        """Return the metric with what the rows teach; a study calls it with rows that nothing is compared on."""
+
+
 @dataclass(frozen=True)
 class Constraints:
     """What an answer must satisfy; None means: no such limit."""
@@ -112,7 +120,8 @@ class Objective:
 class Task:
     """What every strategy is told. It carries no examples, so nothing of validation or test can be reached through it.
 
-    `documents` are the knowledge to look answers up in; they belong to the task, not to any part of the split.
+    `documents` are the knowledge to look answers up in; they belong to the task, not to any part of the split. `further` are
+    metrics that are reported beside `metric` and decide nothing.
     """
 
     name: str
@@ -124,6 +133,7 @@ class Task:
     constraints: Constraints = field(default_factory=Constraints)
     objective: Objective = field(default_factory=Objective)
     documents: tuple[Document, ...] = ()
+    further: tuple[Metric, ...] = ()
 
     @property
     def labels(self) -> Labels:

@@ -18,8 +18,9 @@ from whichway.intake.checks import check_rows, compare, leak_findings, leaks
 from whichway.intake.documents import read_documents
 from whichway.intake.finding import Finding, nearest, refuse, show
 from whichway.intake.guess import guess_kind
+from whichway.intake.metric import make_further, make_metric
 from whichway.intake.rows import Columns, content_id, field_value, read_examples
-from whichway.intake.shapes import FEWEST_ROWS, Output, make_metric, make_output, shape_of, with_test_labels
+from whichway.intake.shapes import FEWEST_ROWS, Output, make_output, shape_of, with_test_labels
 from whichway.intake.tables import Table, read_table
 from whichway.intake.taskfile import OTHER_MODELS, TaskFile, read_task_file
 from whichway.intake.yamltext import Yaml
@@ -67,7 +68,7 @@ def load_task(path: Path) -> LoadedTask:
     output = with_test_labels(output, test)
     examples, leaked = _without_leaks(table, examples, test)
     test, renamed = _own_ids(examples, test)
-    task = _task(said, settings, table, columns, output, documents, examples)
+    task = _task(said, settings, table, columns, output, documents)
     notes = [*table.notes, *findings, *more, *leaked, *renamed, *unread, *_gold_findings(examples, test, documents)]
     notes += [*check_rows(examples, output), *personal.summarise(examples)]
     return LoadedTask(
@@ -218,15 +219,15 @@ def _task(
     columns: Columns,
     output: Output,
     documents: tuple[Document, ...],
-    examples: tuple[Example, ...],
 ) -> Task:
     return Task(
         name=settings.task,
         instruction=settings.instruction or table.instruction or "",
         fields=columns.fields,
         output=output,
-        metric=make_metric(settings, said, output, documents, examples),
+        metric=make_metric(settings, said, output, documents),
         documents=documents,
+        further=make_further(settings, said, output, documents),
         context=settings.context,
         constraints=Constraints(**settings.constraints.model_dump()),
         objective=Objective(**settings.objective.model_dump()),
@@ -249,8 +250,8 @@ def _with_model_folders(settings: TaskFile, folder: Path) -> TaskFile:
 
 
 def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], documents: Sequence[Document] = ()) -> str:
-    """Hash what answers depend on: not the budget, not how an endpoint is reached or paid, not which strategies run."""
-    said = settings.model_dump(mode="json", exclude={"budget", "strategies"})
+    """Hash what answers and their score depend on: not the budget, how an endpoint is reached, or what is reported beside."""
+    said = settings.model_dump(mode="json", exclude={"budget", "strategies", "further", "judge"})
     said["models"]["endpoints"] = {
         name: {key: one[key] for key in ("base_url", "model")} for name, one in said["models"]["endpoints"].items()
     }

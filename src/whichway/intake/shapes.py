@@ -1,22 +1,20 @@
-"""The shape of a task's answers: which one it is, its schema or labels, and the metric that fits it."""
+"""The shape of a task's answers: which one it is, its schema or its labels."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields as parameters
 from dataclasses import replace
 from typing import Any
 
-from whichway import registry
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.rules import Rules
-from whichway.core.task import Document, Example
+from whichway.core.task import Example
 from whichway.core.text import Text
-from whichway.errors import DataError, TaskFileError, UsageError
+from whichway.errors import DataError, UsageError
 from whichway.intake.checks import labels_of
-from whichway.intake.finding import nearest, refuse, show
+from whichway.intake.finding import refuse, show
 from whichway.intake.guess import MAX_CLASSES, guess_shape
 from whichway.intake.rows import Columns
 from whichway.intake.tables import Table
@@ -26,7 +24,6 @@ from whichway.intake.yamltext import Yaml
 Output = Labels | Fields | Text
 FEWEST_ROWS = 20
 SHORT = 40  # characters of an answer of one word that is more likely a label
-DEFAULT_METRIC = {"labels": "accuracy", "fields": "field_f1", "text": "token_f1"}
 
 
 def shape_of(settings: TaskFile, values: Sequence[Any]) -> str:
@@ -83,58 +80,6 @@ def with_test_labels(output: Output, test: Sequence[Example] | None) -> Output:
 def infer_schema(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a JSON Schema that all of these objects keep, their fields in the order of first appearance."""
     return _object(list(values))
-
-
-def make_metric(
-    settings: TaskFile, said: Yaml, output: Output, documents: Sequence[Document], examples: Sequence[Example]
-) -> Any:
-    """Return the metric of the task file, or the usual one of the shape; what it was not told it learns from the rows.
-
-    Raises TaskFileError for a metric that does not exist, does not take the parameters, or scores another shape.
-    """
-    chosen = settings.metric
-    name = chosen.name if chosen else DEFAULT_METRIC[output.shape]
-    params = dict(chosen.params) if chosen else {}
-    positive = params.get("positive")
-    if positive is not None and isinstance(output, Labels) and positive not in output.names:
-        fix = nearest(str(positive), list(output.names))
-        raise said.bad(("metric", "positive"), f"there is no label {show(positive)}.", fix)
-    if name not in registry.names("metric"):
-        raise said.bad(("metric",), f"there is no metric {show(name)}.", nearest(name, registry.names("metric")))
-    made = registry.get("metric", name)
-    shapes = getattr(made, "shapes", ("labels",))
-    if output.shape not in shapes:
-        fit = [
-            one
-            for one in registry.names("metric")
-            if output.shape in getattr(registry.get("metric", one), "shapes", ())
-        ]
-        what = f"the metric {show(name)} scores {' and '.join(shapes)}; the answers are of the shape `{output.shape}`."
-        raise said.bad(("metric",), what, f"Choose one of: {', '.join(fit)}.")
-    known = {one.name for one in parameters(made)} if hasattr(made, "__dataclass_fields__") else set()
-    given = _given(settings, output, documents)
-    if hasattr(made, "learned"):
-        params = made.learned(examples) | params
-    params = {key: value() for key, value in given.items() if key in known and key not in params} | params
-    if "model" in getattr(made, "needs", ()):
-        what = f"the metric {show(name)} is a judge, and a judge alone never decides."
-        raise said.bad(("metric",), what, "Choose another metric; whichway.metrics.judge judges answers beside it.")
-    try:
-        return made(**params)
-    except (TypeError, ValueError) as error:
-        fix = f"Check the parameters of {name}: {error}."
-        raise said.bad(("metric",), f"the metric {show(name)} does not take these parameters.", fix) from None
-    except UsageError as error:
-        raise TaskFileError(error.problem, error.fix) from None
-
-
-def _given(settings: TaskFile, output: Output, documents: Sequence[Document]) -> dict[str, Any]:
-    """Return what a metric may ask for and a task file cannot write down, each made when it is asked for."""
-    return {
-        "rules": lambda: output.rules if isinstance(output, Text) else Rules(),
-        "documents": lambda: {one.id: one.text for one in documents},
-        "embedder": lambda: registry.get("model", "encoder")(settings.models.embedder),
-    }
 
 
 def _text(settings: TaskFile, said: Yaml, examples: Sequence[Example]) -> Text:

@@ -35,7 +35,7 @@ _RULES = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Names of files, columns and labels may look like anything.
-_FREE = ("data", "inputs", "target", "id", "group", "output", "metric")
+_FREE = ("data", "inputs", "target", "id", "group", "output", "metric", "further")
 OTHER_MODELS = ("causal", "embedder")
 LONGEST_ENDPOINT_NAME = 60
 _KEY_FIX = "Put the key in an environment variable and give the variable's name: key_env: OPENAI_API_KEY."
@@ -123,6 +123,16 @@ class MetricChoice(BaseModel):
         # `positive` names a label, so `positive: 1` must stay the string '1'.
         params = {key: one if key == "positive" else typed(one) for key, one in value.items() if key != "name"}
         return {"params": params} | ({"name": value["name"]} if "name" in value else {})
+
+
+class JudgeSection(BaseModel):
+    """A model that judges the finalists' texts beside the metric, with its agreement with people's own answers."""
+
+    model_config = _RULES
+    model: str = "causal"
+    criteria: str = ""
+    rubric: str = ""
+    rows: int = Field(default=30, ge=5, le=1000)
 
 
 class ObjectiveSection(BaseModel):
@@ -249,6 +259,8 @@ class TaskFile(BaseModel):
     group: str | None = None
     output: OutputShape = OutputShape()
     metric: MetricChoice | None = None
+    further: Annotated[tuple[MetricChoice, ...], Field(max_length=20)] = ()
+    judge: JudgeSection | None = None
     documents: str | None = None
     objective: ObjectiveSection = ObjectiveSection()
     constraints: ConstraintSection = ConstraintSection()
@@ -256,6 +268,17 @@ class TaskFile(BaseModel):
     models: ModelSection = ModelSection()
     strategies: StrategySection = StrategySection()
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("further", mode="before")
+    @classmethod
+    def _from_one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | dict) else value
+
+    @model_validator(mode="after")
+    def _judge_exists(self) -> TaskFile:
+        if self.judge is not None and self.judge.model not in ("causal", *self.models.endpoints):
+            raise ValueError(f"there is no model {show(self.judge.model)} to judge: causal, or one of models.endpoints")
+        return self
 
     @field_validator("data", mode="before")
     @classmethod

@@ -4,57 +4,84 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichway.core.task import Task
+from whichway.core.strategy import Solution, Updatable
+from whichway.core.task import Example, Prediction, Task
 from whichway.core.text import Text
 from whichway.errors import UsageError
+from whichway.intake.documents import read_documents
 from whichway.intake.load import load_inputs
 from whichway.live.bundle import load_solution
 
 BLOCK = 256
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How rows are answered: by which `strategy` of the run (None: the recommended one), for at most `usd` in all uses.
+
+    Answers less sure than `min_confidence` are marked as withheld. `documents`, a folder or documents.jsonl, take the place
+    of those of the run. `usd` None stands for the task's budget.
+    """
+
+    strategy: str | None = None
+    usd: float | None = None
+    min_confidence: float = 0.0
+    documents: Path | None = None
+
+
 def answer_file(
     folder: Path,
     inputs: Path,
     out: Path | None,
-    strategy: str | None = None,
+    asked: Asked = Asked(),
     say: Callable[[int, int], None] = lambda *_: None,
-    usd: float | None = None,
-    min_confidence: float = 0.0,
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Answer every row of a file with the winner of a run; return (strategy, rows) and write JSONL to `out`.
+    """Answer every row of a file with a solution of a run; return (strategy, rows) and write JSONL to `out`.
 
     Each row is {"id", "output", "confidence"} and, where there are any, "sources"; one that has no answer also has
-    "unknown": true, one whose answer could not be read "parsed": false, and one less sure than `min_confidence`
-    "withheld": true: pass those to a person (the report says which threshold buys what). The file
-    appears whole or not at all. `usd` caps what endpoints may cost in all uses of this folder; None: the task's budget.
+    "unknown": true, one whose answer could not be read "parsed": false, and one less sure than wanted "withheld": true:
+    pass those to a person (the report says which threshold buys what). The file appears whole or not at all.
     """
     if out is not None:  # before anything is paid for
         if out.is_dir():
             raise UsageError(f"{out} is a folder, not a file to write.", f"Name a file: -o {out / 'answers.jsonl'}")
         out.parent.mkdir(parents=True, exist_ok=True)
-    task, solution, name = load_solution(folder, strategy, usd)
+    task, solution, name = load_solution(folder, asked.strategy, asked.usd)
     rows, found = load_inputs(inputs, task), []
+    solution = _with_documents(solution, name, asked.documents)
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
-        for row, one in zip(block, solution.predict([row.inputs for row in block]), strict=True):
-            answer = {"id": row.id, "output": _said(task, one.value), "confidence": round(one.confidence, 4)}
-            if isinstance(task.output, Text) and one.value == "":
-                answer["unknown"] = True
-            if one.sources:
-                answer["sources"] = list(one.sources)
-            if one.confidence < min_confidence:
-                answer["withheld"] = True
-            found.append(answer if one.parsed else {**answer, "parsed": False})
+        answers = solution.predict([row.inputs for row in block])
+        found += [_row(task, row, one, asked) for row, one in zip(block, answers, strict=True)]
         say(len(found), len(rows))
     if out is not None:
         scratch = out.with_name(out.name + ".partial")
         scratch.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found), encoding="utf-8")
         scratch.replace(out)
     return name, found
+
+
+def _with_documents(solution: Solution, name: str, documents: Path | None) -> Solution:
+    if documents is None:
+        return solution
+    if not isinstance(solution, Updatable):
+        raise UsageError(f"{name} looks nothing up, so it has no use for documents.", "Leave --documents out.")
+    return solution.with_documents(read_documents(documents)[0])
+
+
+def _row(task: Task, row: Example, one: Prediction, asked: Asked) -> dict[str, Any]:
+    answer = {"id": row.id, "output": _said(task, one.value), "confidence": round(one.confidence, 4)}
+    if isinstance(task.output, Text) and one.value == "":
+        answer["unknown"] = True
+    if one.sources:
+        answer["sources"] = list(one.sources)
+    if one.confidence < asked.min_confidence:
+        answer["withheld"] = True
+    return answer if one.parsed else {**answer, "parsed": False}
 
 
 def _said(task: Task, value: Any) -> Any:

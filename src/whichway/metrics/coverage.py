@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from whichway.core.rules import words
@@ -24,7 +24,7 @@ class SlotCoverage:
     A yes/no attribute is stated by its name ("familyFriendly": family friendly), negated or not. An attribute that the row has
     not is invented where a phrase of any of its values stands, or, of `values[field]` without phrases, the value itself; one
     that it has is contradicted where the text also says what stands for another value only. An attribute is one error at
-    most, and a row has at most as many as attributes. Phrases and values are learned by `learn_phrases` and `known_values`.
+    most, and a row has at most as many as attributes. What is not given is learned from rows: see `taught`.
     """
 
     phrases: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
@@ -36,10 +36,10 @@ class SlotCoverage:
     shapes: ClassVar[tuple[str, ...]] = ("text",)
     uses_target: ClassVar[bool] = False
 
-    @staticmethod
-    def learned(examples: Sequence[Example]) -> dict[str, Any]:
-        """Return the parameters that labelled rows teach: `phrases` and `values`."""
-        return {"phrases": learn_phrases(examples), "values": known_values(examples)}
+    def taught(self, examples: Sequence[Example]) -> SlotCoverage:
+        """Return this metric with the `phrases` and `values` that labelled rows teach, where it has none yet."""
+        phrases = self.phrases or learn_phrases(examples, self.fields)
+        return replace(self, phrases=phrases, values=self.values or known_values(examples, self.fields))
 
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
         """Return attributes that are right, and attributes."""

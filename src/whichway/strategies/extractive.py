@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from whichway.core.strategy import Kit, Progress
-from whichway.core.task import Example, Inputs, Prediction, Task
+from whichway.core.task import Document, Example, Inputs, Prediction, Task
 from whichway.registry import register
 from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lookup, question
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
@@ -47,15 +47,15 @@ class Extractive:
         import numpy as np
 
         near = index_examples(task, train, kit.embedder)
-        lookup, spans = None, list[Span]()
+        lookup, spans, longest = None, list[Span](), 0
         if task.documents and self.source != "questions" and task.output.shape == "text":
             lookup = make_lookup(task, train, 1, self.mode, self.words, kit)
-            longest = max(len(str(row.target).split()) for row in train)
-            spans = spans_of(task.documents, 2 * longest + 10)
+            longest = 2 * max(len(str(row.target).split()) for row in train) + 10
+            spans = spans_of(task.documents, longest)
         assert kit.embedder is not None
         vectors = kit.embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)
         uses = self.source != "documents" or lookup is None
-        draft = ExtractiveSolution(task, near, lookup, tuple(spans), vectors, (), uses, Trust())
+        draft = ExtractiveSolution(task, near, lookup, tuple(spans), vectors, (), uses, Trust(), longest)
         kit.progress(Progress("learning which answers to trust"))
         draft = replace(draft, weights=_learned(draft, kit.seed))
         checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
@@ -68,7 +68,8 @@ class Extractive:
         spans = tuple(Span(*one) for one in kept["spans"])
         vectors = load_arrays(folder / "spans.safetensors")["vectors"]
         weights, trust = tuple(kept["weights"]), trust_from(kept["trust"])
-        return ExtractiveSolution(task, near, lookup, spans, vectors, weights, kept["uses_questions"], trust)
+        uses, longest = kept["uses_questions"], kept["longest"]
+        return ExtractiveSolution(task, near, lookup, spans, vectors, weights, uses, trust, longest)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class ExtractiveSolution:
     weights: tuple[float, ...]
     uses_questions: bool
     trust: Trust
+    longest: int = 0  # words of a span
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return self.trust.apply(*self.found(inputs)) if inputs else []
@@ -137,12 +139,30 @@ class ExtractiveSolution:
 
     def save(self, folder: Path) -> None:
         kept = {"spans": [[one.document, one.kind, one.text] for one in self.spans], "weights": list(self.weights)}
-        kept |= {"uses_questions": self.uses_questions, "trust": self.trust.as_json()}
+        kept |= {"uses_questions": self.uses_questions, "trust": self.trust.as_json(), "longest": self.longest}
         save_json(folder / "extractive.json", kept)
         save_arrays(folder / "spans.safetensors", {"vectors": self.vectors})
         self.near.save(folder)
         if self.lookup is not None:
             self.lookup.save(folder)
+
+    def with_documents(self, documents: Sequence[Document]) -> ExtractiveSolution:
+        """Answer from these documents; stored answers from documents that are no longer there are forgotten."""
+        import numpy as np
+
+        if self.lookup is None:
+            return self
+        spans = tuple(spans_of(documents, self.longest))
+        known = {span.text: vector for span, vector in zip(self.spans, self.vectors, strict=True)}
+        new = list(dict.fromkeys(span.text for span in spans if span.text not in known))
+        known.update(zip(new, self.near.embedder.embed(new) if new else (), strict=True))
+        vectors = np.stack([known[span.text] for span in spans]) if spans else self.vectors[:0]
+        there = {one.id for one in documents}
+        kept = [
+            i for i, row in enumerate(self.near.examples) if not row.gold_documents or there & {*row.gold_documents}
+        ]
+        near = replace(self.near, examples=tuple(self.near.examples[i] for i in kept), vectors=self.near.vectors[kept])
+        return replace(self, near=near, lookup=self.lookup.updated(documents), spans=spans, vectors=vectors)
 
     def _stored(self, vector: Any, support: dict[str, tuple[float, ...]], hidden: int) -> list[Candidate]:
         """Return the answers of the most similar train questions."""

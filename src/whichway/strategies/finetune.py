@@ -22,6 +22,7 @@ from whichway.strategies.parts.answering import (
     reader_from_json,
     reader_to_json,
 )
+from whichway.strategies.parts.drafts import fit_drafts
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.store import load_json, save_json
@@ -37,7 +38,8 @@ class Finetune:
 
     `shown` > 0 trains and uses prompts that carry that many nearest train examples. The prompt is bare (no instruction,
     no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones. Of text, up to `references`
-    further right answers of each row are trained on, too.
+    further right answers of each row are trained on, too, and a text that misses a fact or breaks a house rule is written
+    again: the best of `drafts` more is taken (0: never).
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -49,6 +51,7 @@ class Finetune:
     shown: int = 0
     longest: int = 512  # tokens of a training row
     references: int = 3  # further right answers of a row that are trained on
+    drafts: int = 8  # of a text with a fault
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = True
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
@@ -76,7 +79,8 @@ class Finetune:
         checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         if not isinstance(task.output, Labels):
             room = WrittenReader(room_for(task, model, train))
-            writer = WrittenSolution(task, tuned.model, form, (), near, self.shown, room, continues=True)
+            drafts = fit_drafts(task, self.drafts, train)
+            writer = WrittenSolution(task, tuned.model, form, (), near, self.shown, room, True, drafts)
             return FinetunedWriter(trusted(writer, checked), tuned.weights, trained.tokens)
         inputs = [row.inputs for row in checked]
         table = tuned.likelihoods(inputs) if checked else []

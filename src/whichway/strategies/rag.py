@@ -16,17 +16,18 @@ from whichway.strategies.parts.lookup import LookedUp, fit_over, load_over, make
 @register("strategy", "rag")
 @dataclass(frozen=True)
 class Rag:
-    """Puts the `passages` best passages of the task's documents before the question, and lets another strategy answer.
+    """Puts the best `passages` of the task's documents before the question, and lets another strategy answer.
 
     `then` names it: 'prompt' (of this `form`), or 'classic' and 'probe', which learn from the passages, too. `mode` 'auto'
-    chooses on train rows with gold documents how passages are cut, found and reranked; `words` fixes their size. The
-    same prompt without passages is the control: is retrieval needed?
+    chooses on train rows with gold documents how passages are cut, found and reranked; `words` fixes their size.
+    `passages` 0 shows as few as find nearly all gold documents that five would find. The same prompt without passages
+    is the control: is retrieval needed?
     """
 
     then: Literal["prompt", "classic", "probe"] = "prompt"
     form: Literal["zero", "few", "nearest"] = "zero"
     model: str = "causal"
-    passages: int = 3
+    passages: int = 0
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
     shots: int = 0

@@ -5,19 +5,21 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whichway.core.strategy import Progress
+from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError
 from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
+from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
 from whichway.study.lines import CODE_CONTRACT, Line, make_lines
 from whichway.study.plan import Plan, estimate, make_plan
-from whichway.study.split import make_split
-from whichway.study.summary import summarise, trial_report
+from whichway.study.split import Split, make_split
+from whichway.study.summary import shown_in_detail, summarise, trial_report
 from whichway.study.trial import Bench, run_trial, solution_folder
 
 MOST_TEST_SHARE = 0.4  # of the time that is left, at most, is kept for the finalists' test
@@ -89,11 +91,15 @@ def make_bench(
 
     deadline = time.monotonic() + seconds - ledger.earlier_seconds()
     meter = TrialMeter(ledger, deadline)
+    rows, split = (
+        {row.id: row for row in loaded.examples},
+        make_split(loaded.examples, loaded.test, loaded.settings.seed),
+    )
     return Bench(
-        task=loaded.task,
-        rows={row.id: row for row in loaded.examples},
+        task=taught(loaded.task, rows, split),
+        rows=rows,
         test={row.id: row for row in (loaded.test if loaded.test is not None else loaded.examples)},
-        split=make_split(loaded.examples, loaded.test, loaded.settings.seed),
+        split=split,
         ledger=ledger,
         shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local"),
         meter=meter,
@@ -101,6 +107,17 @@ def make_bench(
         fingerprint=loaded.fingerprint,
         say=told,
     )
+
+
+def taught(task: Task, rows: Mapping[str, Example], split: Split) -> Task:
+    """Let metrics that learn do so, from train rows alone; under cross-fitting from all rows outside the test part."""
+    ids = split.learning if len(split.folds) > 1 else (*split.folds[0].train, *split.folds[0].dev)
+    examples = [rows[id_] for id_ in ids]
+
+    def told(metric: Metric) -> Metric:
+        return metric.taught(examples) if isinstance(metric, Teachable) else metric
+
+    return replace(task, metric=told(task.metric), further=tuple(told(one) for one in task.further))
 
 
 def all_lines(bench: Bench, loaded: Any, lines: Sequence[Line]) -> list[Line]:
@@ -149,6 +166,7 @@ def _race(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher) ->
             watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
+    complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
     stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
     return "budget" if stopped or not complete else "finished"
 

@@ -31,6 +31,8 @@ from whichway.study.certify import (
 )
 from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
 from whichway.study.evidence import paired_differences, score_interval
+from whichway.study.further import further_scores
+from whichway.study.judging import judge_report
 from whichway.study.lines import Line
 from whichway.study.trial import Bench
 from whichway.study.verdict import recommendation
@@ -44,7 +46,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
     trials = [trial_report(bench, line) for line in lines]
     part, judged_lines = judged_on(bench, lines)
     judged = candidates(bench, judged_lines, part)
-    shown = _shown(bench, lines, trials, part)
+    shown = shown_in_detail(bench, lines)
     found = recommendation(bench, lines, judged, part)
     for one in trials:
         one["p_best"] = found["p_best_of"].get(one["strategy"])
@@ -64,6 +66,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "disagreements": answers.disagreements(bench, shown, part),
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "cascades": cascades(bench, lines, part),
+        "judge": judge_report(bench, loaded.settings.judge, shown),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},
         "spent": _spent(bench),
         "spend_by": _spend_by(bench),
@@ -99,6 +102,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "calibration_error": _round(answers.calibrated(bench, line.name, "validation")[0]) if said else None,
         "parsed": _round(sum(one.parsed for one in said) / len(said)) if said else None,
         "retrieval": answers.retrieval(bench, line),
+        "further": further_scores(bench, line.name) if said else {},
         "memory_mb": measured.get("memory_mb"),
     }
 
@@ -141,12 +145,14 @@ def _is_done(bench: Bench, line: Line) -> bool:
     return bool(state and state[0] == "done")
 
 
-def _shown(bench: Bench, lines: Sequence[Line], trials: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+def shown_in_detail(bench: Bench, lines: Sequence[Line]) -> list[str]:
     """Return the strategies of which details are shown: the finalists, else the best three on validation."""
+    part, _ = judged_on(bench, lines)
     if part == "test":
         return [line.name for line in lines if _has(bench, line, "test")]
-    done = [one for one in trials if one["state"] == "done" and one["validation"]]
-    return [one["strategy"] for one in sorted(done, key=lambda one: -one["validation"]["value"])[:3]]
+    scored = {line.name: _score(bench, line.name, "validation") for line in lines if _is_done(bench, line)}
+    known = {name: one["value"] for name, one in scored.items() if one}
+    return sorted(known, key=lambda name: -known[name])[:3]
 
 
 def _has(bench: Bench, line: Line, part: str) -> bool:

@@ -25,6 +25,7 @@ WORK = 20_000_000  # pairs of rows and passages looked at per way: of many passa
 FOLDS = 4
 TWICE = 500  # passages up to which title and body together are embedded once more: it has never won by much
 MARGIN = 0.005  # of reciprocal rank: of ways as close as this to the best, the first is taken, as it is the simplest
+MISSED = 0.01  # share of questions whose gold document may be lost by showing fewer passages
 EMBEDS: tuple[Embed, ...] = ("title", "body", "max", "both")
 
 
@@ -76,6 +77,17 @@ def choose(
     most = max(one.reciprocal_rank for one in table)
     chosen = next(i for i, one in enumerate(table) if one.reciprocal_rank >= most - MARGIN)
     return table[chosen].settings, tried[chosen][1], table
+
+
+def enough_passages(ranked: Sequence[tuple[Sequence[str], Sequence[str]]], most: int, usual: int) -> int:
+    """Return the smallest k whose first k passages hold a gold document nearly as often as the first `most` do.
+
+    `ranked` pairs the documents of passages, the best first, with the gold ones. With fewer than 10 pairs: `usual`.
+    """
+    if len(ranked) < FEW:
+        return usual
+    hits = [sum(hit_at(gold, found[:k], k) for found, gold in ranked) / len(ranked) for k in range(1, most + 1)]
+    return next(k for k, hit in enumerate(hits, start=1) if hit >= hits[-1] - MISSED)
 
 
 def asked_in(row: Example) -> str:

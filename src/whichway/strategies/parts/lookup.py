@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.strategy import Kit, Progress, Rewritable, Solution
-from whichway.core.task import Example, Field, Inputs, Prediction, Task
-from whichway.strategies.parts.choosing import choose
+from whichway.core.task import Document, Example, Field, Inputs, Prediction, Task
+from whichway.strategies.parts.choosing import choose, enough_passages
 from whichway.strategies.parts.chunks import WORDS
 from whichway.strategies.parts.features import described, text_of
 from whichway.strategies.parts.retrieval import Index, RetrieverSettings, build, load
@@ -17,6 +17,7 @@ from whichway.strategies.parts.store import load_json, save_json
 
 FIELD = "passages"  # the field that is put before the row's own
 DEPTH = 10  # passages that are ranked; the first of them are shown
+USUAL, MOST_SHOWN = 3, 5  # passages that are shown, where nothing tells how many are enough; at most
 SHOWN_WORDS = 280  # of one passage: a whole abstract
 
 
@@ -54,6 +55,10 @@ class Lookup:
         wide = self.widen(inputs, self.ranked(inputs, without_self=own))
         return [replace(row, inputs=one) for row, one in zip(rows, wide, strict=True)]
 
+    def updated(self, documents: Sequence[Document]) -> Lookup:
+        """Return the same over other documents; what is known of them is kept."""
+        return replace(self, task=replace(self.task, documents=tuple(documents)), index=self.index.update(documents))
+
     def save(self, folder: Path) -> None:
         """Write the index and the count."""
         self.index.save(folder / "index")
@@ -61,7 +66,8 @@ class Lookup:
 
 
 def make_lookup(task: Task, rows: Sequence[Example], count: int, mode: str, words: int, kit: Kit) -> Lookup:
-    """Index the task's documents. `mode` 'auto' chooses by the gold documents of train rows; `words` 0 leaves it so."""
+    """Index the task's documents. `mode` 'auto' chooses by the gold documents of train rows; `words` 0 leaves it so, and so
+    does a `count` of 0 with the number of passages that are shown."""
     kit.progress(Progress("indexing documents"))
     reranker = None
     if mode == "auto":
@@ -73,7 +79,17 @@ def make_lookup(task: Task, rows: Sequence[Example], count: int, mode: str, word
     if words or (settings.words == 0 and _are_long(task)):  # whole documents are found well, and too long to be shown
         settings = replace(settings, words=words or WORDS)
     index = build(task.documents, kit.embedder, settings, kit.progress, reranker)
-    return Lookup(task, index, count)
+    draft = Lookup(task, index, count or USUAL)
+    return draft if count else replace(draft, count=_enough(draft, rows, kit.seed))
+
+
+def _enough(draft: Lookup, rows: Sequence[Example], seed: int) -> int:
+    """Return how many passages are enough, by train rows with gold documents, which are not found through themselves."""
+    found = draft.ranked([row.inputs for row in rows], MOST_SHOWN, without_self=True)
+    pairs = [
+        ([hit.passage.document for hit in hits], row.gold_documents) for hits, row in zip(found, rows, strict=True)
+    ]
+    return enough_passages([one for one in pairs if one[1]], MOST_SHOWN, USUAL)
 
 
 def _are_long(task: Task) -> bool:
@@ -116,6 +132,9 @@ class LookedUp:
     def tokens(self) -> int:
         """Tokens read in training."""
         return int(getattr(self.inner, "tokens", 0))
+
+    def with_documents(self, documents: Sequence[Document]) -> LookedUp:
+        return replace(self, lookup=self.lookup.updated(documents))
 
     def rewritten(self, variant: int) -> LookedUp:
         return replace(self, inner=self.inner.rewritten(variant)) if isinstance(self.inner, Rewritable) else self

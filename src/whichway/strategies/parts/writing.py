@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from whichway.core.model import Reply, Request
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.core.text import Text
 from whichway.errors import ProviderError
+from whichway.strategies.parts.drafts import Drafts, load_drafts
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.store import load_json, save_json
@@ -36,14 +38,17 @@ class WrittenReader:
 
 
 def read_reply(task: Task, reply: Reply) -> Prediction:
-    """Return what a reply states, not yet with a confidence."""
-    value = task.output.read(reply.text) if is_complete(task, reply) else None
+    """Return what a reply states, not yet with a confidence; of a text that was cut off, its whole sentences."""
+    value = task.output.read(reply.text if is_complete(task, reply) else _whole_sentences(task, reply))
     return Prediction(nothing(task), 0.0, None, parsed=False) if value is None else Prediction(value, 0.5)
 
 
 @dataclass(frozen=True)
 class WrittenSolution:
-    """A prompt whose answers a model writes; `continues` for weights that were trained to go on after it."""
+    """A prompt whose answers a model writes; `continues` for weights that were trained to go on after it.
+
+    With `drafts`, texts with a fault are written again.
+    """
 
     task: Task
     model: Any
@@ -53,6 +58,7 @@ class WrittenSolution:
     shots: int
     reader: WrittenReader
     continues: bool = False
+    drafts: Drafts | None = None
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         if not inputs:
@@ -70,6 +76,8 @@ class WrittenSolution:
             self.near.save(folder)
         elif self.shown:
             save_examples(folder, self.shown)
+        if self.drafts is not None:
+            self.drafts.save(folder)
 
     def replies(self, inputs: Sequence[Inputs], own: bool = False) -> list[Reply]:
         """Return what the model writes; `own` rows are the indexed examples in order, not shown to themselves."""
@@ -82,10 +90,9 @@ class WrittenSolution:
             few = self.examples_for(inputs, own)
             asked = [self.form.messages(self.task, row, one) for row, one in zip(inputs, few, strict=True)]
         most = self.reader.most
-        found: list[Reply] = self.model.generate(
-            [Request(one, max_tokens=most, schema=schema, continues=self.continues, stop=stop) for one in asked]
-        )
-        return found
+        requests = [Request(one, max_tokens=most, schema=schema, continues=self.continues, stop=stop) for one in asked]
+        found: list[Reply] = self.model.generate(requests)
+        return self.drafts.improve(inputs, requests, found, self.model.generate) if self.drafts else found
 
     def prompts(self, inputs: Sequence[Inputs], own: bool = False) -> list[str]:
         """Return the prompts as plain text."""
@@ -106,7 +113,8 @@ def load_written(task: Task, folder: Path, model: Any, embedder: Any) -> Written
     shown = load_examples(folder) if near is None and (folder / "examples.json").exists() else ()
     form = PromptFormat(**kept["format"])
     reader = WrittenReader(kept["reader"]["most"], trust_from(kept["reader"]["trust"]))
-    return WrittenSolution(task, model, form, shown, near, kept["shots"], reader, kept["continues"])
+    drafts = load_drafts(task, folder)
+    return WrittenSolution(task, model, form, shown, near, kept["shots"], reader, kept["continues"], drafts)
 
 
 def trusted(solution: WrittenSolution, rows: Sequence[Example]) -> WrittenSolution:
@@ -135,6 +143,14 @@ def room_for(task: Task, model: Any, rows: Sequence[Example]) -> int:
     count = getattr(model, "count", None)
     longest = max((count(one) if count else len(one) / CHARACTERS_PER_TOKEN for one in texts), default=64)
     return min(MOST_TOKENS, int(ROOM * longest) + 16)
+
+
+def _whole_sentences(task: Task, reply: Reply) -> str:
+    """Return a cut text up to the end of its last sentence; nothing of JSON, or of a call that failed."""
+    if not isinstance(task.output, Text) or reply.finish == "failed":
+        return ""
+    ends = [found.end() for found in re.finditer(r"[.!?][\"'\u201d\u2019)\]]*(?=\s|$)", reply.text)]
+    return reply.text[: ends[-1]] if ends else ""
 
 
 def nothing(task: Task) -> Any:
