@@ -61,37 +61,15 @@ def main() -> None:
         code = subprocess.run([*command, *(["--only", said.only] if said.only else [])], check=False).returncode
         report = json.loads((folder / "run" / "report.json").read_text())
         print(f"{name}: exit {code}, {time.time() - began:.0f} s, recommends {report['recommendation']['strategy']}")
-        further = _further(name, folder)
         for one in report["trials"]:
             scores = [
                 f"{part} {one[part]['value']:.4f} (n={one[part]['n']})" for part in ("validation", "test") if one[part]
             ]
             found = [f"{key} {value:.3f}" for key, value in (one["retrieval"] or {}).items() if key.startswith("hit")]
-            said_more = f"{one['reason']}{further.get(one['strategy'], '')}"
-            print(f"  {one['strategy']:16} {one['state']:8} {'  '.join([*scores, *found])} {said_more}")
-
-
-def _further(name: str, folder: Path) -> dict[str, str]:
-    """Score the answers that the ledger holds for the test rows with other metrics, too."""
-    from whichway import load_task
-    from whichway.study.ledger import Ledger
-
-    found: dict[str, str] = {}
-    for metric in SETS[name].get("further", ()):
-        said = json.loads((folder / "task.yaml").read_text()) | {"metric": metric}
-        (folder / "further.yaml").write_text(json.dumps(said))
-        loaded = load_task(folder / "further.yaml")
-        rows = {one.id: one for one in (*(loaded.test or ()), *loaded.examples)}
-        ledger = Ledger(folder / "run", 0.0)
-        for trial in [line["strategy"] for line in json.loads((folder / "run" / "report.json").read_text())["trials"]]:
-            for part in ("test", "validation"):
-                answers = ledger.predictions(trial, part)
-                if answers:
-                    scores = [loaded.task.metric.score_example(rows[id_], one) for id_, (one, _) in answers.items()]
-                    found[trial] = f"{found.get(trial, '')} {metric} {part} {loaded.task.metric.aggregate(scores):.4f}"
-                    break
-        ledger.close()
-    return found
+            apart = one["familiarity"]
+            found += [f"{key} {apart[key]['value']:.3f} (n={apart[key]['n']})" for key in ("seen", "unseen") if apart]
+            more = [f"{key} {(had['test'] or had['validation'])['value']:.4f}" for key, had in one["further"].items()]
+            print(f"  {one['strategy']:16} {one['state']:8} {'  '.join([*scores, *found, *more])} {one['reason']}")
 
 
 def _task(name: str, folder: Path, minutes: float) -> Path:
@@ -107,6 +85,7 @@ def _task(name: str, folder: Path, minutes: float) -> Path:
         "target": "output",
         "output": about.get("output", {"shape": "labels"}),
         "metric": about.get("metric", "accuracy"),
+        "further": about.get("further", []),
         "budget": {"minutes": minutes, "usd": 0},
     }
     if about.get("documents"):

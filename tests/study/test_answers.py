@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Example, Objective, Prediction
-from whichway.report.found import abstaining, cascaded
+from whichway.report.found import abstaining, cascaded, retrieval
 from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
+from whichway.study.further import by_familiarity
 
 ROWS = {f"r{i:03}": Example(f"r{i:03}", {"text": str(i)}, "yes" if i % 2 else "no") for i in range(200)}
 
@@ -89,3 +91,21 @@ def test_a_cheap_way_that_is_right_where_it_is_sure_goes_before_a_dear_one(price
 def test_a_cheap_way_that_is_sure_of_nothing_saves_nothing(prices):
     bench = bench_of(small=said(lambda i: i % 2 == 0, lambda i: 0.5), big=said(lambda i: True, lambda i: 0.9))
     assert cascades(bench, prices, "test") == []
+
+
+def test_rows_about_documents_that_were_learned_from_are_told_apart():
+    bench = bench_of(parrot=said(lambda i: i % 4 == 0, lambda i: 0.5))
+    about = {id_: replace(row, gold_documents=(f"d{i % 4}",)) for i, (id_, row) in enumerate(ROWS.items())}
+    train = {f"t{i}": Example(f"t{i}", {}, "no", gold_documents=("d0",)) for i in range(3)}
+    fold = SimpleNamespace(train=tuple(train), dev=(), validation=())
+    bench.test, bench.rows = about, {**about, **train}
+    bench.split = SimpleNamespace(**vars(bench.split), folds=(fold,), learning=tuple(train))
+    found = by_familiarity(bench, "parrot")
+    assert found["part"] == "test"
+    assert (found["seen"]["value"], found["seen"]["n"]) == (1.0, 50)
+    assert (found["unseen"]["value"], found["unseen"]["n"]) == (0.0, 150)
+    trial = {"strategy": "parrot", "validation": {"value": 0.5}, "familiarity": found}
+    shown = retrieval({"trials": [trial], "task": {"metric": {"name": "accuracy", "bounds": [0, 1]}}})
+    assert [cell.text for cell in shown.tables[0].rows[0][1:]] == ["1.000", "0.000"]
+    bench.rows = {**about, **{key: replace(row, gold_documents=()) for key, row in train.items()}}
+    assert by_familiarity(bench, "parrot") == {}, "nothing was seen: nothing to tell apart"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whichway.report import words
-from whichway.report.reading import Report, Row, at, mapping, metric, metric_name, rows, winner_name
+from whichway.report.reading import Report, Row, at, mapping, measured, metric, metric_name, rows, winner_name
 from whichway.report.sections import Cell, Column, Section, Table, table
 
 RANKS = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr")
@@ -29,8 +29,29 @@ def retrieval(report: Report) -> Section:
         f"Of {words.count(at(report, 'task', 'documents'))} documents. hit@k: a document that holds the answer is among the "
         "first k; mrr: the mean of 1 / its rank. The ways without documents show whether looking up was needed at all."
     )
-    shown = (table("Rank of the right document", columns, lines, marked),) if lines else ()
+    ranks = (table("Rank of the right document", columns, lines, marked),) if lines else ()
+    shown = (*ranks, *_familiar(report))
     return Section("retrieval", "Are the right documents found?", lead if lines else "", (), shown)
+
+
+def _familiar(report: Report) -> tuple[Table, ...]:
+    """Return scores of rows about documents that were learned from, apart from those about documents that were not."""
+    known = metric(report)
+    lines = [
+        (
+            Cell(words.visible(one.get("strategy")), words.visible(at(one, "familiarity", "part"))),
+            *(_with_interval(mapping(one, "familiarity", which), known) for which in ("seen", "unseen")),
+        )
+        for one in measured(report)
+        if mapping(one, "familiarity")
+    ]
+    heads = ("asked about in training", "never asked about in training")
+    made = table("Score by whether a row's document is", (Column("way", False), *map(Column, heads)), lines)
+    return (made,) if lines else ()
+
+
+def _with_interval(found: Row, known: Row) -> Cell:
+    return Cell(words.score(found.get("value"), known), f"{words.interval(found, known)}, {words.sample(found)}")
 
 
 def abstaining(report: Report) -> Section:

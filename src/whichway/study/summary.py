@@ -31,7 +31,7 @@ from whichway.study.certify import (
 )
 from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
 from whichway.study.evidence import paired_differences, score_interval
-from whichway.study.further import further_scores
+from whichway.study.further import by_familiarity, further_scores
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
 from whichway.study.trial import Bench
@@ -102,6 +102,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "calibration_error": _round(answers.calibrated(bench, line.name, "validation")[0]) if said else None,
         "parsed": _round(sum(one.parsed for one in said) / len(said)) if said else None,
         "retrieval": answers.retrieval(bench, line),
+        "familiarity": by_familiarity(bench, line.name) if said else {},
         "further": further_scores(bench, line.name) if said else {},
         "memory_mb": measured.get("memory_mb"),
     }

@@ -1,0 +1,38 @@
+"""What of a written reply counts as the answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from whichway.core.fields import Fields
+from whichway.core.model import Reply
+from whichway.core.task import Field, Task
+from whichway.core.text import Text
+from whichway.strategies.parts.writing import read_reply
+
+
+def task(output) -> Task:
+    return Task("t", "Write.", (Field("q"),), output, SimpleNamespace(name="chrf"))
+
+
+@pytest.mark.parametrize(
+    ("said", "finish", "value"),
+    [
+        ("It rains. It pours and", "length", "It rains."),
+        ("It rains at 3.5 degrees and", "length", None),
+        ('He said "no." Then he', "length", 'He said "no."'),
+        ("It rains and", "stop", "It rains and"),
+        ("It rains. It", "failed", None),
+    ],
+)
+def test_a_text_that_was_cut_off_counts_up_to_its_last_whole_sentence(said, finish, value):
+    found = read_reply(task(Text()), Reply(said, finish=finish))
+    assert (found.value if found.parsed else None) == value
+
+
+def test_an_object_that_was_cut_off_is_no_answer():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    assert not read_reply(task(Fields(schema)), Reply('{"a": "x. y."', finish="length")).parsed
+    assert read_reply(task(Fields(schema)), Reply('{"a": "x. y."}')).parsed
