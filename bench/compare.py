@@ -79,6 +79,27 @@ def measures(scale: float) -> list[Measure]:
             ),
         ),
         Measure(
+            "lora-step",
+            lambda: _training(int(200 * scale)),
+            (("whichway", "step.py", "whichway", {}), ("PEFT, head at answers only", "step.py", "peft", {})),
+        ),
+        Measure(
+            "lora-arms",  # what training arms of one base side by side could gain at most: their rows in one pass
+            lambda: _training(int(200 * scale)),
+            (
+                ("rows of three arms at once", "step.py", "whichway", {"ROWS": "24"}),
+                ("one arm after the other", "step.py", "whichway", {"ROWS": "8"}),
+            ),
+        ),
+        Measure(
+            "full",
+            lambda: _training(int(200 * scale)),
+            (
+                ("whichway, bf16 products", "train.py", "full", {}),
+                ("whichway, fp32", "train.py", "full", {"WHICHWAY_DTYPE": "float32"}),
+            ),
+        ),
+        Measure(
             "generate",
             lambda: _writing(int(64 * scale)),
             (

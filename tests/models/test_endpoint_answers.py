@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from endpoint_play import Play, ask, model_at, one, rows, spelled, states
-from fault_server import Fault, answer, refusal
+from fault_server import Fault, Seen, answer, refusal
 
+from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.strategies.parts.answering import _sureness
 from whichway.study.ledger import Ledger
@@ -127,3 +128,21 @@ def test_sureness_is_that_of_the_chosen_token_even_if_another_was_likelier(play:
 def test_log_probabilities_that_do_not_fit_the_answer_are_left_out(play: Play, ledger: Ledger, said: Any) -> None:
     reply = one(play(Fault(body=answer(logprobs=said))), ledger)
     assert reply.finish == "stop" and reply.top_logprobs == ()
+
+
+def test_an_object_is_asked_for_by_its_schema_and_without_it_where_there_is_none(play: Play, ledger: Ledger) -> None:
+    schema = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
+
+    def script(seen: Seen) -> Fault:
+        if "response_format" in seen.body:
+            return Fault(400, refusal("Invalid parameter: 'response_format' of type 'json_schema' is not supported"))
+        return Fault(body=answer('Here it is:\n```json\n{"sum": 4}\n```'))
+
+    server = play(Fault(body=answer('{"sum": 4}')))
+    assert one(server, ledger, ask(schema=schema)).text == '{"sum": 4}'
+    sent = server.log[0].body["response_format"]
+    assert sent["type"] == "json_schema" and sent["json_schema"]["schema"] == schema
+    plain = play(script)
+    reply = one(plain, ledger, ask("other", schema=schema))
+    assert ["response_format" in seen.body for seen in plain.log] == [True, False]
+    assert Fields({**schema, "additionalProperties": False}).read(reply.text) == {"sum": 4}, "repaired by parsing alone"

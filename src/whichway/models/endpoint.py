@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -64,12 +65,13 @@ class EndpointModel:
         return [replies[key] for key in keys]
 
     def _keys(self, requests: Sequence[Request]) -> list[str]:
-        seen: dict[Request, int] = {}
+        seen: Counter[str] = Counter()
         keys = []
         for request in requests:
-            repeat = seen.get(request, 0) if request.temperature > 0 else 0
-            seen[request] = repeat + 1
-            keys.append(job_key(self._profile, request, repeat))
+            first = job_key(self._profile, request, 0)
+            repeat = seen[first] if request.temperature > 0 else 0
+            seen[first] += 1
+            keys.append(job_key(self._profile, request, repeat) if repeat else first)
         return keys
 
     def _ready(self) -> Caller:
