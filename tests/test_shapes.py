@@ -7,6 +7,7 @@ import random
 import re
 
 import pytest
+from fault_server import Fault, FaultServer, Seen, answer
 from studies import report_of, whichway
 
 PLACES = ["annex", "boathouse", "cellar", "dovecote", "foundry", "granary", "icehouse", "lodge", "mill", "orangery"]
@@ -138,3 +139,25 @@ def test_objects_are_compared_field_by_field(tmp_path):
     found = {one["label"]: one["scores"]["majority"]["f1"] for one in report["per_class"]}
     assert found["currency"] == 1.0 and found["sum"] < 0.6
     assert report["trials"][0]["parsed"] == 1.0
+
+
+def test_objects_are_asked_for_from_an_endpoint_by_their_schema(tmp_path):
+    lines = [{"id": f"r{i}", "input": f"paid {i} euro", "output": {"sum": i, "currency": "EUR"}} for i in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+
+    def script(seen: Seen) -> Fault:
+        paid = int(re.search(r"paid (\d+) euro", seen.body["messages"][-1]["content"])[1])
+        return Fault(body=answer(json.dumps({"sum": paid + (paid % 5 == 0), "currency": "EUR"})))
+
+    with FaultServer(script) as server:
+        (tmp_path / "task.yaml").write_text(
+            "task: sums\ninstruction: Read the sum.\ndata: rows.jsonl\ninputs: [input]\ntarget: output\n"
+            "output: {shape: fields}\nmetric: exact_record\nbudget: {minutes: 3, usd: 1}\n"
+            f"models: {{endpoints: {{big: {{base_url: '{server.base_url}', model: m, price: {{input: 1, output: 1}}}}}}}}\n"
+        )
+        done = whichway("run", "task.yaml", "--only", "prompt-zero@big", "--out", "run", cwd=tmp_path)
+        assert done.returncode in (0, 6), done.stderr
+        schemas = [one.body["response_format"]["json_schema"]["schema"] for one in server.log]
+    assert schemas and all(set(one["properties"]) == {"sum", "currency"} for one in schemas)
+    (trial,) = report_of(tmp_path / "run")["trials"]
+    assert trial["state"] == "done" and trial["validation"]["value"] == pytest.approx(0.8, abs=0.01)
