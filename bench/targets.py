@@ -19,6 +19,7 @@ SETS: dict[str, dict[str, Any]] = {
     "cuad_clause_type": {"rows": 1500, "minutes": 25},
     "stackfaq": {"minutes": 25, "metric": "token_f1", "output": {"shape": "text"}, "documents": True},
     "pubmedqa": {"minutes": 40, "documents": True, "inputs": ["question"]},
+    "pubmedqa_gold": {"of": "pubmedqa", "minutes": 40, "gold": True, "inputs": ["question", "abstract"]},
     "cuad_contract_qa": {"minutes": 40, "metric": "token_f1", "output": {"shape": "text"}, "documents": True},
     "sec_loan_ner": {"minutes": 40, "metric": "entity_f1", "output": {"shape": "fields"}},
     "e2e_nlg_cleaned": {
@@ -37,6 +38,7 @@ INSTRUCTIONS = {
     "sms_spam": "Say whether the text message is spam or ham (a normal message).",
     "cuad_clause_type": "Classify the contract clause into exactly one clause type.",
     "stackfaq": "Answer the user's question from the FAQ.",
+    "pubmedqa_gold": "Answer the research question with yes, no or maybe, based on the abstract.",
     "pubmedqa": "Answer the research question with yes, no or maybe.",
     "cuad_contract_qa": "Answer the question about the named contract. Give the short answer only.",
     "sec_loan_ner": "List the people and parties, organisations, locations and other names in the sentence, as written.",
@@ -75,8 +77,9 @@ def main() -> None:
 def _task(name: str, folder: Path, minutes: float) -> Path:
     about = SETS[name]
     folder.mkdir(parents=True, exist_ok=True)
-    _copy(DATA / name / about.get("train", "train.jsonl"), folder / "train.jsonl", about.get("rows", 0))
-    _copy(DATA / name / "test.jsonl", folder / "test.jsonl", about.get("test_rows", 0))
+    home = DATA / about.get("of", name)
+    _copy(home / about.get("train", "train.jsonl"), folder / "train.jsonl", about.get("rows", 0), about.get("gold"))
+    _copy(home / "test.jsonl", folder / "test.jsonl", about.get("test_rows", 0), about.get("gold"))
     said = {
         "task": name,
         "instruction": INSTRUCTIONS[name],
@@ -94,10 +97,20 @@ def _task(name: str, folder: Path, minutes: float) -> Path:
     return folder / "task.yaml"
 
 
-def _copy(source: Path, to: Path, rows: int) -> None:
-    """Copy rows, or a fixed random choice of them."""
-    lines = [one for one in source.read_text(encoding="utf-8").split("\n") if one]
+def _copy(source: Path, to: Path, rows: int, gold: bool | None = False) -> None:
+    """Copy rows, or a fixed random choice of them; with `gold`, the text of their gold document as a field `abstract`."""
+    lines = _lines(source)
+    if gold:
+        texts = {one["id"]: one["text"] for one in map(json.loads, _lines(source.parent / "documents.jsonl"))}
+        every = [json.loads(one) for one in lines]
+        for row in every:
+            row["input"]["abstract"] = "\n".join(texts[one] for one in row.pop("gold_doc_ids"))
+        lines = [json.dumps(row) for row in every]
     to.write_text("\n".join(random.Random(0).sample(lines, rows) if rows else lines) + "\n", encoding="utf-8")
+
+
+def _lines(file: Path) -> list[str]:
+    return [one for one in file.read_text(encoding="utf-8").split("\n") if one]
 
 
 def _inputs(file: Path) -> list[str]:
