@@ -43,14 +43,25 @@ def test_only_a_text_with_a_fault_is_written_again_and_the_likeliest_right_draft
     drafts, sent = fit_drafts(task(), 3, rows()), []
 
     def generate(requests):
-        sent.extend(requests)
-        return [reply(BAD, -0.1), reply(GOOD + " Yes.", -0.9), reply(GOOD, -0.2)]
+        sent.append(len(requests))
+        assert {one.temperature for one in requests} == {HEAT}
+        return [reply(BAD, -0.1), reply(GOOD + " Yes.", -0.9), reply(GOOD, -0.2)][-len(requests) :]
 
     first = [reply(GOOD), reply(BAD)]
     best = drafts.improve([ROW, ROW], [ASKED, ASKED], first, generate)
     assert best[0] is first[0] and best[1].text == GOOD
-    assert len(sent) == 3 and {one.temperature for one in sent} == {HEAT}
-    assert best[1].spend.tokens_out == 4, "what all drafts cost is told"
+    assert sent == [2] and best[1].spend.tokens_out == 3, "what all drafts cost is told"
+
+
+def test_what_two_drafts_do_not_mend_is_written_more_often():
+    drafts, sent = fit_drafts(task(), 5, rows()), []
+
+    def generate(requests):
+        sent.append(len(requests))
+        return [reply(BAD)] * 2 if len(sent) == 1 else [reply(BAD), reply(GOOD), reply(BAD)]
+
+    (best,) = drafts.improve([ROW], [ASKED], [reply(BAD)], generate)
+    assert sent == [2, 3] and best.text == GOOD and best.spend.tokens_out == 6
 
 
 def test_a_text_that_was_cut_off_is_worse_than_any_other_and_the_first_stays_where_none_is_better():

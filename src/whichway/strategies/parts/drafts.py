@@ -15,6 +15,7 @@ from whichway.registry import get
 from whichway.strategies.parts.store import load_json, save_json
 
 HEAT = 0.8  # temperature of further drafts
+FIRST = 2  # drafts that are tried first: they mend most
 MOST_ERRORS = 0.1  # share of people's own texts in which an attribute seems wrong, above which it is not checked
 FEWEST_TEXTS = 40  # from which attributes are learned
 FILE = "drafts.json"
@@ -40,19 +41,21 @@ class Drafts:
         replies: Sequence[Reply],
         generate: Callable[[Sequence[Request]], list[Reply]],
     ) -> list[Reply]:
-        """Return the best draft per row; only rows whose reply has a fault are written again."""
-        faults = [self.faults(row, reply) for row, reply in zip(inputs, replies, strict=True)]
-        again = [at for at, count in enumerate(faults) if count]
-        if not again:
-            return list(replies)
-        new = generate([replace(asked[at], temperature=HEAT) for at in again for _ in range(self.count)])
+        """Return the best draft per row; only rows whose reply has a fault are written again, those with one still again."""
         best = list(replies)
-        for number, at in enumerate(again):
-            drafts = [replies[at], *new[number * self.count : (number + 1) * self.count]]
-            ranks = [(self.faults(inputs[at], one), -(one.mean_logprob or 0.0), i) for i, one in enumerate(drafts)]
-            spend = sum((one.spend for one in drafts), Spend())
-            best[at] = replace(drafts[min(ranks)[-1]], spend=spend)
+        for count in (min(FIRST, self.count), self.count - FIRST):
+            again = [at for at, one in enumerate(best) if self.faults(inputs[at], one)] if count > 0 else []
+            new = (
+                generate([replace(asked[at], temperature=HEAT) for at in again for _ in range(count)]) if again else []
+            )
+            for number, at in enumerate(again):
+                best[at] = self._best(inputs[at], [best[at], *new[number * count : (number + 1) * count]])
         return best
+
+    def _best(self, row: Inputs, drafts: Sequence[Reply]) -> Reply:
+        """Return the draft with the fewest faults, the likeliest of those, at the price of all."""
+        ranks = [(self.faults(row, one), -(one.mean_logprob or 0.0), i) for i, one in enumerate(drafts)]
+        return replace(drafts[min(ranks)[-1]], spend=sum((one.spend for one in drafts), Spend()))
 
     def faults(self, row: Inputs, reply: Reply) -> int:
         """Count what is wrong with a reply; one that was cut off or states nothing has more faults than any other."""
