@@ -155,8 +155,8 @@ def test_answers_written_together_behind_a_shared_beginning_are_those_written_al
 @pytest.mark.slow
 def test_sampling_follows_its_temperature_and_its_seed(model):
     ask = Ask(tuple(model.tokens("Name one colour:")), 8, 1.5)
-    runs = [write(model.network, model.scorer.prefixes, [ask] * 6, model.stops(), seed) for seed in (1, 1, 2)]
+    runs = [write(model.network, model.scorer.prefixes, [ask] * 6, model.stops(), seed=seed) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
     assert len({tuple(one.tokens) for one in runs[0]}) > 1
-    cold = write(model.network, model.scorer.prefixes, [Ask(ask.tokens, 8)] * 6, model.stops(), 1)
+    cold = write(model.network, model.scorer.prefixes, [Ask(ask.tokens, 8)] * 6, model.stops(), seed=1)
     assert len({tuple(one.tokens) for one in cold}) == 1

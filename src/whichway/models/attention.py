@@ -12,6 +12,7 @@ from whichway.models import hardware
 from whichway.models.precise import sample_ids, widen
 
 NAME = "whichway_shared_prefix"
+SHORT_PREFIX = 512  # tokens up to which one kernel reads the prefix faster than products do, with several rows
 SCORES = 1 << 20  # attention scores held at once: 4 MB, about a core's cache
 
 
@@ -38,6 +39,7 @@ def attend(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **more: Any
 ) -> tuple[Any, None]:
     """Attend like sdpa; with `shared_prefix` (per layer: keys and values [1, heads, tokens, width]) also to that.
+    In writing, a layer's prefix has a third place, None at first, that keeps the keys as products read them.
 
     query [rows, heads, tokens, width]; returns [rows, tokens, heads, width]. `attention_mask` is boolean.
     """
@@ -46,24 +48,63 @@ def attend(
     kind = next(module.parameters()).dtype
     query, key, value = query.to(kind), key.to(kind), value.to(kind)
     prefix = more.pop("shared_prefix", None)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.shape[2] == 1 and attention_mask is not None and attention_mask.is_floating_point():
+        return _written(query, key, value, attention_mask, scale, prefix[module.layer_idx] if prefix else None), None
     if prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)  # type: ignore[no-any-return]
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    keys, values = prefix[module.layer_idx]
+    keys, values = prefix[module.layer_idx][:2]
     rows, heads, tokens, width = query.shape
     shared, groups = keys.shape[1], heads // keys.shape[1]
     grouped = query.reshape(rows, shared, groups * tokens, width)
     folded = grouped.transpose(0, 1).reshape(shared, -1, width)
-    there, there_sum = _weighted(folded, keys[0], values[0], None, scale)
+    there, there_sum = _weighted(folded, _for_products(keys[0], scale), values[0], None)
     there = there.view(shared, rows, groups * tokens, width).transpose(0, 1)
     there_sum = there_sum.view(shared, rows, -1).transpose(0, 1)
     mask = attention_mask.expand(rows, 1, tokens, key.shape[2]).repeat(1, shared, groups, 1).flatten(0, 1)
-    here, here_sum = _weighted(grouped.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), mask, scale)
+    here, here_sum = _weighted(
+        grouped.flatten(0, 1), _for_products(key.flatten(0, 1), scale), value.flatten(0, 1), mask
+    )
     share = (there_sum - here_sum.view(rows, shared, -1)).sigmoid()[..., None]
     joined = torch.lerp(here.view(there.shape).float(), there.float(), share).to(query.dtype)
     return joined.view(query.shape).transpose(1, 2).contiguous(), None
+
+
+def step_mask(network: Any, real: Any) -> Any:
+    """Return the mask of one new token per row, from booleans [rows, 1, 1, tokens], as `attend` reads it fastest."""
+    import torch
+
+    if network.device.type != "cpu" or not hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu"):
+        return real
+    return torch.zeros(real.shape, dtype=network.dtype, device=real.device).masked_fill_(~real, float("-inf"))
+
+
+def _written(query: Any, key: Any, value: Any, mask: Any, scale: float, prefix: Any) -> Any:
+    """Attend with one new token per row: query heads of one key head take the place of tokens, and one kernel does the rest."""
+    import torch
+
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    rows, heads, _, width = query.shape
+    shared = key.shape[1]
+    grouped = query.view(rows, shared, heads // shared, width)
+    here, here_sum = kernel(grouped, key, value, 0.0, False, attn_mask=mask, scale=scale)
+    if prefix is None:
+        return here.reshape(query.shape).transpose(1, 2)
+    keys, values = prefix[:2]
+    folded = grouped.transpose(0, 1).reshape(shared, -1, width)
+    if rows == 1 or keys.shape[2] <= SHORT_PREFIX:
+        there, there_sum = kernel(folded[None], keys, values, 0.0, False, scale=scale)
+    else:
+        if prefix[2] is None:
+            prefix[2] = _for_products(keys[0], scale)
+        there, there_sum = _weighted(folded, prefix[2], values[0], None)
+    there = there.view(shared, rows, -1, width).transpose(0, 1)
+    there_sum = there_sum.view(shared, rows, -1).transpose(0, 1)
+    share = (there_sum - here_sum).sigmoid()[..., None]
+    joined = torch.lerp(here.float(), there.float(), share).to(query.dtype)
+    return joined.view(query.shape).transpose(1, 2)
 
 
 def states_after(network: Any, states: list[tuple[Any, Any]], tokens: tuple[int, ...]) -> list[tuple[Any, Any]]:
@@ -83,15 +124,20 @@ def states_after(network: Any, states: list[tuple[Any, Any]], tokens: tuple[int,
     return [(layer.keys.to(network.dtype), layer.values.to(network.dtype)) for layer in cache.layers]
 
 
-def _weighted(query: Any, keys: Any, values: Any, mask: Any, scale: float) -> tuple[Any, Any]:
+def _for_products(keys: Any, scale: float) -> Any:
+    """Return keys [n, k, width] scaled and turned, fp32 [n, width, k]."""
+    return (keys.float() * scale).transpose(1, 2).contiguous()
+
+
+def _weighted(query: Any, keys: Any, values: Any, mask: Any) -> tuple[Any, Any]:
     """Return attention's result and the log-sum-exp of its scores over these keys alone.
 
-    query [n, m, width], keys and values [n, k, width], mask [n, m, k] or None; returns [n, m, width] and [n, m].
+    query [n, m, width], keys [n, width, k] of `_for_products`, values [n, k, width], mask [n, m, k] or None; returns
+    [n, m, width] and [n, m].
     """
     import torch
 
     found, totals = torch.empty_like(query), query.new_empty(query.shape[:2], dtype=torch.float32)
-    keys = (keys.float() * scale).transpose(1, 2).contiguous()
     step = max(1, SCORES // (query.shape[0] * keys.shape[2]))
     with hardware.exact_products(query.dtype):
         for start in range(0, query.shape[1], step):

@@ -12,6 +12,7 @@ from whichway.errors import MissingExtra, UsageError
 from whichway.models import embedded, hardware
 from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
+from whichway.models.laid_out import lay_out
 from whichway.models.scoring import PrefixScorer
 from whichway.registry import register
 
@@ -29,14 +30,17 @@ class CausalModel:
         self.name = "SmolLM2-135M-Instruct" if name == "embedded" else str(name)
         self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
         self.network, self.tokenizer = load_network(self.where, adapter)
+        self._bytes: int = sum(one.numel() * one.element_size() for one in self.network.parameters())
         self.scorer = PrefixScorer(self.network)
+        if self.scorer.shares:
+            lay_out(self.network)
         self._grammars: Grammars | None = None
         self._ends: dict[str, frozenset[int]] = {}
         self.limit = int(getattr(self.network.config, "max_position_embeddings", 2048))
 
     def weight_bytes(self) -> int:
         """Return the size of the weights in memory."""
-        return sum(one.numel() * one.element_size() for one in self.network.parameters())
+        return self._bytes
 
     def adapted(self, folder: Path) -> CausalModel:
         """Return this model with what `train` saved in `folder`: a PEFT adapter, or whole weights."""
@@ -80,11 +84,19 @@ class CausalModel:
         asks = [self._ask(request) for request in requests]
         stops = self.stops() | self._holding({text for request in requests for text in request.stop})
         if self.scorer.shares:
-            new = write(self.network, self.scorer.prefixes, asks, stops)
+            new = write(self.network, self.scorer.prefixes, asks, stops, self._shared(requests))
         else:
             new = [self._written_alone(one, stops) for one in asks]
         seconds = (time.perf_counter() - began) / max(1, len(requests))
         return [self._reply(ask, one, stops, seconds) for ask, one in zip(asks, new, strict=True)]
+
+    def _shared(self, requests: Sequence[Request]) -> list[int]:
+        """Return the tokens before the last message where those are the same in all chats; a lone one keeps them, too."""
+        if not requests or any(one.continues or len(one.messages) < 2 for one in requests):
+            return []
+        before = {one.messages[:-1] for one in requests}
+        text, last = self.chat(requests[0].messages), requests[0].messages[-1][1]
+        return self.tokens(text[: text.rfind(last)]) if len(before) == 1 and last in text else []
 
     def _holding(self, texts: set[str]) -> frozenset[int]:
         """Return the tokens within which one of these strings stands; one that spans tokens ends no answer by itself."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models.head import next_token_logits
+from whichway.models.attention import step_mask
+from whichway.models.head import written_logits
 from whichway.models.prefixes import PrefixStore, plan
 
 ROWS = 64
@@ -37,18 +38,24 @@ class Written:
 
 
 def write(
-    network: Any, prefixes: PrefixStore, asks: Sequence[Ask], stops: frozenset[int], seed: int = 0
+    network: Any,
+    prefixes: PrefixStore,
+    asks: Sequence[Ask],
+    stops: frozenset[int],
+    shared: Sequence[int] = (),
+    seed: int = 0,
 ) -> list[Written]:
     """Continue each ask, in order.
 
-    The same asks give the same tokens; sampled ones depend on `seed` and on the asks beside them.
+    The same asks give the same tokens; sampled ones depend on `seed` and on the asks beside them. `shared` is what asks are
+    expected to begin with, also in calls to come: it is read once.
     """
     import torch
 
     found = [Written([]) for _ in asks]
     generator = torch.Generator(device=network.device).manual_seed(seed)
     with torch.inference_mode():
-        for group in plan([one.tokens for one in asks]):
+        for group in plan([one.tokens for one in asks], shared):
             order = sorted(group.rows, key=lambda i: (len(asks[i].tokens), asks[i].most, i))
             past = prefixes.get(asks[order[0]].tokens[: group.size])
             for batch in _batches(asks, order, group.size):
@@ -78,7 +85,8 @@ class _Batch:
     def __init__(self, network: Any, past: Any, size: int, asks: list[Ask], stops: frozenset[int]) -> None:
         import torch
 
-        self.network, self.past, self.asks, self.stops = network, past, asks, stops
+        self.network, self.asks, self.stops = network, asks, stops
+        self.past = past and [[*one, None] for one in past]  # the third place: see attention.attend
         rows = [one.tokens[size:] for one in asks]
         self.longest = max(map(len, rows))
         self.width = self.longest + max(one.most for one in asks)
@@ -147,14 +155,15 @@ class _Batch:
     def _next(self, tokens: Any, step: int) -> Any:
         places = self.places[:, -1:] + step + 1
         self.cache.reading(slice(None), slice(self.longest + step, self.longest + step + 1), len(self.alive))
-        return self._forward(tokens[:, None], places, self.real[:, None, None, : self.longest + step + 1])
+        mask = self.real[:, None, None, : self.longest + step + 1]
+        return self._forward(tokens[:, None], places, step_mask(self.network, mask))
 
     def _forward(self, ids: Any, places: Any, mask: Any) -> Any:
         extra = {"shared_prefix": self.past} if self.past is not None else {}
         hidden = self.network.model(
             input_ids=ids, position_ids=places, attention_mask=mask, past_key_values=self.cache, use_cache=True, **extra
         ).last_hidden_state
-        return next_token_logits(self.network, hidden[:, -1])
+        return written_logits(self.network, hidden[:, -1])
 
     def _chosen(self, logits: Any, generator: Any, written: Sequence[Written]) -> Any:
         """Return the next token of each row that is left, held to the row's grammar where it has one."""

@@ -9,7 +9,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from whichway.models import hardware
+from whichway.models.laid_out import can_lay_out, laid_out, times
 
+EXACT = 16  # tokens per state whose logits are computed exactly in writing
+_LAID_OUT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _WIDE: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
 
 
@@ -30,6 +33,32 @@ def next_token_logits(network: Any, hidden: Any) -> Any:
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
         logits = (logits / cap).tanh() * cap
     return logits
+
+
+def written_logits(network: Any, hidden: Any) -> Any:
+    """Return what `next_token_logits` does, for writing: only the likeliest tokens' logits are exact, the rest as bf16 has them.
+
+    Twice as fast with few states; which token is the likeliest, and its log-likelihood, come out the same.
+    """
+    import torch
+
+    head, weight = network.lm_head, _laid_out(network)
+    if weight is None:
+        return next_token_logits(network, hidden)
+    rounded = times(hidden.to(head.weight.dtype), weight)
+    top = rounded.topk(EXACT, -1).indices
+    exact = torch.einsum("nw,nkw->nk", hidden.float(), head.weight[top].float())
+    return rounded.float().scatter_(1, top, exact)
+
+
+def _laid_out(network: Any) -> Any:
+    """Return the head's weight laid out for few rows, once per head; None where there is more to it than a product."""
+    head, config = network.lm_head, network.config
+    if head not in _LAID_OUT:
+        named = ("logit_scale", "logits_scaling", "final_logit_softcapping")
+        plain = getattr(head, "bias", None) is None and not any(getattr(config, name, None) for name in named)
+        _LAID_OUT[head] = laid_out(head.weight) if plain and can_lay_out(head.weight) else None
+    return _LAID_OUT[head]
 
 
 def _wide(head: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from whichway.core.strategy import Progress
 from whichway.core.task import Example, Metric, Task, Teachable
-from whichway.errors import BudgetReached, LedgerError
+from whichway.errors import BudgetReached, LedgerError, WhichwayError
 from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
 from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
@@ -19,8 +19,8 @@ from whichway.study.ledger import VERSION, Ledger
 from whichway.study.lines import CODE_CONTRACT, Line, make_lines
 from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.split import Split, make_split
-from whichway.study.summary import shown_in_detail, summarise, trial_report
-from whichway.study.trial import Bench, run_trial, solution_folder
+from whichway.study.summary import shown_in_detail, summarise, trial_report, validation_score
+from whichway.study.trial import Bench, measure_consistency, run_trial, solution_folder
 
 MOST_TEST_SHARE = 0.4  # of the time that is left, at most, is kept for the finalists' test
 SURE_SHARE = 0.4  # of an estimate: one that is too high by half must not keep a strategy out
@@ -167,6 +167,7 @@ def _race(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher) ->
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
     complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
+    _reword_prompts(bench, everyone)
     stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
     return "budget" if stopped or not complete else "finished"
 
@@ -212,6 +213,18 @@ def _certify_all(bench: Bench, lines: Sequence[Line], names: Sequence[str]) -> b
             if bench.ledger.noted("debug"):
                 raise
     return True
+
+
+def _reword_prompts(bench: Bench, lines: Sequence[Line]) -> None:
+    """Measure last, the best ways first, whose answers stay the same when their prompt is reworded."""
+    scores = {line.name: validation_score(bench, line) for line in lines}
+    for line in sorted(lines, key=lambda one: -(scores[one.name] or 0.0)):
+        if scores[line.name] is None:
+            continue
+        try:
+            measure_consistency(bench, line)
+        except WhichwayError as error:
+            bench.ledger.decide("consistency not measured", {"strategy": line.name, "reason": error.problem})
 
 
 def _forget_if_changed(bench: Bench, line: Line) -> None:

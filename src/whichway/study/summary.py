@@ -151,9 +151,15 @@ def shown_in_detail(bench: Bench, lines: Sequence[Line]) -> list[str]:
     part, _ = judged_on(bench, lines)
     if part == "test":
         return [line.name for line in lines if _has(bench, line, "test")]
-    scored = {line.name: _score(bench, line.name, "validation") for line in lines if _is_done(bench, line)}
-    known = {name: one["value"] for name, one in scored.items() if one}
+    scored = {line.name: validation_score(bench, line) for line in lines}
+    known = {name: one for name, one in scored.items() if one is not None}
     return sorted(known, key=lambda name: -known[name])[:3]
+
+
+def validation_score(bench: Bench, line: Line) -> float | None:
+    """Return a strategy's score on validation; None where it was not measured to the end."""
+    found = bench.ledger.predictions(line.name, "validation") if _is_done(bench, line) else {}
+    return bench.metric.aggregate([score for _, score in found.values()]) if found else None
 
 
 def _has(bench: Bench, line: Line, part: str) -> bool:

@@ -26,6 +26,7 @@ REWRITTEN_ROWS = 10
 SINGLE_ROWS = 40
 SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
+FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
 
 
@@ -110,10 +111,8 @@ def _measure(bench: Bench, line: Line, spare_s: float) -> None:
         measure_retrieval(bench, line, solution, order, f"validation-{number}", spare_s)
         if number == 0:
             measure_use(bench, line, order)
-    try:
-        _measure_consistency(bench, line, spare_s)
-    except BudgetReached:  # the comparison itself is complete: the trial counts without this
-        bench.ledger.decide("consistency not measured", {"strategy": line.name})
+    if bench.task.constraints.min_consistency is not None:  # else it decides nothing, and comes when all is decided
+        measure_consistency(bench, line, spare_s)
 
 
 def fitted(
@@ -226,8 +225,7 @@ def measure_use(bench: Bench, line: Line, rows: Sequence[Example]) -> None:
     began = time.monotonic()
     fresh = load_solution(bench, line, "fold-0", fresh=True)
     inputs = [row.inputs for row in rows]
-    count = SLOW_SINGLE_ROWS if line.model == "causal" else SINGLE_ROWS
-    singles = [_timed(fresh, [one]) for one in inputs[: WARM_ROWS + count]][WARM_ROWS:]
+    singles = _singles(fresh, inputs, SLOW_SINGLE_ROWS if line.model == "causal" else SINGLE_ROWS)
     many = inputs[:MANY_ROWS]
     if line.model == "causal":  # nothing of a prompt's answer is cached: the blocks already answered tell its speed
         answered = len(bench.ledger.predictions(line.name, "validation"))
@@ -241,6 +239,16 @@ def measure_use(bench: Bench, line: Line, rows: Sequence[Example]) -> None:
     }
     bench.ledger.note("gpu", [has_gpu()])
     bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _singles(solution: Solution, inputs: Sequence[Any], most: int) -> list[float]:
+    """Return seconds of single answers after two for warming up: `most` of them, fewer of slow ones."""
+    found: list[float] = []
+    for one in inputs[: WARM_ROWS + most]:
+        found.append(_timed(solution, [one]))
+        if len(found) >= WARM_ROWS + FEWEST_SINGLES and sum(found) > SINGLES_S:
+            break
+    return found[WARM_ROWS:]
 
 
 def _weights_mb(bench: Bench, line: Line) -> float:
@@ -264,15 +272,26 @@ def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
     return max(1e-6, time.perf_counter() - began)
 
 
-def _measure_consistency(bench: Bench, line: Line, spare_s: float) -> None:
-    """Count equal answers under five meaning-preserving rewrites of the prompt, on the first validation rows."""
+def measure_consistency(bench: Bench, line: Line, spare_s: float = 0.0) -> None:
+    """Count equal answers under five meaning-preserving rewrites of the prompt, on the first validation rows.
+
+    Where the budget ends meanwhile, the comparison itself stays complete: that is written down, and nothing is raised.
+    """
     key = f"{line.key(bench.fingerprint)}/consistency"
     if bench.ledger.recall(key):
         return
+    try:
+        _reword(bench, line, key, spare_s)
+    except BudgetReached:
+        bench.ledger.decide("consistency not measured", {"strategy": line.name})
+
+
+def _reword(bench: Bench, line: Line, key: str, spare_s: float) -> None:
+    bench.check_time(spare_s)
     solution = load_solution(bench, line, "fold-0")
     if not isinstance(solution, Rewritable):
         return
-    bench.meter.phase = "consistency"
+    bench.meter.trial, bench.meter.phase = line.name, "consistency"
     mine = set(bench.split.folds[0].validation)
     some = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
     some = some[: REWRITTEN_ROWS if line.is_local else REWRITTEN_ROWS // 2]
