@@ -49,7 +49,7 @@ def main() -> None:
     replies = model.generate(requests(said.answers, True))
     bad = [one.text for one in replies if not _is_valid(output, one.text)]
     cut = sum(one.finish == "length" for one in replies)
-    print(f"{len(replies)} answers, {len(bad)} invalid, {cut} brought to their end early (counted as not parsed)")
+    print(f"{len(replies)} answers, {len(bad)} invalid, {cut} brought to their end early")
     for text in bad[:5]:
         print(f"  {text!r}")
 

@@ -36,3 +36,9 @@ def test_an_object_that_was_cut_off_is_no_answer():
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     assert not read_reply(task(Fields(schema)), Reply('{"a": "x. y."', finish="length")).parsed
     assert read_reply(task(Fields(schema)), Reply('{"a": "x. y."}')).parsed
+
+
+def test_an_object_that_a_grammar_closed_at_the_limit_is_an_answer():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    assert read_reply(task(Fields(schema)), Reply('{"a": "xxxx"}', finish="length")).value == {"a": "xxxx"}
+    assert not read_reply(task(Fields(schema)), Reply('{"a": "xxxx"}', finish="failed")).parsed

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from studies import ONLY, make_task, report_of, whichway
 
 from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Constraints, Field, Objective, Task
 from whichway.study.cost import Cost
 from whichway.study.evidence import joint_samples, paired_difference
-from whichway.study.recommend import Candidate, changes, decide, pick_finalists
+from whichway.study.recommend import Candidate, broken_limits, changes, decide, pick_finalists
 
 ACCURACY = registry.get("metric", "accuracy")()
 
@@ -170,3 +171,20 @@ def test_decided_is_seldom_said_of_one_alone_when_both_are_equal():
         verdict = decide(task(), judged(rng, {"a": 0.7, "b": 0.7}, 100)[1])
         claims += verdict.level == "decided" and verdict.tied == (verdict.chosen,)
     assert claims / 60 <= 0.12
+
+
+def test_limits_that_are_broken_are_named_with_both_numbers():
+    one = arm("a", 0.9, 2.0, p95_ms=250.0, parsed=0.9)
+    (money, late, unread) = broken_limits(task(max_cost_per_1000_usd=1.0, max_p95_ms=100), one)
+    assert "$2 " in money and "1 is the limit" in money
+    assert "250 ms" in late and "100 is the limit" in late and "10.0% could not be read" in unread
+    assert broken_limits(task(), arm("b", 0.9, 2.0, parsed=0.96)) == []
+
+
+def test_the_report_says_who_scored_higher_and_was_passed_over(tmp_path):
+    make_task(tmp_path, more="constraints: {max_p95_ms: 0.2}\n")
+    whichway("run", "task.yaml", *ONLY, "--out", "run", cwd=tmp_path)
+    found = report_of(tmp_path / "run")["recommendation"]
+    assert found["strategy"] == "majority"
+    (said,) = [one for one in found["reasons"] if one.startswith("Passed over")]
+    assert said.startswith("Passed over: classic scored") and "0.2 is the limit" in said

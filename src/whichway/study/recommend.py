@@ -12,6 +12,7 @@ from whichway.core.task import Task
 from whichway.study.cost import Cost, cheapness, horizon_requests
 
 FEASIBLE = 0.90
+LEAST_PARSED = 0.95  # of answers that can be read: one in twenty that cannot is not a service
 LEAST_CHANCE = 0.05  # of tying with the best, below which a third strategy is not worth its test rows
 TIED = 0.80
 DECIDED, LEANING = 0.90, 0.60
@@ -196,16 +197,30 @@ def _scores_enough(task: Task, samples: Any) -> Any:
 
 
 def _meets_limits(task: Task, one: Candidate) -> bool:
-    """Check what needs no probability; a value that was not measured cannot break a limit."""
+    return not broken_limits(task, one)
+
+
+def broken_limits(task: Task, one: Candidate) -> list[str]:
+    """Name the limits that a strategy breaks, of those that need no probability; a value not measured breaks none."""
     limits = task.constraints
     pairs = (
-        (one.cost.per_1000_usd, limits.max_cost_per_1000_usd),
-        (one.cost.upfront_usd, limits.max_upfront_usd),
-        (one.p95_ms, limits.max_p95_ms),
-        (one.memory_mb, limits.max_memory_mb),
+        (
+            "costs ${:.4g} per 1,000 answers, and {:.4g} is the limit",
+            one.cost.per_1000_usd,
+            limits.max_cost_per_1000_usd,
+        ),
+        ("costs ${:.4g} to build, and {:.4g} is the limit", one.cost.upfront_usd, limits.max_upfront_usd),
+        ("takes {:.4g} ms for 95 of 100 answers, and {:.4g} is the limit", one.p95_ms, limits.max_p95_ms),
+        ("takes {:.4g} MB of memory, and {:.4g} is the limit", one.memory_mb, limits.max_memory_mb),
     )
-    if any(value is not None and limit is not None and value > limit for value, limit in pairs):
-        return False
-    if limits.min_consistency is not None and one.consistency is not None and one.consistency < limits.min_consistency:
-        return False
-    return one.parsed is None or one.parsed >= 0.95  # an answer in twenty that cannot be read is not a service
+    found = [said.format(value, most) for said, value, most in pairs if None not in (value, most) and value > most]  # type: ignore[operator]
+    least = limits.min_consistency
+    if least is not None and one.consistency is not None and one.consistency < least:
+        found.append(
+            f"gives the same answer to reworded prompts in {one.consistency:.0%}, and {least:.0%} is the limit"
+        )
+    if one.parsed is not None and one.parsed < LEAST_PARSED:
+        found.append(
+            f"gave answers of which {1 - one.parsed:.1%} could not be read, and {1 - LEAST_PARSED:.0%} is the limit"
+        )
+    return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from whichway.study.certify import common_rows
+from whichway.study.certify import candidates, common_rows
 from whichway.study.cost import break_even_sentence
 from whichway.study.evidence import Interval, paired_difference
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
-from whichway.study.recommend import Candidate, Verdict, changes, decide
+from whichway.study.recommend import Candidate, Verdict, broken_limits, changes, decide
 from whichway.study.trial import Bench
 
 
@@ -29,7 +29,7 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "strategy": verdict.chosen,
         "level": verdict.level,
         "sentence": _sentence(bench, verdict, part),
-        "reasons": _reasons(bench, verdict, by_name, part),
+        "reasons": [*_reasons(bench, verdict, by_name, part), *_passed_over(bench, lines, verdict)],
         "runner_up": verdict.runner_up,
         "difference": {**gap.as_json(), "part": part, "of": f"{pair[0]} minus {pair[1]}"} if gap else None,
         "break_even": even,
@@ -96,6 +96,19 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
             f"It meets min_score {bench.task.constraints.min_score:g} with probability {verdict.p_feasible[chosen.name]:.2f}."
         )
     return found
+
+
+def _passed_over(bench: Bench, lines: Sequence[Line], verdict: Verdict) -> list[str]:
+    """Say of strategies that scored higher on validation than the chosen one which limit they break."""
+    every = {one.name: one for one in candidates(bench, lines, "validation")}
+    if verdict.chosen not in every:
+        return []
+    least = float(every[verdict.chosen].samples.mean())
+    return [
+        f"Passed over: {name} scored {float(one.samples.mean()):.3f} on validation, but {' and '.join(broken)}."
+        for name, one in every.items()
+        if float(one.samples.mean()) > least and (broken := broken_limits(bench.task, one))
+    ]
 
 
 def _not_tested(bench: Bench, lines: Sequence[Line]) -> list[str]:

@@ -38,7 +38,10 @@ class WrittenReader:
 
 
 def read_reply(task: Task, reply: Reply) -> Prediction:
-    """Return what a reply states, not yet with a confidence; of a text that was cut off, its whole sentences."""
+    """Return what a reply states, not yet with a confidence; of a text that was cut off, its whole sentences.
+
+    An object that was brought to its end early, as a grammar does at the length limit, is an answer like any other.
+    """
     value = task.output.read(reply.text if is_complete(task, reply) else _whole_sentences(task, reply))
     return Prediction(nothing(task), 0.0, None, parsed=False) if value is None else Prediction(value, 0.5)
 
@@ -146,9 +149,9 @@ def room_for(task: Task, model: Any, rows: Sequence[Example]) -> int:
 
 
 def _whole_sentences(task: Task, reply: Reply) -> str:
-    """Return a cut text up to the end of its last sentence; nothing of JSON, or of a call that failed."""
-    if not isinstance(task.output, Text) or reply.finish == "failed":
-        return ""
+    """Return a cut text up to the end of its last sentence, an object as it is, and nothing of a call that failed."""
+    if reply.finish == "failed" or not isinstance(task.output, Text):
+        return "" if reply.finish == "failed" else reply.text
     ends = [found.end() for found in re.finditer(r"[.!?][\"'\u201d\u2019)\]]*(?=\s|$)", reply.text)]
     return reply.text[: ends[-1]] if ends else ""
 
