@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from whichway import registry
-from whichway.core.task import Example, Prediction
+from whichway.core.task import Example, Prediction, Task
+from whichway.core.text import Text
 from whichway.metrics.phrases import known_values, learn_phrases
+from whichway.study.run import taught
+from whichway.study.split import make_split
 
 DATA = (
     Path(os.environ.get("WHICHWAY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "e2e_nlg_cleaned"
@@ -159,3 +163,18 @@ def test_people_of_the_e2e_data_make_few_slot_errors_and_changed_rows_are_notice
         held = [(row, text) for row, text in good if name in row.inputs]
         without = [({key: value for key, value in row.inputs.items() if key != name}, text) for row, text in held]
         assert sum(bool(one.errors(*pair)) for pair in without) / len(without) > least
+
+
+def test_a_study_teaches_the_metric_from_train_rows_alone():
+    rows = {row.id: row for row in made_up(200)}
+    odd = {f"v{i}": Example(f"v{i}", {"name": "Fig", "price": "odd"}, "Fig is quite odd in price.") for i in range(40)}
+    split = make_split([*rows.values(), *odd.values()], None, 0)
+    first = split.folds[0]
+    assert len(split.folds) == 5 and split.test
+    task = Task("t", "Say it.", (), Text(), metric(), further=(metric(),))
+    told = taught(task, {**rows, **odd}, split)
+    learned = known_values([{**rows, **odd}[id_] for id_ in split.learning])
+    assert told.metric.values == told.further[0].values == learned and told.metric.phrases
+    assert taught(task, rows, replace(split, folds=(replace(first, train=("0", "1"), dev=()),))).metric.values == (
+        known_values([rows["0"], rows["1"]])
+    )
