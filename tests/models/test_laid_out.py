@@ -58,6 +58,12 @@ def test_without_the_kernel_weights_stay_plain(monkeypatch):
     assert not laid_out.lay_out(network) and torch.equal(states(network), before)
 
 
+def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch):
+    network = small()
+    monkeypatch.setattr(laid_out, "times", lambda rows, weight, bias=None: rows.new_zeros(*rows.shape[:-1], 64))
+    assert not laid_out.lay_out(network)
+
+
 def test_the_likeliest_tokens_have_exact_logits_in_writing():
     network = small()
     hidden = torch.randn(40, 96).bfloat16().float() * 3

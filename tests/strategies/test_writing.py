@@ -21,6 +21,7 @@ def task(output) -> Task:
     ("said", "finish", "value"),
     [
         ("It rains. It pours and", "length", "It rains."),
+        ("It rains. It pours. And", "length", "It rains. It pours."),
         ("It rains at 3.5 degrees and", "length", None),
         ('He said "no." Then he', "length", 'He said "no."'),
         ("It rains and", "stop", "It rains and"),
