@@ -72,6 +72,13 @@ def test_a_text_that_was_cut_off_is_worse_than_any_other_and_the_first_stays_whe
     assert best.mean_logprob == -0.1
 
 
+def test_not_knowing_is_no_fault_and_is_not_written_over():
+    drafts = fit_drafts(task(min_words=5), 2, rows())
+    said = reply("I do not know.")
+    assert drafts.improve([ROW], [ASKED], [said], lambda _: [reply(GOOD)] * 2) == [said]
+    assert drafts.faults(ROW, reply("  ")) == 1_000
+
+
 def test_house_rules_count_as_faults_too():
     drafts = fit_drafts(task(must_not_say=("cheap",)), 2, [])
     assert drafts.facts is None and drafts.faults(ROW, reply(GOOD)) == 1 and drafts.faults(ROW, reply("Fig.")) == 0

@@ -58,10 +58,10 @@ class Drafts:
         return replace(drafts[min(ranks)[-1]], spend=sum((one.spend for one in drafts), Spend()))
 
     def faults(self, row: Inputs, reply: Reply) -> int:
-        """Count what is wrong with a reply; one that was cut off or states nothing has more faults than any other."""
+        """Count what is wrong with a reply: one that was cut off has more faults than any other, 'I do not know' has none."""
         value = self.task.output.read(reply.text) if reply.finish == "stop" else None
-        if not isinstance(value, str) or not value:
-            return 1_000
+        if not value:
+            return 1_000 if value is None else 0
         assert isinstance(self.task.output, Text)
         return len(self.task.output.rules.broken(value, row)) + len(self.facts.errors(row, value) if self.facts else ())
 
