@@ -69,7 +69,9 @@ def _jobs(bench: Bench, settings: Any, names: Sequence[str]) -> list[tuple[str, 
     if not rows:
         return []
     own = [Prediction(row.target, 1.0) for row in rows]
-    other = [*own[1:], own[0]]
+    other = [
+        next((two for two in (*own[i + 1 :], *own[:i]) if two.value != one.value), one) for i, one in enumerate(own)
+    ]
     criteria, rubric = settings.criteria or judging.CRITERIA, settings.rubric or judging.RUBRIC
     known = {name: bench.ledger.predictions(name, _part(bench)) for name in names[:JUDGED]}
     said = {name: [one[row.id][0] for row in rows] for name, one in known.items()}
