@@ -33,7 +33,8 @@ class Request:
 
     `choices` asks for one of these answers exactly, `schema` for a JSON object that keeps a JSON Schema. With `continues`
     a local model goes on where the text of the only message ends, without any chat form: what fine-tuned weights expect.
-    `stop` are strings at which an answer ends; a local model writes no further.
+    `stop` are strings at which an answer ends; a local model writes no further. At a temperature, another `draw` is another
+    sample.
     """
 
     messages: tuple[tuple[Literal["system", "user", "assistant"], str], ...]
@@ -43,6 +44,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     continues: bool = False
     stop: tuple[str, ...] = ()
+    draw: int = 0
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ class CausalModel:
         asks = [self._ask(request) for request in requests]
         stops = self.stops() | self._holding({text for request in requests for text in request.stop})
         if self.scorer.shares:
-            new = write(self.network, self.scorer.prefixes, asks, stops, self._shared(requests))
+            seed = max((one.draw for one in requests), default=0)
+            new = write(self.network, self.scorer.prefixes, asks, stops, self._shared(requests), seed)
         else:
             new = [self._written_alone(one, stops) for one in asks]
         seconds = (time.perf_counter() - began) / max(1, len(requests))

@@ -6,21 +6,32 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from whichway.core.model import Meter, Reply, Request
-from whichway.errors import UsageError
+from whichway.core.strategy import Kit
+from whichway.errors import NotApplicable, UsageError
 from whichway.models.endpoint_call import Caller, Till
 from whichway.models.endpoint_patience import Patience
 from whichway.models.endpoint_request import Job, Profile, job_key, recall_reply
+from whichway.models.endpoint_tuning import HostedTuning, Tuned
 from whichway.models.endpoint_wire import Redactor, Wire
-from whichway.models.pricing import tariff_of
+from whichway.models.pricing import tariff_of, training_price
 from whichway.registry import register
 
 PATIENCE = Patience()
 GRACE_S = 3.0  # how long an interrupted batch waits for answers that are already paid for
+
+
+class Renamed:
+    """Settings of an endpoint with another model."""
+
+    def __init__(self, settings: Any, model: str) -> None:
+        self.model = model
+        for name in ("base_url", "key_env", "price", "max_concurrency", "timeout_s"):
+            setattr(self, name, getattr(settings, name))
 
 
 @register("model", "endpoint")
@@ -56,6 +67,8 @@ class EndpointModel:
                 replies[key] = found
             else:
                 jobs.append(found)
+        # What begins alike goes out together, so that the provider finds it in its prompt cache.
+        jobs.sort(key=lambda job: job.request.messages[:-1])
         if jobs:
             caller = self._ready()
             # The first call goes alone: what the endpoint refuses is then learnt at the price of one call.
@@ -63,6 +76,26 @@ class EndpointModel:
             for batch in (jobs[:alone], jobs[alone:]):
                 replies.update(self._run(caller, batch))
         return [replies[key] for key in keys]
+
+    def tune(self, train: Sequence[Any], dev: Sequence[Any], settings: Mapping[str, Any], kit: Kit) -> Tuned:
+        """Fine-tune the model behind the endpoint on chats that end in the right answer; see HostedTuning.run."""
+        if not getattr(self.settings, "fine_tuning", False):
+            raise NotApplicable(
+                f"{self.name!r} is not said to fine-tune.", "Say so: fine_tuning: true at the endpoint."
+            )
+        key = self._key()
+        wire = Wire(self._profile.base_url, key, 2)
+        try:
+            tuning = HostedTuning(
+                self._profile, training_price(self.name, self.settings), wire, Redactor(key), self.meter
+            )
+            return tuning.run(train, dev, settings, kit)
+        finally:
+            wire.close()
+
+    def tuned(self, model: str) -> EndpointModel:
+        """Return the endpoint with another model, one that was fine-tuned there."""
+        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience)
 
     def _keys(self, requests: Sequence[Request]) -> list[str]:
         seen: Counter[str] = Counter()
@@ -80,7 +113,9 @@ class EndpointModel:
             key = self._key()
             wire = Wire(self._profile.base_url, key, self.settings.max_concurrency)
             weakref.finalize(self, wire.close)
-            self._caller = Caller(self._profile, self._till, self.patience, wire, Redactor(key))
+            self._caller = Caller(
+                self._profile, self._till, self.patience, wire, Redactor(key), self.settings.max_concurrency
+            )
         return self._caller
 
     def _key(self) -> str:

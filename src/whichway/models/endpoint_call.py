@@ -11,7 +11,7 @@ from typing import Any
 
 from whichway.core.model import Meter, Reply, Spend
 from whichway.errors import BudgetReached, ProviderError
-from whichway.models.endpoint_patience import Breaker, Patience
+from whichway.models.endpoint_patience import Breaker, Patience, Throttle
 from whichway.models.endpoint_reply import (
     ALL_OPTIONS,
     LONGEST_PROBLEM,
@@ -94,8 +94,11 @@ class Till:
 class Caller:
     """Makes calls to one endpoint and remembers what it learns about it; safe to use from several threads."""
 
-    def __init__(self, profile: Profile, till: Till, patience: Patience, wire: Wire, redact: Redactor) -> None:
+    def __init__(
+        self, profile: Profile, till: Till, patience: Patience, wire: Wire, redact: Redactor, most: int = 1024
+    ) -> None:
         self.profile, self.till, self.patience = profile, till, patience
+        self.throttle = Throttle(most)
         self.wire, self.redact = wire, redact
         self.breaker = Breaker(patience)
         self.has_answered = False
@@ -125,9 +128,11 @@ class Caller:
             return Reply("", finish="failed", problem="the batch was stopped")
         ticket = course.ticket
         try:
-            began = time.monotonic()
-            outcome = self.wire.post(body, course.left_s)
-            seconds = time.monotonic() - began
+            with self.throttle:
+                began = time.monotonic()
+                outcome = self.wire.post(body, course.left_s)
+                seconds = time.monotonic() - began
+            self.throttle.refused() if outcome.status == 429 else self.throttle.answered()
             course.left_s -= seconds
             return self._judge(course, outcome, seconds, stop)
         except BaseException as error:

@@ -36,6 +36,43 @@ class Patience:
         return min(self.cap_s, self.base_s * 2.0 ** (turn - 1)) * chance
 
 
+class Throttle:
+    """How many calls may be under way at once, learnt from how often the endpoint says that there are too many.
+
+    Additive increase, multiplicative decrease, as in TCP (Chiu and Jain 1989): a refusal halves the limit, at most once in
+    `pause_s`; as many answers in a row as the limit add one, up to `most`.
+    """
+
+    def __init__(self, most: int, pause_s: float = 1.0) -> None:
+        self.most, self.pause_s = most, pause_s
+        self.limit = float(most)
+        self._turn = threading.Condition()
+        self._under_way, self._cut_at = 0, -math.inf
+
+    def __enter__(self) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._under_way < int(self.limit))
+            self._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            self._under_way -= 1
+            self._turn.notify()
+
+    def refused(self) -> None:
+        """Halve the limit, unless that was done a moment ago: one burst of refusals is one piece of news."""
+        with self._turn:
+            if time.monotonic() - self._cut_at >= self.pause_s:
+                self._cut_at = time.monotonic()
+                self.limit = max(1.0, self.limit / 2)
+
+    def answered(self) -> None:
+        """Let the limit grow by one for as many answers as it allows at once."""
+        with self._turn:
+            self.limit = min(float(self.most), self.limit + 1 / self.limit)
+            self._turn.notify()
+
+
 class Breaker:
     """Counts failures in a row over all threads; a success forgives them all."""
 

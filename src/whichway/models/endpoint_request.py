@@ -55,6 +55,7 @@ def job_key(profile: Profile, request: Request, repeat: int) -> str:
         "choices": request.choices,
         "repeat": repeat,
         **({"schema": request.schema} if request.schema is not None else {}),
+        **({"draw": request.draw} if request.draw else {}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,6 +64,19 @@ class Wire:
             return trouble.outcome
         text = reply.content.decode("utf-8-sig", "replace")
         return Outcome("answered", reply.status_code, text, reply.headers.get("retry-after", ""))
+
+    def act(self, function: Callable[[Any], Any], timeout_s: float) -> tuple[Any, Outcome | None]:
+        """Let the SDK do something else than chat; return what it gives, or what went wrong."""
+        from openai import APIStatusError, OpenAIError
+
+        try:
+            return function(self._sdk.with_options(timeout=timeout_s)), None
+        except APIStatusError as error:
+            return None, Outcome("answered", error.status_code, error.response.content.decode("utf-8-sig", "replace"))
+        except _Trouble as trouble:
+            return None, trouble.outcome
+        except (OpenAIError, ValueError) as error:
+            return None, Outcome("unreadable", problem=f"{type(error).__name__}: {error}")
 
     def cut(self) -> None:
         """Break every exchange under way, at once; the wire is of no use afterwards."""

@@ -62,6 +62,19 @@ def tariff_of(name: str, settings: Any) -> Tariff:
     )
 
 
+def training_price(name: str, settings: Any) -> float:
+    """Return the price of a million training tokens; without one, a server on this machine is free, others are refused."""
+    price = settings.price
+    if price is not None and price.training is not None:
+        return float(price.training)
+    if is_loopback(settings.base_url):
+        return 0.0
+    raise UsageError(
+        f"The price of training at the endpoint {name!r} is unknown, so a job cannot be kept within the budget.",
+        f"Add to models.endpoints.{name}.price of the task file, in US dollars per million tokens: training: 25.0",
+    )
+
+
 def is_loopback(base_url: str) -> bool:
     """Tell whether an address lies on this machine."""
     host = (urlsplit(base_url).hostname or "").rstrip(".")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
-from whichway.core.strategy import Kit, Progress
+from whichway.core.strategy import Kit, Progress, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.registry import register
@@ -23,9 +23,11 @@ from whichway.strategies.parts.answering import (
     reader_to_json,
 )
 from whichway.strategies.parts.drafts import fit_drafts
+from whichway.strategies.parts.hosted import HostedSolution, fit_hosted, load_hosted
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
-from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.prompting import PromptFormat, form_from
 from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.versions import version_of
 from whichway.strategies.parts.writing import WrittenReader, WrittenSolution, load_written, room_for, trusted
 
 CHECKED = 64  # rows of dev by which confidences are fitted
@@ -39,7 +41,8 @@ class Finetune:
     `shown` > 0 trains and uses prompts that carry that many nearest train examples. The prompt is bare (no instruction,
     no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones. Of text, up to `references`
     further right answers of each row are trained on, too, and a text that misses a fact or breaks a house rule is written
-    again: the best of `drafts` more is taken (0: never).
+    again: the best of `drafts` more is taken (0: never). Where `model` is an endpoint that fine-tunes (`fine_tuning: true`),
+    the rows are sent there, and the settings are those its jobs know: epochs and batch.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -54,12 +57,15 @@ class Finetune:
     drafts: int = 8  # of a text with a fault
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = True
+    reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(
         self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit
-    ) -> FinetuneSolution | FinetunedWriter:
+    ) -> FinetuneSolution | FinetunedWriter | HostedSolution:
         model: Any = kit.models[self.model]
+        if hasattr(model, "tune"):
+            return fit_hosted(task, model, train, dev, {"epochs": self.epochs, "batch": self.batch}, kit)
         if not hasattr(model, "train"):
             raise NotApplicable(f"The model {self.model!r} cannot be trained here.", "Fine-tune a local causal model.")
         if self.shown and kit.embedder is None:
@@ -87,14 +93,16 @@ class Finetune:
         reader = fit_reader(task, None, table, [row.target for row in checked])
         return replace(tuned, reader=reader, tokens=trained.tokens)
 
-    def load(self, task: Task, folder: Path, kit: Kit) -> FinetuneSolution | FinetunedWriter:
+    def load(self, task: Task, folder: Path, kit: Kit) -> FinetuneSolution | FinetunedWriter | HostedSolution:
+        if (folder / "hosted.json").exists():
+            return load_hosted(task, folder, kit.models[self.model], kit)
         model = kit.models[self.model].adapted(folder / "weights")
         if not isinstance(task.output, Labels):
             return FinetunedWriter(load_written(task, folder, model, kit.embedder), folder / "weights")
         kept = load_json(folder / "prompt.json")
         near = load_neighbours(task, folder, kit.embedder) if kept["shown"] else None
         reader = reader_from_json(kept["reader"])
-        form = PromptFormat(**kept["format"])
+        form = form_from(kept["format"])
         return FinetuneSolution(task, form, near, kept["shown"], model, reader, folder / "weights")
 
     def _settings(self) -> dict[str, Any]:
@@ -122,8 +130,13 @@ class FinetuneSolution:
         assert self.reader is not None
         return self.reader.read(self.likelihoods(inputs))
 
-    def rewritten(self, variant: int) -> FinetuneSolution:
-        return replace(self, form=self.form.rewritten(variant))
+    def version(self) -> PromptVersion:
+        """Return the prompt that the weights were trained under."""
+        return version_of(self.task, self.form, (), self.shown if self.near is not None else 0)
+
+    def rewritten(self, kind: str, number: int) -> FinetuneSolution | None:
+        form = self.form.rewritten(kind, number)
+        return replace(self, form=form) if form else None
 
     def save(self, folder: Path) -> None:
         assert self.reader is not None
@@ -158,8 +171,13 @@ class FinetunedWriter:
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return self.writer.predict(inputs)
 
-    def rewritten(self, variant: int) -> FinetunedWriter:
-        return replace(self, writer=self.writer.rewritten(variant))
+    def version(self) -> PromptVersion:
+        """Return the prompt that the weights were trained under."""
+        return self.writer.version()
+
+    def rewritten(self, kind: str, number: int) -> FinetunedWriter | None:
+        writer = self.writer.rewritten(kind, number)
+        return replace(self, writer=writer) if writer else None
 
     def save(self, folder: Path) -> None:
         self.writer.save(folder)

@@ -1,0 +1,82 @@
+"""Fine-tuning behind an endpoint: chats that end in the right answer go out, the name of a model comes back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whichway.core.output import Labels
+from whichway.core.strategy import Kit, Progress, PromptVersion
+from whichway.core.task import Example, Inputs, Prediction, Task
+from whichway.strategies.parts.prompted import PromptSolution, draft_prompt, fitted_prompt, load_prompt
+from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.writing import WrittenSolution
+
+
+@dataclass(frozen=True)
+class HostedSolution:
+    """A fine-tuned model at an endpoint under the bare prompt that it was trained with."""
+
+    inner: PromptSolution | WrittenSolution
+    name: str
+    tokens: int = 0
+
+    def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
+        return self.inner.predict(inputs)
+
+    def version(self) -> PromptVersion:
+        """Return the prompt that the weights were trained under."""
+        return self.inner.version()
+
+    def rewritten(self, kind: str, number: int) -> HostedSolution | None:
+        inner = self.inner.rewritten(kind, number)
+        return replace(self, inner=inner) if inner else None
+
+    def save(self, folder: Path) -> None:
+        self.inner.save(folder)
+        save_json(folder / "hosted.json", {"model": self.name, "tokens": self.tokens})
+
+
+def fit_hosted(
+    task: Task,
+    model: Any,
+    train: Sequence[Example],
+    dev: Sequence[Example],
+    settings: Mapping[str, Any],
+    kit: Kit,
+) -> HostedSolution:
+    """Fine-tune at the endpoint, and learn on dev how far the answers can be trusted."""
+    form = PromptFormat(instruction=False, context=False, labels=False)
+    kit.progress(Progress("preparing rows"))
+    made = model.tune(_chats(task, form, train), _chats(task, form, dev), settings, kit)
+    draft = draft_prompt(task, model.tuned(made.name), form, (), 0, train)
+    rows = random.Random(kit.seed).sample(list(dev or train), len(dev or train))
+    return HostedSolution(fitted_prompt(_plain(draft), rows, train, has_dev=bool(dev)), made.name, made.tokens)
+
+
+def load_hosted(task: Task, folder: Path, model: Any, kit: Kit) -> HostedSolution:
+    """Read what `HostedSolution.save` wrote."""
+    kept = load_json(folder / "hosted.json")
+    inner = load_prompt(task, folder, model.tuned(kept["model"]), kit)
+    return HostedSolution(_plain(inner), kept["model"], kept["tokens"])
+
+
+def _plain(draft: PromptSolution | WrittenSolution) -> PromptSolution | WrittenSolution:
+    """Ask for a label as the weights have learned to say it, without a form around it."""
+    return replace(draft, is_held=False) if isinstance(draft, PromptSolution) else draft
+
+
+def _chats(task: Task, form: PromptFormat, rows: Sequence[Example]) -> list[list[tuple[str, str]]]:
+    """Return each row as the chat that will be asked, and its right answer."""
+    return [
+        [*form.messages(task, row.inputs), ("assistant", form.answer_text(task, _value(task, row.target)))]
+        for row in rows
+    ]
+
+
+def _value(task: Task, target: Any) -> Any:
+    return tuple(target) if isinstance(task.output, Labels) and isinstance(target, list) else target

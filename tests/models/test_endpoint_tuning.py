@@ -1,0 +1,219 @@
+"""Fine-tuning behind an endpoint: uploaded once, paid once, found again after a kill, cancelled at the budget."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from whichway.core.strategy import Budget, Kit
+from whichway.errors import BudgetReached, NotApplicable, ProviderError, UsageError
+from whichway.models.endpoint import EndpointModel
+from whichway.models.endpoint_patience import Patience
+from whichway.study.kit import TrialMeter
+from whichway.study.ledger import Ledger
+
+ROWS = [[("user", f"row {i}"), ("assistant", "a")] for i in range(20)]
+SETTINGS = {"epochs": 2, "batch": 8}
+TOKENS = 400  # that the provider says it has trained on
+
+
+class Provider:
+    """A provider of files and jobs on a free port, with a script: how a job goes, and what breaks on the way."""
+
+    def __init__(self, looks: int = 2, status: str = "succeeded", breaks: tuple[str, ...] = ()) -> None:
+        self.files: dict[str, bytes] = {}
+        self.jobs: list[dict[str, Any]] = []
+        self.looks, self.status, self.breaks = looks, status, list(breaks)
+        self.asked: list[str] = []
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                provider.answer(self, "GET")
+
+            def do_POST(self) -> None:
+                provider.answer(self, "POST")
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def answer(self, to: Any, method: str) -> None:
+        body = to.rfile.read(int(to.headers.get("content-length") or 0))
+        path = to.path.split("?")[0].removeprefix("/v1")
+        self.asked.append(f"{method} {path}")
+        what = "files" if path == "/files" else path.rsplit("/", 1)[-1] if method == "POST" else "look"
+        if what in self.breaks:
+            self.breaks.remove(what)
+            if what == "jobs":  # the job is made, but nobody hears of it
+                self._create(json.loads(body))
+                to.close_connection = True
+                return
+            return self._say(to, 503, {"error": {"message": "busy"}})
+        if path == "/files":
+            name = f"file-{len(self.files)}"
+            self.files[name] = body
+            return self._say(to, 200, {"id": name, "object": "file", "bytes": len(body), "status": "processed"})
+        if path == "/fine_tuning/jobs":
+            if method == "GET":
+                return self._say(to, 200, {"object": "list", "data": self.jobs, "has_more": False})
+            return self._say(to, 200, self._create(json.loads(body)))
+        job = self.jobs[-1]
+        if path.endswith("/events"):
+            return self._say(to, 200, {"object": "list", "data": [], "has_more": False})
+        if path.endswith("/cancel"):
+            job["status"] = "cancelled"
+        elif job["status"] == "running":
+            self.looks -= 1
+            if self.looks <= 0:
+                done = self.status == "succeeded"
+                job |= {"status": self.status, "trained_tokens": TOKENS if done else 0}
+                job |= {"fine_tuned_model": "ft:small:1"} if done else {"error": {"code": "x", "message": "bad rows"}}
+        self._say(to, 200, job)
+
+    def _create(self, said: dict[str, Any]) -> dict[str, Any]:
+        job = {"id": f"job-{len(self.jobs)}", "object": "fine_tuning.job", "status": "running", **said}
+        job |= {"created_at": 1, "fine_tuned_model": None, "error": None, "trained_tokens": None, "hyperparameters": {}}
+        self.jobs.append(job)
+        return job
+
+    @staticmethod
+    def _say(to: Any, status: int, body: Any) -> None:
+        text = json.dumps(body).encode()
+        to.send_response(status)
+        to.send_header("content-type", "application/json")
+        to.send_header("content-length", str(len(text)))
+        to.end_headers()
+        to.wfile.write(text)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path / "run", usd_cap=1.0)
+    yield made
+    made.close()
+
+
+def model_at(provider: Provider, ledger: Ledger, training: float | None = 100.0, **more: Any) -> EndpointModel:
+    price = SimpleNamespace(input=1.0, output=2.0, cached_input=0.5, training=training)
+    said = {"base_url": provider.url, "model": "small", "key_env": None, "price": price, "max_concurrency": 4}
+    settings = SimpleNamespace(**{**said, "timeout_s": 5.0, "fine_tuning": True, **more})
+    meter = TrialMeter(ledger)
+    meter.trial, meter.phase = "finetune@mine", "fit"
+    return EndpointModel("mine", settings, meter, Patience(base_s=0.01, cap_s=0.1))
+
+
+def kit(tmp_path: Path, seconds: float = 60.0) -> Kit:
+    return Kit({}, None, tmp_path, budget=Budget(time.monotonic() + seconds))
+
+
+def spent(ledger: Ledger) -> float:
+    return sum(one.usd for *_, one in ledger.spends())
+
+
+def test_rows_go_out_as_chats_and_the_bill_is_that_of_the_tokens_trained_on(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(breaks=("files", "look"))  # both are tried again
+    made = model_at(provider, ledger).tune(ROWS, ROWS[:4], SETTINGS, kit(tmp_path))
+    assert (made.name, made.tokens) == ("ft:small:1", TOKENS)
+    train, dev = provider.files.values()
+    assert b'{"messages": [{"role": "user", "content": "row 19"}, {"role": "assistant", "content": "a"}]}' in train
+    assert dev.count(b'"messages"') == 4
+    (job,) = provider.jobs
+    assert job["model"] == "small" and (job["training_file"], job["validation_file"]) == tuple(provider.files)
+    assert job["method"]["supervised"]["hyperparameters"] == {"n_epochs": 2, "batch_size": 8}
+    assert spent(ledger) == pytest.approx(TOKENS * 100 / 1e6)
+    assert sum(one.tokens_in for *_, one in ledger.spends()) == TOKENS
+
+
+def test_the_same_job_is_never_made_or_paid_for_twice(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider()
+    first = model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    before = spent(ledger)
+    assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)) == first
+    assert len(provider.jobs) == 1 and spent(ledger) == before and len(provider.files) == 1
+    model_at(provider, ledger).tune(ROWS, [], {**SETTINGS, "epochs": 1}, kit(tmp_path))
+    assert len(provider.jobs) == 2
+
+
+def test_a_run_killed_while_it_waits_finds_its_job_again(tmp_path: Path) -> None:
+    provider, book = Provider(looks=10**6), Ledger(tmp_path / "run", 1.0)
+
+    class Killed(Exception):
+        pass
+
+    def die(progress: Any) -> None:
+        if "running" in progress.what:
+            raise Killed
+
+    with pytest.raises(Killed):
+        model_at(provider, book).tune(ROWS, [], SETTINGS, Kit({}, None, tmp_path, progress=die))
+    book.close()
+    provider.looks = 1
+    book = Ledger(tmp_path / "run", 1.0)
+    assert model_at(provider, book).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
+    assert len(provider.jobs) == 1 and spent(book) == pytest.approx(TOKENS * 100 / 1e6)
+    book.close()
+
+
+def test_a_job_whose_making_was_not_heard_of_is_found_by_its_mark(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(breaks=("jobs",))
+    with pytest.raises(ProviderError, match="does not give a fine-tuning job"):
+        model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert len(provider.jobs) == 1
+    assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
+    assert len(provider.jobs) == 1
+    assert spent(ledger) == pytest.approx(TOKENS * 100 / 1e6)  # what was lost with the first try was this very job
+
+
+def test_at_the_deadline_the_job_is_cancelled(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(looks=10**6)
+    with pytest.raises(BudgetReached, match="was cancelled"):
+        model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path, 1.0))
+    assert provider.jobs[0]["status"] == "cancelled" and spent(ledger) == 0
+    provider.looks = 1  # with more time the same command makes a new job
+    assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
+    assert len(provider.jobs) == 2
+
+
+def test_a_job_that_could_pass_the_cap_is_refused_before_anything_is_sent(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider()
+    with pytest.raises(BudgetReached):
+        model_at(provider, ledger, training=10_000.0).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert not provider.files and not provider.jobs and spent(ledger) == 0
+
+
+def test_a_failed_job_says_why(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(status="failed")
+    with pytest.raises(ProviderError, match="job-0 at 'mine' failed: bad rows"):
+        model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert spent(ledger) == 0
+    provider.looks, provider.status = 1, "succeeded"
+    assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
+
+
+def test_who_does_not_say_that_it_fine_tunes_or_what_it_costs_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider()
+    with pytest.raises(NotApplicable):
+        model_at(provider, ledger, fine_tuning=False).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    with pytest.raises(UsageError, match="price of training"):
+        model = model_at(provider, ledger, training=None)
+        model.settings.base_url = "https://api.example.com/v1"
+        model.tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert not provider.asked
+
+
+def test_the_tuned_model_is_asked_where_it_was_made(ledger: Ledger) -> None:
+    provider = Provider()
+    tuned = model_at(provider, ledger).tuned("ft:small:1")
+    assert tuned._profile.model == "ft:small:1" and tuned._profile.base_url == provider.url
