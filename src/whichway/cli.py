@@ -179,6 +179,60 @@ def demo(
 
 
 @app.command()
+def serve(
+    folder: Folder,
+    strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; another one than this machine needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
+    key_env: Annotated[
+        str | None, typer.Option(help="The environment variable that holds the key every request must carry.")
+    ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Offer OpenAI's files and fine-tuning jobs, too, on the run's own model.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve the recommended strategy to any OpenAI client: /v1/chat/completions, /v1/models and /predict.
+
+    The last user message is the row; with several input fields it is a JSON object, or lines 'name: value'.
+    """
+    from whichway.live.serving.app import serve as start
+
+    start(folder, strategy, host, port, key_env, training)
+
+
+@app.command()
+def prompts(
+    folder: Folder,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="One id shows that prompt, two show what changed between them.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="text, or openai: the messages of a chat request.")] = "text",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A file to write the prompt to.")] = None,
+    debug: Debug = False,
+) -> None:
+    """List every prompt that a run has scored, with its parent, scores and cost; show, compare or export them."""
+    from whichway.live.prompts import compare_prompts, export_prompt, find_prompt, list_prompts
+    from whichway.report.terminal import print_prompts
+
+    found = list_prompts(folder)
+    chosen = [find_prompt(found, one) for one in ids or ()]
+    if not chosen:
+        print_prompts(found, _console())
+        return
+    if len(chosen) > 2:
+        raise typer.BadParameter("give one id to show a prompt, or two to compare them.")
+    text = compare_prompts(*chosen) if len(chosen) == 2 else export_prompt(chosen[0], format)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+        typer.echo(f"Written: {out}")
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, what works, what is missing and how to mend it."""
     from whichway.live.doctor import examine

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.strategy import Solution, Updatable
-from whichway.core.task import Example, Prediction, Task
+from whichway.core.task import Prediction, Task
 from whichway.core.text import Text
 from whichway.errors import UsageError
 from whichway.intake.documents import read_documents
@@ -56,7 +56,7 @@ def answer_file(
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         answers = solution.predict([row.inputs for row in block])
-        found += [_row(task, row, one, asked) for row, one in zip(block, answers, strict=True)]
+        found += [answer_row(task, row.id, one, asked) for row, one in zip(block, answers, strict=True)]
         say(len(found), len(rows))
     if out is not None:
         scratch = out.with_name(out.name + ".partial")
@@ -73,8 +73,9 @@ def _with_documents(solution: Solution, name: str, documents: Path | None) -> So
     return solution.with_documents(read_documents(documents)[0])
 
 
-def _row(task: Task, row: Example, one: Prediction, asked: Asked) -> dict[str, Any]:
-    answer = {"id": row.id, "output": _said(task, one.value), "confidence": round(one.confidence, 4)}
+def answer_row(task: Task, id_: str, one: Prediction, asked: Asked) -> dict[str, Any]:
+    """Return an answer as plain data; see answer_file."""
+    answer: dict[str, Any] = {"id": id_, "output": _said(task, one.value), "confidence": round(one.confidence, 4)}
     if isinstance(task.output, Text) and one.value == "":
         answer["unknown"] = True
     if one.sources:

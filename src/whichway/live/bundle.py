@@ -82,6 +82,26 @@ def load_solution(folder: Path, strategy: str | None = None, usd: float | None =
     return task, made.load(task, where, kit), name
 
 
+def solution_names(folder: Path) -> list[str]:
+    """Return the names of all solutions of a run folder or a bundle; see load_solution for what is no such folder."""
+    return list(_kept(Path(folder))["solutions"])
+
+
+def causal_name(folder: Path) -> str:
+    """Return the language model that a run was made with: 'embedded', a folder or a hub id."""
+    return str(_kept(Path(folder))["models"]["causal"])
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{folder} holds no finished run.", "Run it first: whichway run task.yaml --out DIR"
+        ) from error
+    return found
+
+
 def _chosen(kept: Mapping[str, Any], strategy: str | None, folder: Path) -> str:
     """Return the named solution, else the recommended one; raises UsageError naming those there are."""
     name = strategy or kept["recommended"]

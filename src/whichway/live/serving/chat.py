@@ -1,0 +1,179 @@
+"""Routes that answer: /v1/models, /v1/chat/completions (streaming, too) and /predict."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from whichway.core.model import Request as Ask
+from whichway.errors import BudgetReached, ProviderError, UsageError
+from whichway.live.answer import Asked, answer_row
+from whichway.live.serving.models import Desk, Served, inputs_from
+from whichway.live.serving.refusal import Refusal, body_of
+
+MOST_ROWS = 1000
+MOST_TOKENS = 2048
+
+
+def chat_routes(desk: Desk) -> list[Any]:
+    """Return the routes that answer."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse, StreamingResponse
+    from starlette.routing import Route
+
+    started = int(time.time())
+
+    def shown(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": started, "owned_by": "whichway"}
+
+    async def models(_: Any) -> Any:
+        return JSONResponse({"object": "list", "data": [shown(one) for one in desk.names()]})
+
+    async def model(request: Any) -> Any:
+        name = str(request.path_params["name"])
+        _known(desk, name)
+        return JSONResponse(shown(name))
+
+    async def chat(request: Any) -> Any:
+        said = await body_of(request)
+        made = await run_in_threadpool(_complete, desk, said)
+        if not said.get("stream"):
+            return JSONResponse(made)
+        usage = bool((said.get("stream_options") or {}).get("include_usage"))
+        return StreamingResponse(_stream(made, usage), media_type="text/event-stream")
+
+    async def predict(request: Any) -> Any:
+        return JSONResponse(await run_in_threadpool(_predict, desk, await body_of(request)))
+
+    async def health(_: Any) -> Any:
+        return JSONResponse({"status": "ok", "models": desk.names()})
+
+    return [
+        Route("/health", health),
+        Route("/v1/models", models),
+        Route("/v1/models/{name:path}", model),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/predict", predict, methods=["POST"]),
+    ]
+
+
+def _known(desk: Desk, name: str) -> None:
+    if name not in desk.names():
+        raise Refusal(404, f"There is no model {name!r}. There are: {', '.join(desk.names())}.", "not_found_error")
+
+
+def _predict(desk: Desk, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer {"rows": [...], "strategy": name}: each row as `whichway predict` would."""
+    rows = said.get("rows", [said] if "input" in said else None)
+    if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+        raise Refusal(400, f'Send {{"rows": [...]}} with 1 to {MOST_ROWS} rows.')
+    name = str(said.get("strategy") or desk.main.name)
+    served = desk.solution(name)
+    if served is None:
+        raise Refusal(404, f"There is no strategy {name!r}.", "not_found_error")
+    inputs = [_inputs(served, row, f"rows[{i}]") for i, row in enumerate(rows)]
+    answers = _answered(served, inputs)
+    ids = [str(row.get("id", i)) if isinstance(row, Mapping) else str(i) for i, row in enumerate(rows)]
+    found = [answer_row(served.task, id_, one, Asked()) for id_, one in zip(ids, answers, strict=True)]
+    return {"strategy": served.name, "rows": found}
+
+
+def _inputs(served: Served, row: Any, where: str) -> Any:
+    if not isinstance(row, Mapping | str):
+        raise Refusal(400, f"{where} is neither an object nor a text.")
+    try:
+        return inputs_from(served.task, row)
+    except (UsageError, ValueError, TypeError) as error:
+        problem = f"{error.problem} {error.fix}" if isinstance(error, UsageError) else str(error)
+        raise Refusal(400, f"{where}: {problem}") from error
+
+
+def _answered(served: Served, inputs: Sequence[Any]) -> Any:
+    try:
+        return served.answer(inputs)
+    except (ProviderError, BudgetReached) as error:
+        raise Refusal(503, f"{error.problem} {error.fix}".strip(), "server_error") from error
+
+
+def _complete(desk: Desk, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer a chat request with a solution, or let a language model write."""
+    name, messages = str(said.get("model") or desk.main.name), _messages(said)
+    _known(desk, name)
+    served = desk.solution(name)
+    if served is not None:
+        asked = next((text for role, text in reversed(messages) if role == "user"), "")
+        answer = _answered(served, [_inputs(served, asked, "the last user message")])[0]
+        text = served.task.output.write(answer.value) if answer.parsed else ""
+        finish, extra = "stop", {"confidence": round(answer.confidence, 4), "sources": list(answer.sources)}
+    else:
+        replies = desk.write(name, [_ask(said, messages)])
+        assert replies is not None
+        text, finish, extra = replies[0].text, replies[0].finish, {}
+    counted = [desk.count("\n".join(text for _, text in messages)), desk.count(text)]
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex[:24]}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": name,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        "usage": {"prompt_tokens": counted[0], "completion_tokens": counted[1], "total_tokens": sum(counted)},
+        **({"whichway": extra} if extra else {}),
+    }
+
+
+def _messages(said: Mapping[str, Any]) -> tuple[tuple[Any, str], ...]:
+    """Return chat messages as (role, text); raises Refusal for what is none."""
+    listed = said.get("messages")
+    if not isinstance(listed, list) or not listed:
+        raise Refusal(400, "`messages` must be a list of at least one message.")
+    found = []
+    for i, one in enumerate(listed):
+        role = one.get("role") if isinstance(one, Mapping) else None
+        if role not in ("system", "developer", "user", "assistant"):
+            raise Refusal(400, f"messages[{i}]: the role {role!r} is not known here.")
+        found.append(("system" if role == "developer" else role, _text(one.get("content"), i)))
+    return tuple(found)
+
+
+def _text(content: Any, number: int) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(one, Mapping) and one.get("type") == "text" for one in content):
+        return "".join(str(one.get("text", "")) for one in content)
+    raise Refusal(400, f"messages[{number}]: only text can be read.")
+
+
+def _ask(said: Mapping[str, Any], messages: Any) -> Ask:
+    """Return what a language model is asked, within this server's limits."""
+    most = said.get("max_completion_tokens") or said.get("max_tokens") or 256
+    heat = said.get("temperature", 1.0)
+    if not isinstance(most, int) or not 0 < most <= MOST_TOKENS:
+        raise Refusal(400, f"`max_tokens` must be 1 to {MOST_TOKENS}.")
+    if not isinstance(heat, int | float) or not 0 <= heat <= 2:
+        raise Refusal(400, "`temperature` must be 0 to 2.")
+    stop = said.get("stop") or ()
+    schema = ((said.get("response_format") or {}).get("json_schema") or {}).get("schema")
+    stops = (stop,) if isinstance(stop, str) else tuple(str(one) for one in stop)
+    return Ask(messages, most, float(heat), None, schema, stop=stops, draw=int(said.get("seed") or 0))
+
+
+def _stream(made: Mapping[str, Any], usage: bool) -> Iterator[str]:
+    """Yield an answer as server-sent events: the role, the text word by word, why it ended, and [DONE]."""
+    head = {key: made[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    choice = made["choices"][0]
+
+    def event(delta: Mapping[str, Any], finish: str | None = None) -> str:
+        rows = [{"index": 0, "delta": delta, "finish_reason": finish}]
+        return f"data: {json.dumps({**head, 'choices': rows}, ensure_ascii=False)}\n\n"
+
+    yield event({"role": "assistant", "content": ""})
+    words = choice["message"]["content"].split(" ")
+    for i, word in enumerate(words):
+        yield event({"content": word if i == len(words) - 1 else word + " "})
+    yield event({}, choice["finish_reason"])
+    if usage:
+        yield f"data: {json.dumps({**head, 'choices': [], 'usage': made['usage']})}\n\n"
+    yield "data: [DONE]\n\n"

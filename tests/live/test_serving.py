@@ -1,0 +1,297 @@
+"""`whichway serve`: a run behind an OpenAI-compatible server, asked by OpenAI's own client; jobs that survive a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from kept import finish, lay_solution, trial
+from studies import command, environment, whichway
+
+BASE = "smollm2-135m-instruct"
+COLOURS = {"grass": "green", "sky": "blue", "blood": "red", "snow": "white"}
+
+
+def laid(folder: Path) -> Path:
+    """Return a run folder with two solutions."""
+    lay_solution(folder / "run", "majority", "fold-0", "a")
+    lay_solution(folder / "run", "other", "fold-0", "b")
+    finish(folder / "run", [trial("majority"), trial("other")], "majority")
+    return folder / "run"
+
+
+class Serving:
+    """A server in a process of its own."""
+
+    def __init__(self, run: Path, *more: str, **env: str) -> None:
+        words = command("serve", run, "--port", "0", *more)
+        self.process = subprocess.Popen(words, env=environment(**env), stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"(http://\S+)/v1", line)
+        assert found, line
+        self.url = found[1]
+
+    def client(self, key: str = "none") -> openai.OpenAI:
+        return openai.OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=60)
+
+    def end(self, how: int = signal.SIGINT) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    server = Serving(laid(tmp_path_factory.mktemp("served")))
+    yield server
+    server.end()
+
+
+def ask(url: str, body: Any, **headers: str) -> tuple[int, Any]:
+    """Return (status, JSON) of a plain request."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_official_client_is_answered_by_the_winner_and_by_any_solution(served: Serving) -> None:
+    client = served.client()
+    assert {one.id for one in client.models.list()} == {"majority", "whichway", "other"}
+    assert client.models.retrieve("other").owned_by == "whichway"
+    asked: Any = [{"role": "system", "content": "ignored"}, {"role": "user", "content": "where is my parcel"}]
+    said = [client.chat.completions.create(model=name, messages=asked) for name in ("majority", "whichway", "other")]
+    assert [one.choices[0].message.content for one in said] == ["a", "a", "b"]
+    assert said[0].choices[0].finish_reason == "stop" and said[0].usage.prompt_tokens > 0
+    with pytest.raises(openai.NotFoundError, match="There are: majority"):
+        client.chat.completions.create(model="nobody", messages=asked)
+
+
+def test_an_answer_is_streamed(served: Serving) -> None:
+    stream = served.client().chat.completions.create(
+        model="majority",
+        messages=[{"role": "user", "content": "x"}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    assert "".join(one.choices[0].delta.content or "" for one in chunks if one.choices) == "a"
+    assert chunks[-2].choices[0].finish_reason == "stop" and chunks[-1].usage.completion_tokens >= 1
+
+
+def test_rows_are_answered_as_predict_answers_them(served: Serving) -> None:
+    status, said = ask(served.url + "/predict", {"rows": [{"id": "r1", "text": "x"}, {"input": "y"}, "z"]})
+    assert status == 200 and said["strategy"] == "majority"
+    assert [(one["id"], one["output"], one["confidence"]) for one in said["rows"]] == [
+        ("r1", "a", 0.5),
+        ("1", "a", 0.5),
+        ("2", "a", 0.5),
+    ]
+    assert ask(served.url + "/predict", {"rows": [{"text": "x"}], "strategy": "other"})[1]["rows"][0]["output"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("/predict", b"{", 400, "not JSON"),
+        ("/predict", [1], 400, "JSON object"),
+        ("/predict", {"rows": []}, 400, "1 to 1000"),
+        ("/predict", {"rows": [{"wrong": 1}]}, 400, "rows[0]: The field 'text' is missing"),
+        ("/predict", {"rows": [{"text": [1]}]}, 400, "no text, number"),
+        ("/predict", {"rows": ["x"], "strategy": "nobody"}, 404, "no strategy"),
+        ("/v1/chat/completions", {"model": "majority"}, 400, "messages"),
+        ("/v1/chat/completions", {"messages": [{"role": "tool", "content": "x"}]}, 400, "role"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            400,
+            "only text",
+        ),
+        ("/v1/files", {}, 404, "There is no POST /v1/files"),
+    ],
+)
+def test_what_cannot_be_served_is_told_in_the_form_clients_read(
+    served: Serving, path: str, body: Any, status: int, says: str
+) -> None:
+    got, said = ask(served.url + path, body)
+    assert got == status and says in said["error"]["message"]
+
+
+def test_a_web_page_under_another_name_is_not_answered(served: Serving) -> None:
+    status, said = ask(served.url + "/predict", {"rows": ["x"]}, host="evil.example")
+    assert status == 403 and "this machine alone" in said["error"]["message"]
+
+
+def test_a_key_is_asked_of_everyone_where_one_is_set(tmp_path: Path) -> None:
+    server = Serving(laid(tmp_path), "--key-env", "MY_KEY", MY_KEY="s3cret-key-value")
+    try:
+        with pytest.raises(openai.AuthenticationError):
+            server.client("wrong").models.list()
+        assert len(list(server.client("s3cret-key-value").models.list())) == 3
+    finally:
+        server.end()
+
+
+def test_serving_to_other_machines_needs_a_key(tmp_path: Path) -> None:
+    done = whichway("serve", laid(tmp_path), "--host", "0.0.0.0")
+    assert done.returncode == 2 and "needs a key" in done.stderr and "--key-env" in done.stderr
+    unset = whichway("serve", laid(tmp_path / "b"), "--key-env", "NOT_THERE")
+    assert unset.returncode == 2 and "NOT_THERE is not set" in unset.stderr
+
+
+def test_a_port_that_is_taken_is_said_so(served: Serving, tmp_path: Path) -> None:
+    done = whichway("serve", laid(tmp_path), "--port", served.url.rsplit(":", 1)[1])
+    assert done.returncode == 2 and "cannot be listened on" in done.stderr
+
+
+def chats(folder: Path, count: int = 24) -> Path:
+    """Write rows to learn from: the colour of a thing."""
+    path, things = folder / "rows.jsonl", list(COLOURS)
+    lines = []
+    for i in range(count):
+        thing = things[i % 4]
+        said = [{"role": "user", "content": f"Colour of {thing}, please ({i})"}]
+        lines.append(json.dumps({"messages": [*said, {"role": "assistant", "content": COLOURS[thing]}]}))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def waited(client: openai.OpenAI, job: str, until: tuple[str, ...], most_s: float = 240) -> Any:
+    end = time.monotonic() + most_s
+    while time.monotonic() < end:
+        found = client.fine_tuning.jobs.retrieve(job)
+        if found.status in until:
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"{found.status} after {most_s} s: {client.fine_tuning.jobs.list_events(job).data}")
+
+
+@pytest.mark.slow
+def test_the_official_client_fine_tunes_here_from_file_to_answer(tmp_path: Path) -> None:
+    run = laid(tmp_path)
+    server = Serving(run, "--training")
+    try:
+        client = server.client()
+        rows = chats(tmp_path)
+        file = client.files.create(file=rows, purpose="fine-tune")
+        assert client.files.retrieve(file.id).filename == "rows.jsonl"
+        assert client.files.content(file.id).text == rows.read_text() and [one.id for one in client.files.list()] == [
+            file.id
+        ]
+        method: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 6, "batch_size": 8}}}
+        job = client.fine_tuning.jobs.create(
+            model=BASE,
+            training_file=file.id,
+            validation_file=file.id,
+            method=method,
+            suffix="colours",
+            metadata={"a": "b"},
+        )
+        assert job.status == "queued" and job.metadata == {"a": "b"}
+        waited(client, job.id, ("running", "succeeded"))
+        with pytest.raises(openai.ConflictError):
+            client.files.delete(file.id)
+        done = waited(client, job.id, ("succeeded", "failed"))
+        events = [one.message for one in client.fine_tuning.jobs.list_events(job.id, limit=50)]
+        assert done.status == "succeeded", events
+        assert done.trained_tokens > 0 and done.fine_tuned_model.startswith(f"ft:{BASE}:colours:")
+        assert events[-1] == "Created and queued." and any(one.startswith("Step ") for one in events)
+        (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job.id)
+        assert (
+            checkpoint.fine_tuned_model_checkpoint == done.fine_tuned_model and checkpoint.metrics.full_valid_loss < 1
+        )
+        asked: Any = [{"role": "user", "content": "Colour of blood, please (3)"}]
+        said = [
+            client.chat.completions.create(model=name, messages=asked, temperature=0, max_tokens=8)
+            .choices[0]
+            .message.content
+            for name in (done.fine_tuned_model, BASE)
+        ]
+        assert said[0] == "red" and said[1] != "red"
+        client.files.delete(file.id)
+        assert not list(client.files.list())
+    finally:
+        server.end()
+
+
+@pytest.mark.slow
+def test_a_job_is_paused_resumed_and_cancelled_and_outlives_a_kill_of_the_server(tmp_path: Path) -> None:
+    run = laid(tmp_path)
+    server = Serving(run, "--training")
+    client = server.client()
+    file = client.files.create(file=chats(tmp_path, 48), purpose="fine-tune").id
+    long: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 10, "batch_size": 4}}}
+    job = client.fine_tuning.jobs.create(model=BASE, training_file=file, method=long).id
+    second = client.fine_tuning.jobs.create(model=BASE, training_file=file, method=long).id
+    waited(client, job, ("running",))
+    assert client.fine_tuning.jobs.retrieve(second).status == "queued"  # one at a time
+    assert client.fine_tuning.jobs.cancel(second).status == "cancelled"
+    assert client.fine_tuning.jobs.pause(job).status == "paused"
+    with pytest.raises(openai.BadRequestError, match="cancelled"):
+        client.fine_tuning.jobs.resume(second)
+    assert client.fine_tuning.jobs.resume(job).status == "queued"
+    waited(client, job, ("running",))
+    server.end(signal.SIGKILL)
+    server = Serving(run, "--training")
+    try:
+        done = waited(server.client(), job, ("succeeded", "failed"))
+        assert done.status == "succeeded" and done.fine_tuned_model in {one.id for one in server.client().models.list()}
+    finally:
+        assert server.end() in (0, 130)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"not json\n" * 12, "Line 1 is no"),
+        (b'{"messages": [{"role": "user", "content": "x"}]}\n', "Line 1 does not end in a text of the assistant"),
+        (b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}\n' * 9, "9 rows"),
+    ],
+)
+def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: bytes, says: str) -> None:
+    from whichway.live.serving.jobs import Tuning
+    from whichway.live.serving.refusal import Refusal
+
+    tuning = Tuning(tmp_path / "tuning")
+    try:
+        with pytest.raises(Refusal, match=re.escape(says)):
+            tuning.add_file("rows.jsonl", "fine-tune", content)
+        with pytest.raises(Refusal, match="cannot be fine-tuned here"):
+            tuning.create({"model": "gpt", "training_file": "file-x"})
+        with pytest.raises(Refusal, match="There is no file"):
+            tuning.create({"model": BASE, "training_file": "../../x"})
+    finally:
+        tuning.close()
+
+
+def test_several_fields_are_read_from_one_message() -> None:
+    from kept import make_task
+
+    from whichway.core.task import Field
+    from whichway.errors import UsageError
+    from whichway.live.serving.models import inputs_from
+
+    task = make_task()
+    task = type(task)(**{**task.__dict__, "fields": (Field("subject"), Field("amount", "number"))})
+    wanted = {"subject": "late: again", "amount": 3}
+    assert inputs_from(task, json.dumps(wanted)) == wanted
+    assert inputs_from(task, {"input": wanted}) == wanted
+    assert inputs_from(task, "subject: late: again\nby days\namount: 3") == {
+        "subject": "late: again\nby days",
+        "amount": "3",
+    }
+    with pytest.raises(UsageError, match="amount"):
+        inputs_from(task, "subject: x")
