@@ -149,3 +149,20 @@ def test_a_task_file_that_is_not_there_is_refused_with_exit_code_2(tmp_path: Pat
     with pytest.raises(TaskFileError) as caught:
         load_task(tmp_path / "nowhere.yaml")
     assert caught.value.exit_code == 2
+
+
+def test_unlabelled_rows_come_along_without_those_that_are_labelled(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "input": f"text {i}", "output": "ab"[i % 2]} for i in range(200)]
+    bare = [{"input": "text  7"}, {"input": "new one"}, {"input": "New one"}, {"input": "another"}]
+    for name, part in (("rows.jsonl", rows), ("bare.jsonl", bare)):
+        (tmp_path / name).write_text("".join(json.dumps(one) + "\n" for one in part))
+    task = tmp_path / "task.yaml"
+    task.write_text("task: t\ninstruction: Sort.\ndata: {train: rows.jsonl, unlabelled: bare.jsonl}\n")
+    loaded = load_task(task)
+    assert [one["input"] for one in loaded.task.unlabelled] == ["New one", "another"]
+    assert any(one.code == "unlabelled-known" and "2 of 4" in one.message for one in loaded.findings)
+    (tmp_path / "bare.jsonl").write_text('{"input": "other"}\n')
+    assert load_task(task).fingerprint != loaded.fingerprint
+    task.write_text(task.read_text().replace("Sort.", "Sort them."))
+    again = load_task(task)
+    assert again.fingerprint == load_task(task).fingerprint and again.task.instruction == "Sort them."

@@ -35,7 +35,8 @@ class LoadedTask:
     """A task with its rows. `test` are those of the user's own test file; `folder` holds the task file.
 
     In `settings`, models that are folders have their full paths. `fingerprint` is a SHA-256 over what the task file says,
-    the bytes of the data files and the files of such models: it changes with any of them.
+    the bytes of the data files and the files of such models: it changes with any of them, but not with the instruction and the
+    context, which prompts alone depend on.
     """
 
     task: Task
@@ -69,7 +70,17 @@ def load_task(path: Path) -> LoadedTask:
     examples, leaked = _without_leaks(table, examples, test)
     test, renamed = _own_ids(examples, test)
     task = _task(said, settings, table, columns, output, documents)
-    notes = [*table.notes, *findings, *more, *leaked, *renamed, *unread, *_gold_findings(examples, test, documents)]
+    task, spare = _with_unlabelled(task, settings, folder, (*examples, *(test or ())))
+    notes = [
+        *spare,
+        *table.notes,
+        *findings,
+        *more,
+        *leaked,
+        *renamed,
+        *unread,
+        *_gold_findings(examples, test, documents),
+    ]
     notes += [*check_rows(examples, output), *personal.summarise(examples)]
     return LoadedTask(
         task=task,
@@ -78,8 +89,27 @@ def load_task(path: Path) -> LoadedTask:
         settings=_with_model_folders(settings, folder),
         findings=tuple(notes + (compare(examples, test, output) if test else [])),
         folder=folder,
-        fingerprint=_fingerprint(settings, folder, [one.path for one in (table, test_table) if one], documents),
+        fingerprint=_fingerprint(settings, folder, _files(settings, folder, table, test_table), documents),
     )
+
+
+def _with_unlabelled(
+    task: Task, settings: TaskFile, folder: Path, labelled: Sequence[Example]
+) -> tuple[Task, list[Finding]]:
+    """Give the task its rows without answers; those that say the same as a labelled row are left out."""
+    if settings.data.unlabelled is None:
+        return task, []
+    rows = load_inputs(folder / settings.data.unlabelled, task)
+    known = {_said(row.inputs) for row in labelled}
+    kept = {_said(row.inputs): row.inputs for row in rows if _said(row.inputs) not in known}
+    dropped = len(rows) - len(kept)
+    message = f"{dropped} of {len(rows)} unlabelled rows are labelled, or occur twice: they are left out."
+    notes = [Finding("unlabelled-known", "info", message)] if dropped else []
+    return replace(task, unlabelled=tuple(kept.values())), notes
+
+
+def _said(inputs: Mapping[str, Any]) -> str:
+    return json.dumps({name: " ".join(str(one).casefold().split()) for name, one in inputs.items()}, sort_keys=True)
 
 
 def load_inputs(path: Path, task: Task) -> tuple[Example, ...]:
@@ -249,9 +279,20 @@ def _with_model_folders(settings: TaskFile, folder: Path) -> TaskFile:
     return settings.model_copy(update={"models": models.model_copy(update=paths)})
 
 
+def _files(settings: TaskFile, folder: Path, *tables: Table | None) -> list[Path]:
+    """Return the data files that answers depend on."""
+    more = [folder / settings.data.unlabelled] if settings.data.unlabelled else []
+    return [*(one.path for one in tables if one), *more]
+
+
 def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], documents: Sequence[Document] = ()) -> str:
-    """Hash what answers and their score depend on: not the budget, how an endpoint is reached, or what is reported beside."""
-    said = settings.model_dump(mode="json", exclude={"budget", "strategies", "further", "judge"})
+    """Hash what answers and their score depend on: not the budget, how an endpoint is reached, or what is reported beside.
+
+    Instruction and context are left to the strategies that read them: an edit makes new trials of those alone.
+    """
+    said = settings.model_dump(
+        mode="json", exclude={"budget", "strategies", "further", "judge", "instruction", "context"}
+    )
     said["models"]["endpoints"] = {
         name: {key: one[key] for key in ("base_url", "model")} for name, one in said["models"]["endpoints"].items()
     }

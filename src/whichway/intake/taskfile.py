@@ -47,6 +47,7 @@ class DataFiles(BaseModel):
     model_config = _RULES
     train: str
     test: str | None = None
+    unlabelled: str | None = None
     format: str = "auto"
 
 
@@ -175,6 +176,7 @@ class Price(BaseModel):
     input: NotNegative = 0
     output: NotNegative = 0
     cached_input: NotNegative | None = None
+    training: NotNegative | None = None
 
 
 class Endpoint(BaseModel):
@@ -187,6 +189,7 @@ class Endpoint(BaseModel):
     price: Price | None = None
     max_concurrency: int = Field(default=4, ge=1, le=1024)
     timeout_s: Positive = 60
+    fine_tuning: bool = False
 
     @field_validator("base_url")
     @classmethod
