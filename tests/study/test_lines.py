@@ -10,7 +10,8 @@ from whichway import load_task
 from whichway.errors import TaskFileError
 from whichway.study.lines import make_lines
 
-UNSERVED = ["extractive", "rag", "rag-classic", "raft"]  # they need documents, or answers that are no labels
+# They need documents, answers that are no labels, a model able to reflect, or rows without labels.
+UNSERVED = ["extractive", "rag", "rag-classic", "reflect", "raft", "distill"]
 ENDPOINT = """
 models:
   endpoints:
@@ -103,15 +104,18 @@ def test_an_endpoint_is_prompted_in_all_forms(lines):
 def test_local_privacy_excludes_every_endpoint_and_says_why_and_nothing_else(lines):
     found = lines(ENDPOINT + "constraints: {privacy: local}\n")
     excluded = {line.name: line.excluded for line in found if line.excluded and line.name not in UNSERVED}
-    assert set(excluded) == {line.name for line in found if "@" in line.name}
+    assert set(excluded) == {line.name for line in found if "@" in line.name} > {"optimise@big", "reflect@big"}
     assert all("privacy" in why for why in excluded.values())
 
 
 @pytest.mark.parametrize(
     ("package", "out"),
     [
-        ("torch", {"probe", "prompt-zero", "prompt-few", "prompt-nearest", "encoder", "finetune", "hybrid"}),
-        ("sentence_transformers", {"probe", "prompt-nearest", "encoder", "hybrid"}),
+        (
+            "torch",
+            {"probe", "prompt-zero", "prompt-few", "prompt-nearest", "optimise", "encoder", "finetune", "hybrid"},
+        ),
+        ("sentence_transformers", {"probe", "prompt-nearest", "optimise", "encoder", "hybrid"}),
         ("peft", {"finetune", "hybrid"}),
     ],
 )
@@ -121,6 +125,23 @@ def test_a_missing_package_excludes_what_needs_it_and_is_named(lines, monkeypatc
     excluded = {line.name: line.excluded for line in lines() if line.excluded and line.name not in UNSERVED}
     assert set(excluded) == out
     assert all(package in why and "whichway[local]" in why for why in excluded.values())
+
+
+def test_an_endpoint_that_fine_tunes_is_fine_tuned(lines):
+    assert "finetune@big" not in names(lines(ENDPOINT))
+    found = {line.name: line for line in lines(ENDPOINT.replace("big-1,", "big-1, fine_tuning: true,"))}
+    assert found["finetune@big"].model == "big" and not found["finetune@big"].excluded
+
+
+def test_what_reads_no_instruction_is_kept_when_it_is_edited(lines, tmp_path):
+    from dataclasses import replace
+
+    before = {line.name: line.key("data") for line in lines()}
+    loaded = load_task(tmp_path / "task.yaml")
+    edited = make_lines(replace(loaded.task, instruction="Another."), loaded.settings)
+    changed = {line.name for line in edited if line.key("data") != before[line.name]}
+    assert {"prompt-zero", "prompt-few", "prompt-nearest", "optimise", "rag", "distill"} <= changed
+    assert not changed & {"majority", "classic", "probe", "encoder", "finetune", "hybrid", "raft", "extractive"}
 
 
 def test_a_trial_is_known_by_what_it_is(lines):

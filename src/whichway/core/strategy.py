@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from whichway.core.model import Embedder
+from whichway.core.model import Embedder, Spend
 from whichway.core.task import Document, Example, Inputs, Prediction, Task
 
 
@@ -37,14 +38,43 @@ def _silent(_: Progress) -> None:
     """Report progress to nobody."""
 
 
+def _unheard(_: PromptVersion) -> None:
+    """Keep a prompt nowhere."""
+
+
 RESUME = "resume"
+REWRITES = {"format": 4, "wording": 2, "order": 2, "repeat": 2}  # forms of a prompt that keep its meaning, by kind
+
+
+@dataclass(frozen=True)
+class PromptVersion:
+    """One prompt that was scored: its whole text, and the same as chat messages, with `{field}` in place of a row.
+
+    `parent` is the id of the prompt it was made from, `change` says how; `score` is its mean over `rows` rows to learn from
+    (None: not scored there), `tokens` its length, `spend` what scoring it cost.
+    """
+
+    text: str
+    messages: tuple[tuple[str, str], ...]
+    parent: str = ""
+    change: str = ""
+    score: float | None = None
+    rows: int = 0
+    tokens: int = 0
+    spend: Spend = Spend()
+
+    @property
+    def id(self) -> str:
+        """Twelve digits of the SHA-256 of its text: the same prompt has the same id in every run."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Kit:
     """Everything a strategy may touch; nothing is global. `folder` is its own and may be written.
 
-    It is empty but for `folder / RESUME`, where a fit that was killed finds what it had put there to go on from.
+    It is empty but for `folder / RESUME`, where a fit that was killed finds what it had put there to go on from. A strategy
+    that scores prompts hands each of them to `record`.
     """
 
     models: Mapping[str, Any]
@@ -53,6 +83,7 @@ class Kit:
     seed: int = 0
     budget: Budget = field(default_factory=Budget)
     progress: Callable[[Progress], None] = _silent
+    record: Callable[[PromptVersion], None] = _unheard
 
 
 class Solution(Protocol):
@@ -67,10 +98,40 @@ class Solution(Protocol):
 
 @runtime_checkable
 class Rewritable(Protocol):
-    """A solution with a prompt, of which meaning-preserving rewrites can be measured."""
+    """A solution with a prompt, of which other forms that keep its meaning can be measured."""
 
-    def rewritten(self, variant: int) -> Solution:
-        """Return this solution under the prompt's rewrite number `variant` (0 is the prompt itself)."""
+    def rewritten(self, kind: str, number: int) -> Solution | None:
+        """Return this solution under form `number` of a kind in REWRITES; None where there is no such form."""
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """A solution with a prompt that can be kept, compared and exported."""
+
+    def version(self) -> PromptVersion | None:
+        """Return the prompt in use; None where what is inside it has none."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change between a prompt and its seed; `bought` is what taking it back alone would lose on `rows` rows."""
+
+    what: str
+    before: str
+    after: str
+    bought: float
+    rows: int
+
+
+@runtime_checkable
+class Improved(Protocol):
+    """A solution found by a search that began at another one, its seed; both are measured on the same rows."""
+
+    def seed(self) -> Solution:
+        """Return what the search began with."""
+
+    def edits(self) -> Sequence[Edit]:
+        """Return what was changed and what each change bought."""
 
 
 @runtime_checkable
@@ -94,7 +155,8 @@ class Strategy(Protocol):
 
     Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder', 'documents');
     `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
-    serves.
+    serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
+    A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing.
     """
 
     needs: tuple[str, ...]

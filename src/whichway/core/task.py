@@ -121,7 +121,8 @@ class Task:
     """What every strategy is told. It carries no examples, so nothing of validation or test can be reached through it.
 
     `documents` are the knowledge to look answers up in; they belong to the task, not to any part of the split. `further` are
-    metrics that are reported beside `metric` and decide nothing.
+    metrics that are reported beside `metric` and decide nothing. `unlabelled` are rows without an answer, none of which is a
+    labelled row.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Task:
     objective: Objective = field(default_factory=Objective)
     documents: tuple[Document, ...] = ()
     further: tuple[Metric, ...] = ()
+    unlabelled: tuple[Inputs, ...] = ()
 
     @property
     def labels(self) -> Labels:

@@ -104,7 +104,8 @@ def ways(report: Report) -> Section:
     note = " ".join(one for one in (f"Consistency: {'; '.join(notes)}." if notes else "", found.note) if one)
     lead = (
         "P(best): probability that this way is the best one that meets every requirement. "
-        "Consistency: share of answers that stay the same when the prompt or the request is reworded. "
+        "Consistency: share of answers that stay the same when the prompt is put in another form; below it, between which "
+        "scores that moves it on a few rows. "
         "Calibration error: how far stated confidence is from the share of right answers."
     )
     return Section("ways", "All ways side by side", lead, (), (replace(found, note=note),))
@@ -181,11 +182,16 @@ def _way(trial: Row, report: Report) -> tuple[Cell, ...]:
         Cell(words.money(use.get("usd_per_1000"))),
         Cell(words.latency(use.get("p95_ms")), f"{words.three(per_s)} rows/s" if per_s is not None else ""),
         Cell(words.duration(build.get("seconds")), words.money(build.get("usd")) if build.get("usd") else ""),
-        Cell(words.percent(trial.get("consistency"))),
+        Cell(words.percent(trial.get("consistency")), _spread(trial, report)),
         Cell(words.score(trial.get("calibration_error"))),
         Cell(words.MISSING if parsed is None or parsed >= 1 else words.percent(parsed)),
         Cell(words.memory(trial.get("memory_mb"))),
     )
+
+
+def _spread(trial: Row, report: Report) -> str:
+    ends = [words.score(at(trial, "sensitivity", end), metric(report)) for end in ("low", "high")]
+    return f"scores {' to '.join(ends)}" if words.MISSING not in ends else ""
 
 
 def _scored(trial: Row, part: str, report: Report) -> Cell:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -51,6 +53,23 @@ def print_table(report: Report, console: Console) -> None:
     console.print(Text(_legend(report), style="dim"))
     for trial in others:
         _indent(console, f"{words.visible(trial.get('strategy'))}: {_why(trial)}", "dim")
+
+
+def print_prompts(prompts: Sequence[Row], console: Console) -> None:
+    """Print prompts that were scored, one per line, in the order in which they were."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for name, side in (("id", "left"), ("way", "left"), ("scored on", "left"), ("score", "right"), ("tokens", "right")):
+        table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+    for name in ("cost", "parent", "change"):
+        table.add_column(name, overflow="fold")
+    for one in prompts:
+        cost = words.money(one.get("usd")) if one.get("usd") else words.duration(one.get("seconds"))
+        where = f"{words.count(one.get('rows'))} {words.visible(one.get('part'))} rows"
+        cells = [one.get("id"), one.get("trial"), where, words.score(one.get("score")), words.count(one.get("tokens"))]
+        cells += [cost, one.get("parent") or "", words.cut(one.get("change") or "", 200)]
+        table.add_row(*(Text(words.visible(cell)) for cell in cells))
+    console.print(table)
+    console.print(Text("Show one: whichway prompts RUN ID   compare two: whichway prompts RUN ID ID", style="dim"))
 
 
 def trial_line(trial: Row, metric: Row | None = None) -> str:

@@ -41,6 +41,7 @@ class Extractive:
     words: int = 0
     needs: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
+    reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ExtractiveSolution:

@@ -24,6 +24,7 @@ class Hybrid:
     longest: int = 768
     needs: ClassVar[tuple[str, ...]] = ("causal", "embedder")
     trains: ClassVar[bool] = True
+    reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> Solution:

@@ -12,10 +12,10 @@ from whichway.core.ranking import hit_at, ndcg, reciprocal_rank
 from whichway.core.task import Example, Prediction
 from whichway.core.text import Text
 from whichway.metrics.fields import per_field
+from whichway.study.bench import Bench
 from whichway.study.certify import common_rows
 from whichway.study.evidence import calibration
 from whichway.study.lines import Line
-from whichway.study.trial import Bench
 
 MOST_CONFUSIONS = 40
 MOST_DISAGREEMENTS = 30

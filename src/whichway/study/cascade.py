@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from whichway.study.answers import answers_of, rows_of
+from whichway.study.bench import Bench
 from whichway.study.certify import use_of
 from whichway.study.evidence import paired_differences
 from whichway.study.lines import Line
-from whichway.study.trial import Bench
 
 STEPS = 40  # thresholds tried, at quantiles of the cheap way's confidence
 LEAST_SAVED = 0.1  # of the dear way's price: less is not worth two systems

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from whichway.errors import BudgetReached
+from whichway.study.bench import Bench, fitted, load_solution, predict_blocks
 from whichway.study.cost import Cost, hourly_usd, local_per_1000
 from whichway.study.evidence import joint_samples
 from whichway.study.lines import Line
+from whichway.study.measuring import measure_retrieval
 from whichway.study.recommend import Candidate, pick_finalists
 from whichway.study.split import DEV_SHARE, ENOUGH_TEST
-from whichway.study.trial import Bench, fitted, load_solution, measure_retrieval, predict_blocks
 
 LEAST_TEST = 100  # fewer rows than this certify nothing
 MOST_FINALISTS = 3
@@ -162,10 +163,15 @@ def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
 
 
 def consistency_of(bench: Bench, line: Line) -> float | None:
-    """Return the share of answers that stay the same under rewrites of the prompt; 1 where there is no prompt."""
+    """Return the share of answers that stay the same under other forms of the prompt; 1 where there is no prompt.
+
+    Answers drawn at a temperature are left out: what is served is drawn at none.
+    """
     found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/consistency")
-    if found and found["rows"]:
-        return float(sum(found["same"]) / (len(found["same"]) * found["rows"]))
+    forms = found["forms"].items() if found else ()
+    same = [one["same"] for kind, tried in forms if kind != "repeat" for one in tried]
+    if found and same and found["rows"]:
+        return float(sum(same) / (len(same) * found["rows"]))
     return 1.0 if line.model in ("", "embedder") and not found else None
 
 

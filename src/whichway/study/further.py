@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from whichway.study.bench import Bench
 from whichway.study.evidence import score_interval
-from whichway.study.trial import Bench
 
 
 def further_scores(bench: Bench, name: str) -> dict[str, Any]:

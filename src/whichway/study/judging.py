@@ -14,7 +14,7 @@ from whichway.core.strategy import Progress
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached, ProviderError
 from whichway.metrics import judge as judging
-from whichway.study.trial import Bench
+from whichway.study.bench import Bench
 
 JUDGED = 3  # strategies at most
 
@@ -92,6 +92,7 @@ def _jobs(bench: Bench, settings: Any, names: Sequence[str]) -> list[tuple[str, 
     about = [
         settings.model_dump(mode="json"),
         [row.id for row in rows],
+        bench.task.instruction,
         {n: [p.value for p in s] for n, s in said.items()},
     ]
     digest = hashlib.sha256(json.dumps([bench.fingerprint, about], sort_keys=True).encode()).hexdigest()

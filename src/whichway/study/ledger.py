@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from whichway.core.model import Spend
+from whichway.core.strategy import PromptVersion
 from whichway.core.task import Prediction
 from whichway.errors import BudgetReached, LedgerError
 
@@ -62,6 +63,18 @@ _decisions = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("details", sa.Text, nullable=False),
+)
+_prompts = sa.Table(
+    "prompts",
+    _book,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, index=True),  # of its text
+    sa.Column("trial", sa.Text, nullable=False),
+    sa.Column("part", sa.Text, nullable=False),  # train: rows to learn from; validation
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("parent", "change", "text", "messages")),
+    *(sa.Column(name, sa.Float, nullable=True) for name in ("score", "seconds", "usd")),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("rows", "tokens")),
+    sa.UniqueConstraint("id", "trial", "part", "rows"),
 )
 _vectors = sa.Table(
     "vectors", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
@@ -279,6 +292,21 @@ class Ledger:
             found[row.example] = (answer, json.loads(row.score))
         return found
 
+    # -- prompts -----------------------------------------------------------------------------------------------------
+
+    def keep_prompt(self, trial: str, part: str, one: PromptVersion) -> None:
+        """Keep a prompt that was scored, once for each number of rows; a prompt is never forgotten."""
+        row: dict[str, Any] = {"id": one.id, "trial": trial, "part": part, "parent": one.parent, "change": one.change}
+        row |= {"text": one.text, "messages": _dump(one.messages), "score": one.score, "rows": one.rows}
+        row |= {"tokens": one.tokens, "seconds": one.spend.seconds, "usd": one.spend.usd}
+        with self.transaction() as db:
+            db.execute(_prompts.insert().prefix_with("OR IGNORE"), [row])
+
+    def prompts(self) -> list[dict[str, Any]]:
+        """Return all prompts in the order in which they were scored."""
+        found = self._read(sa.select(_prompts).order_by(_prompts.c.number))
+        return [{**row._mapping, "messages": json.loads(row.messages)} for row in found]
+
     # -- vectors -----------------------------------------------------------------------------------------------------
 
     def vectors(self, keys: Sequence[str]) -> dict[str, bytes]:
@@ -299,6 +327,22 @@ class Ledger:
     def _read(self, statement: Any) -> Any:
         with self._guard:
             return self._open.execute(statement).fetchall()
+
+
+def read_prompts(folder: Path) -> list[dict[str, Any]]:
+    """Return all prompts of a run folder without taking its lock: a run under way may be looked at."""
+    path = Path(folder) / "ledger.db"
+    if not path.exists():
+        return []
+    engine = sa.create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true")
+    try:
+        with engine.connect() as db:
+            found = db.execute(sa.select(_prompts).order_by(_prompts.c.number)).fetchall()
+    except sa.exc.OperationalError:  # written by an earlier version, which kept no prompts
+        return []
+    finally:
+        engine.dispose()
+    return [{**row._mapping, "messages": json.loads(row.messages)} for row in found]
 
 
 def _dump(value: Any) -> str:

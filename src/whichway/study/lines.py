@@ -13,7 +13,7 @@ from whichway.core.task import Task
 from whichway.errors import TaskFileError
 from whichway.registry import get, names
 
-CODE_CONTRACT = 4  # raised when the same settings would give other predictions: old runs are then not continued
+CODE_CONTRACT = 5  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
 DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),
@@ -25,10 +25,13 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("rag-classic", "rag", {"then": "classic", "passages": 1}),
     ("prompt-few", "prompt", {"form": "few"}),
     ("prompt-nearest", "prompt", {"form": "nearest"}),
+    ("optimise", "optimise", {}),
+    ("reflect", "reflect", {}),
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
     ("hybrid", "hybrid", {}),
     ("raft", "raft", {}),
+    ("distill", "distill", {}),
 )
 PACKAGES = {"causal": ("torch", "transformers"), "embedder": ("torch", "sentence_transformers")}
 TRAINING_PACKAGES = ("trl", "peft")
@@ -43,6 +46,7 @@ class Line:
     strategy: Any
     model: str  # 'causal', the name of an endpoint, 'embedder' or ''
     excluded: str = ""
+    wording: str = ""  # a digest of instruction and context, where the strategy reads them
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -55,7 +59,8 @@ class Line:
 
     def key(self, fingerprint: str) -> str:
         """Identify this trial by content: what it is, on which data, under which code contract."""
-        parts = json.dumps([self.name, self.way, self.settings, self.model, fingerprint, CODE_CONTRACT], sort_keys=True)
+        said = [self.name, self.way, self.settings, self.model, fingerprint, CODE_CONTRACT, self.wording]
+        parts = json.dumps(said, sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
@@ -81,10 +86,18 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float |
         if line.model not in ("", "causal", "embedder") and line.model not in settings.models.endpoints:
             known_models = ", ".join(["causal", *settings.models.endpoints])
             raise TaskFileError(f"The strategy {name!r} names a model {line.model!r}.", f"Known: {known_models}.")
-        lines.append(_checked(line, task, settings, budget))
+        lines.append(_checked(_worded(line, task), task, settings, budget))
     if not lines:
         raise TaskFileError("No strategy is left to run.", "Widen strategies.only, strategies.skip or --only.")
     return lines
+
+
+def _worded(line: Line, task: Task) -> Line:
+    """Make a line's key change with instruction and context, unless its strategy says that it reads neither."""
+    if not getattr(line.strategy, "reads_instruction", True):
+        return line
+    said = json.dumps([task.instruction, task.context])
+    return replace(line, wording=hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16])
 
 
 def folder_name(name: str) -> str:
@@ -133,7 +146,11 @@ def _endpoint_lines(settings: Any) -> list[tuple[str, str, dict[str, Any]]]:
         (f"prompt-{form}@{name}", "prompt", {"form": form, "model": name})
         for name in settings.models.endpoints
         for form in ("zero", "few", "nearest")
-    ] + [(f"rag@{name}", "rag", {"model": name}) for name in settings.models.endpoints]
+    ] + [
+        (f"{way}@{name}", way, {"model": name})
+        for name, one in settings.models.endpoints.items()
+        for way in ("rag", "optimise", "reflect", *(("finetune",) if one.fine_tuning else ()))
+    ]
 
 
 def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
@@ -156,6 +173,9 @@ def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
         shapes = ("labels",)
     if task.output.shape not in shapes:
         return replace(line, excluded=f"serves {' and '.join(shapes)}; the answers here are {task.output.shape}")
+    lacks = line.strategy.lacks(task) if hasattr(line.strategy, "lacks") else ""
+    if lacks:
+        return replace(line, excluded=lacks)
     if "documents" in line.strategy.needs and not task.documents:
         return replace(line, excluded="looks answers up in documents, and the task names none (`documents:`)")
     packages = list(PACKAGES["causal"]) if line.model == "causal" else []

@@ -65,7 +65,7 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
     compare, strategy = len(split.validation), line.strategy
     head = TOKENS_PER_CHARACTER * (len(task.instruction) + len(task.context) + len(task.output.ask()))
     if line.model not in ("", "causal", "embedder"):
-        return _endpoint(line, settings, row_tokens, head, compare)
+        return _endpoint(line, settings, row_tokens, head, learn, compare)
     seconds = START_S[line.model]
     if line.way == "classic":
         seconds += learn * _answers(task) * row_tokens * 3e-6 * 13
@@ -85,7 +85,8 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * _answers(task)
     looked_up = getattr(strategy, "passages", 0) * PASSAGE_TOKENS
     own += looked_up
-    rewritten = 5 * 16 + 60
+    rewritten = 9 * 16 + 60
+    compare += _searched(strategy)
     seconds = (compare + rewritten) * own / PREFILL + (head + shown * row) * 7 / PREFILL
     if not isinstance(task.output, Labels):
         seconds += (compare + rewritten) * ANSWER_TOKENS / WRITING
@@ -94,16 +95,25 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     return seconds
 
 
-def _endpoint(line: Line, settings: Any, row: float, head: float, compare: int) -> Estimate:
+def _endpoint(line: Line, settings: Any, row: float, head: float, learn: int, compare: int) -> Estimate:
     form, found = getattr(line.strategy, "form", "zero"), settings.models.endpoints[line.model]
     shown = getattr(line.strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(form, 0)
-    calls = compare + 12 + 5 * 5
+    calls = compare + 12 + 9 * 5 + _searched(line.strategy, paid=True)
+    shown = 8 if line.way == "optimise" else shown
     looked_up = getattr(line.strategy, "passages", 0) * PASSAGE_TOKENS
     tokens_in = calls * (head + row * (1 + shown) + looked_up + 20)
     usd = 0.0
     if found.price is not None:
         usd = (tokens_in * found.price.input + calls * 12 * found.price.output) / 1e6
+        if line.strategy.trains:
+            usd += line.strategy.epochs * learn * (row + 16) * (found.price.training or 0.0) / 1e6
     return Estimate(line, calls * 1.0 / max(1, found.max_concurrency), usd, calls)
+
+
+def _searched(strategy: Any, paid: bool = False) -> int:
+    """Return how many rows a search for a prompt scores: most prompts are dropped after their first block; then the seed."""
+    prompts = getattr(strategy, "prompts", 0)
+    return int(prompts * (20 if paid else 28)) + 2 * 48 * bool(prompts)
 
 
 def _answers(task: Task) -> int:

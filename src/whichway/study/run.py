@@ -12,15 +12,17 @@ from typing import Any
 from whichway.core.strategy import Progress
 from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError, WhichwayError
+from whichway.study.bench import Bench, solution_folder
 from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
 from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
 from whichway.study.lines import CODE_CONTRACT, Line, make_lines
+from whichway.study.measuring import measure_rewrites
 from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.split import Split, make_split
 from whichway.study.summary import shown_in_detail, summarise, trial_report, validation_score
-from whichway.study.trial import Bench, measure_consistency, run_trial, solution_folder
+from whichway.study.trial import run_trial
 
 MOST_TEST_SHARE = 0.4  # of the time that is left, at most, is kept for the finalists' test
 SURE_SHARE = 0.4  # of an estimate: one that is too high by half must not keep a strategy out
@@ -127,7 +129,9 @@ def all_lines(bench: Bench, loaded: Any, lines: Sequence[Line]) -> list[Line]:
     every = make_lines(loaded.task, loaded.settings.model_copy(update={"strategies": chosen_all}))
     kept = {line.name: line for line in lines}
     for line in every:
-        if line.name not in chosen and bench.ledger.trial(line.name):
+        before = bench.ledger.trial(line.name)
+        # One that was measured in another form, such as under an earlier instruction, is not compared with the others.
+        if line.name not in chosen and before and before[2].get("key") in (None, line.key(bench.fingerprint)):
             kept[line.name] = line
     return [kept[line.name] for line in every if line.name in kept] + [
         line for line in lines if line.name not in {e.name for e in every}
@@ -222,7 +226,7 @@ def _reword_prompts(bench: Bench, lines: Sequence[Line]) -> None:
         if scores[line.name] is None:
             continue
         try:
-            measure_consistency(bench, line)
+            measure_rewrites(bench, line)
         except WhichwayError as error:
             bench.ledger.decide("consistency not measured", {"strategy": line.name, "reason": error.problem})
 

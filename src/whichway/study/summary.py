@@ -17,6 +17,7 @@ from whichway.core.model import Spend
 from whichway.core.output import Labels, as_labels
 from whichway.core.task import Task
 from whichway.study import answers
+from whichway.study.bench import Bench
 from whichway.study.cascade import cascades
 from whichway.study.certify import (
     LEAST_TEST,
@@ -34,7 +35,7 @@ from whichway.study.evidence import paired_differences, score_interval
 from whichway.study.further import by_familiarity, further_scores
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
-from whichway.study.trial import Bench
+from whichway.study.prompts import searches, sensitivity
 from whichway.study.verdict import recommendation
 
 SCHEMA = 1
@@ -65,6 +66,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "confusions": answers.confusions(bench, shown, part),
         "disagreements": answers.disagreements(bench, shown, part),
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
+        "searches": searches(bench, lines),
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},
@@ -98,6 +100,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "build": build_of(bench, line),
         "use": {key: _round(value) for key, value in use.items()} if use else None,
         "consistency": _round(consistency_of(bench, line)) if done else None,
+        "sensitivity": sensitivity(bench, line) if done else None,
         "consistency_note": "" if line.model not in ("", "embedder") else "has no prompt to rewrite",
         "calibration_error": _round(answers.calibrated(bench, line.name, "validation")[0]) if said else None,
         "parsed": _round(sum(one.parsed for one in said) / len(said)) if said else None,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whichway.study.bench import Bench
 from whichway.study.certify import candidates, common_rows
 from whichway.study.cost import break_even_sentence
 from whichway.study.evidence import Interval, paired_difference
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
 from whichway.study.recommend import Candidate, Verdict, broken_limits, changes, decide
-from whichway.study.trial import Bench
 
 
 def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Kit, Progress, Rewritable, Solution
+from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution
 from whichway.core.task import Document, Example, Field, Inputs, Prediction, Task
 from whichway.strategies.parts.choosing import choose, enough_passages
 from whichway.strategies.parts.chunks import WORDS
@@ -136,8 +136,13 @@ class LookedUp:
     def with_documents(self, documents: Sequence[Document]) -> LookedUp:
         return replace(self, lookup=self.lookup.updated(documents))
 
-    def rewritten(self, variant: int) -> LookedUp:
-        return replace(self, inner=self.inner.rewritten(variant)) if isinstance(self.inner, Rewritable) else self
+    def version(self) -> PromptVersion | None:
+        """Return the prompt that passages are put into; a linear model has none."""
+        return self.inner.version() if isinstance(self.inner, Prompted) else None
+
+    def rewritten(self, kind: str, number: int) -> LookedUp | None:
+        inner = self.inner.rewritten(kind, number) if isinstance(self.inner, Rewritable) else None
+        return replace(self, inner=inner) if inner else None
 
     def save(self, folder: Path) -> None:
         self.lookup.save(folder)

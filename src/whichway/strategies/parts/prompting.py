@@ -1,8 +1,9 @@
-"""Prompts of four ingredients (instruction, context, examples, structured format), and their meaning-preserving rewrites."""
+"""Prompts of four ingredients (instruction, context, examples, structured format), and other forms of the same meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,34 +11,59 @@ from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.task import Example, Inputs, Task
 from whichway.strategies.parts.features import described, without_found
+from whichway.strategies.parts.marks import Marks, others
+from whichway.strategies.parts.marks import marks as marks_of
 
-REWRITES = 5
 LONGEST_SHOWN = 600  # characters of an example's text in a prompt: two long ones must not push out the rest
+WORDINGS = (
+    "{}",
+    "Please do the following. {}",
+    "Task: {}",
+    "{} This is your task.",
+    "Your task is this: {}",
+    "INSTRUCTION\n{}",
+)
 
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """Which ingredients a prompt has and how they are marked. `variant` 1 to 5 are rewrites that keep its meaning."""
+    """Which ingredients a prompt has, how they are worded and how they are marked.
+
+    `marks` is a number of the grammar in marks.py, `wording` one of the equivalent frames of the instruction, `rule` a sentence
+    after it, `said` an instruction in place of the task's. `hints` are typical words of labels that have no description,
+    `spelled` the words written in place of labels; both are pairs (label, words).
+    """
 
     instruction: bool = True
     context: bool = True
     labels: bool = True
     words: bool = True  # 'card_arrival' is written 'card arrival'
-    variant: int = 0
+    marks: int = 0
+    wording: int = 0
+    rule: str = ""
+    said: str = ""
+    hints: tuple[tuple[str, str], ...] = ()
+    spelled: tuple[tuple[str, str], ...] = ()
 
-    def rewritten(self, variant: int) -> PromptFormat:
-        """Return the same prompt in other words or marks."""
-        return replace(self, variant=variant)
+    def rewritten(self, kind: str, number: int) -> PromptFormat | None:
+        """Return the same prompt in another format or wording; None for other kinds, and where there is nothing to word."""
+        if kind == "format":
+            return replace(self, marks=others(self.marks, number + 1)[number])
+        if kind == "wording" and self.instruction:
+            return replace(self, wording=[one for one in range(len(WORDINGS)) if one != self.wording][number])
+        return None
 
     def label_text(self, name: str) -> str:
         """Return how a label is spelled in the prompt and in the answer."""
-        return name.replace("_", " ") if self.words else name
+        return dict(self.spelled).get(name) or (name.replace("_", " ") if self.words else name)
 
     def head(self, task: Task) -> str:
         """Return what stands above all examples: instruction, context, and the list of answers."""
         parts = []
         if self.instruction:
-            parts.append(_INSTRUCTIONS[self.variant].format(task.instruction.strip()))
+            parts.append(WORDINGS[self.wording].format(self.said or task.instruction.strip()))
+        if self.rule:
+            parts.append(self.rule)
         if self.context and task.context.strip():
             parts.append(task.context.strip())
         if self.labels:
@@ -46,7 +72,7 @@ class PromptFormat:
 
     def row(self, task: Task, inputs: Inputs, answer: Any = None) -> str:
         """Return one marked row; without an answer it ends where the model must go on."""
-        asks, answers = _MARKS[self.variant]
+        asks, answers = self._marks.asks, self._marks.answers
         if isinstance(task.output, Fields):  # '{' must begin a token of its own, for weights and grammar alike
             answers = answers.rstrip() + "\n"
         if answer is None:
@@ -70,7 +96,7 @@ class PromptFormat:
     def beginning(self, task: Task, shown: Sequence[Example] = ()) -> str:
         """Return all that stands before the row in question."""
         blocks = [self.head(task), *(self.row(task, one.inputs, one.target) for one in shown)]
-        return "".join(f"{block}{_GAPS[self.variant]}" for block in blocks if block)
+        return "".join(f"{block}{self._marks.gap}" for block in blocks if block)
 
     def messages(
         self, task: Task, inputs: Inputs, shown: Sequence[Example] = ()
@@ -85,38 +111,38 @@ class PromptFormat:
         turns.append(("user", self._asked(task, inputs)))
         return tuple(turns)
 
+    @property
+    def _marks(self) -> Marks:
+        return marks_of(self.marks)
+
     def _asked(self, task: Task, inputs: Inputs) -> str:
-        return f"{_MARKS[self.variant][0]}{described(task, inputs)}"
+        return f"{self._marks.asks}{described(task, inputs)}"
 
     def _listed(self, task: Task) -> str:
         if not isinstance(task.output, Labels):
             return task.output.ask()
         names = list(task.output.names)
-        if self.variant == 4:
+        if self._marks.turned:
             names.reverse()
+        said = {**{name: f"such as {words}" for name, words in self.hints}, **task.output.descriptions}
         words = replace(
             task.output,
             names=tuple(self.label_text(name) for name in names),
-            descriptions={self.label_text(name): said for name, said in task.output.descriptions.items()},
+            descriptions={self.label_text(name): one for name, one in said.items()},
         )
-        asked = words.ask()
-        return asked.replace("\n- ", "\n* ") if self.variant in (2, 4) else asked
+        return words.ask().replace("\n- ", "\n" + self._marks.bullet)
 
 
-_INSTRUCTIONS = (
-    "{}",
-    "Please do the following. {}",
-    "Task: {}",
-    "{}",
-    "Your task is this: {}",
-    "INSTRUCTION\n{}",
-)
-_MARKS = (
-    ("Input: ", "Answer: "),
-    ("Text: ", "Label: "),
-    ("INPUT: ", "ANSWER: "),
-    ("Message - ", "Category - "),
-    ("Input:\n", "Answer:\n"),
-    ("### Input: ", "### Answer: "),
-)
-_GAPS = ("\n\n", "\n\n", "\n", "\n\n", "\n\n", "\n\n")
+def reordered(shown: Sequence[Example], number: int) -> tuple[Example, ...]:
+    """Return examples in another order: the other way round, then shuffled."""
+    if number == 0:
+        return tuple(reversed(shown))
+    mixed = list(shown)
+    random.Random(f"order {number}").shuffle(mixed)
+    return tuple(mixed)
+
+
+def form_from(kept: Mapping[str, Any]) -> PromptFormat:
+    """Return the format that `dataclasses.asdict` made plain."""
+    pairs = {name: tuple((a, b) for a, b in kept.get(name, ())) for name in ("hints", "spelled")}
+    return PromptFormat(**{**kept, **pairs})

@@ -10,16 +10,19 @@ from typing import Any
 
 from whichway.core.fields import Fields
 from whichway.core.model import Reply, Request
+from whichway.core.strategy import PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.core.text import Text
 from whichway.errors import ProviderError
 from whichway.strategies.parts.drafts import Drafts, load_drafts
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
-from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.prompting import PromptFormat, form_from, reordered
 from whichway.strategies.parts.store import load_json, save_json
 from whichway.strategies.parts.trust import Trust, fit_trust, trust_from
+from whichway.strategies.parts.versions import version_of
 
 MOST_TOKENS = 512
+REPEATED_AT = 0.7  # temperature at which repeats are drawn
 ROOM = 1.3  # times the longest answer of train
 CHARACTERS_PER_TOKEN = 2.5  # of a model that counts none itself: on the safe side
 MOST_FAILED = 0.5  # share of failed calls on labelled rows above which the provider counts as unavailable
@@ -62,14 +65,25 @@ class WrittenSolution:
     reader: WrittenReader
     continues: bool = False
     drafts: Drafts | None = None
+    temperature: float = 0.0
+    draw: int = 0
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         if not inputs:
             return []
         return self.reader.read(self.task, self.replies(inputs))
 
-    def rewritten(self, variant: int) -> WrittenSolution:
-        return replace(self, form=self.form.rewritten(variant))
+    def rewritten(self, kind: str, number: int) -> WrittenSolution | None:
+        if kind == "order":
+            return replace(self, shown=reordered(self.shown, number)) if len(self.shown) > 1 else None
+        if kind == "repeat":
+            return replace(self, temperature=REPEATED_AT, draw=number + 1)
+        form = self.form.rewritten(kind, number)
+        return replace(self, form=form) if form else None
+
+    def version(self) -> PromptVersion:
+        """Return the prompt as a version that can be kept, compared and exported."""
+        return version_of(self.task, self.form, self.shown, self.shots if self.near is not None else 0)
 
     def save(self, folder: Path) -> None:
         kept = {"format": asdict(self.form), "shots": self.shots, "reader": asdict(self.reader)}
@@ -93,7 +107,8 @@ class WrittenSolution:
             few = self.examples_for(inputs, own)
             asked = [self.form.messages(self.task, row, one) for row, one in zip(inputs, few, strict=True)]
         most = self.reader.most
-        requests = [Request(one, max_tokens=most, schema=schema, continues=self.continues, stop=stop) for one in asked]
+        heat = self.temperature
+        requests = [Request(one, most, heat, None, schema, self.continues, stop, self.draw) for one in asked]
         found: list[Reply] = self.model.generate(requests)
         return self.drafts.improve(inputs, requests, found, self.model.generate) if self.drafts else found
 
@@ -114,7 +129,7 @@ def load_written(task: Task, folder: Path, model: Any, embedder: Any) -> Written
     kept = load_json(folder / "written.json")
     near = load_neighbours(task, folder, embedder) if (folder / "examples.safetensors").exists() else None
     shown = load_examples(folder) if near is None and (folder / "examples.json").exists() else ()
-    form = PromptFormat(**kept["format"])
+    form = form_from(kept["format"])
     reader = WrittenReader(kept["reader"]["most"], trust_from(kept["reader"]["trust"]))
     drafts = load_drafts(task, folder)
     return WrittenSolution(task, model, form, shown, near, kept["shots"], reader, kept["continues"], drafts)

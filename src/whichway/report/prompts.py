@@ -1,0 +1,99 @@
+"""The section on prompts: how far their form matters, and what searching for a better one bought."""
+
+from __future__ import annotations
+
+import difflib
+
+from whichway.report import words
+from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, winner_name
+from whichway.report.sections import Cell, Column, Section, Table, table
+
+KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
+MOST_LINES = 120  # of a diff
+
+
+def prompts(report: Report) -> Section:
+    """Return spread over forms of the same prompt, gains of searches, edits with what each bought, and the diff."""
+    tables = tuple(one for one in (_spread(report), _gains(report), _edits(report)) if one.rows)
+    lead = (
+        "A prompt says the same in many forms. Where the score moves with the form, it is fragile: a small edit, or "
+        "another version of the model, may move it as far."
+    )
+    diff = "\n\n".join(_diff(one) for one in rows(report, "searches") if rows(one, "edits"))
+    return Section(
+        "prompts", "Prompts: fragile or firm, and what searching bought", lead if tables else "", (), tables, diff
+    )
+
+
+def _spread(report: Report) -> Table:
+    known = metric(report)
+    every = [one for one in measured(report) if mapping(one, "sensitivity")]
+    lines = []
+    for one in every:
+        found = mapping(one, "sensitivity")
+        cells = [_kind(mapping(found, "kinds", kind), known) for kind in KINDS]
+        own = Cell(words.score(found.get("score"), known), words.sample({"n": found.get("rows")}))
+        whole = " to ".join(words.score(found.get(end), known) for end in ("low", "high"))
+        lines.append((Cell(words.visible(one.get("strategy"))), own, Cell(whole), *cells))
+    marked = next((i for i, one in enumerate(every) if one.get("strategy") == winner_name(report)), None)
+    columns = (Column("way", False), Column("as it is"), Column("all forms"), *map(Column, KINDS.values()))
+    return table("Score of the same prompt in other forms, on the first validation rows", columns, lines, marked)
+
+
+def _kind(found: Row, known: Row) -> Cell:
+    if words.number(found.get("low")) is None:
+        return Cell(words.MISSING)
+    ends = [words.score(found.get(end), known) for end in ("low", "high")]
+    shown = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    return Cell(shown, f"{words.percent(found.get('same'))} of answers the same")
+
+
+def _gains(report: Report) -> Table:
+    known, lines = metric(report), []
+    for one in rows(report, "searches"):
+        gain, _, around = words.difference(mapping(one, "gain"), known).partition(" ")
+        lines.append(
+            (
+                Cell(words.visible(one.get("strategy")), f"{words.count(one.get('scored'))} prompts scored"),
+                *(_scored(mapping(one, name), known) for name in ("seed_score", "best_score")),
+                Cell(gain, around.strip("()")),
+            )
+        )
+    columns = (Column("way", False), Column("seed"), Column("found"), Column("gain on the same rows"))
+    return table("What the search bought, on validation rows that it never saw", columns, lines)
+
+
+def _scored(found: Row, known: Row) -> Cell:
+    return Cell(words.score(found.get("value"), known), f"{words.interval(found, known)}, {words.sample(found)}")
+
+
+def _edits(report: Report) -> Table:
+    lines = []
+    for one in rows(report, "searches"):
+        for edit in rows(one, "edits"):
+            bought = words.number(edit.get("bought"))
+            lines.append(
+                (
+                    Cell(words.visible(one.get("strategy"))),
+                    Cell(words.cut(edit.get("what"), 60)),
+                    Cell(words.cut(edit.get("before"), 160)),
+                    Cell(words.cut(edit.get("after"), 160)),
+                    Cell(words.MISSING if bought is None else f"{bought:+.3f}", words.sample({"n": edit.get("rows")})),
+                )
+            )
+    heads = ("way", "change", "from", "to")
+    columns = (*(Column(one, False) for one in heads), Column("bought", True, "lost when taken back alone"))
+    return table("What each change of the prompt bought, on rows to learn from", columns, lines)
+
+
+def _diff(search: Row) -> str:
+    """Return the change of a prompt, line by line."""
+    name = words.visible(search.get("strategy"))
+    texts = [at(search, part, "text") for part in ("seed", "best")]
+    before, after = (
+        [words.visible(line) for line in text.splitlines()] if isinstance(text, str) else [] for text in texts
+    )
+    heads = [f"{name}: {part} {words.visible(at(search, part, 'id'))}" for part in ("seed", "best")]
+    lines = list(difflib.unified_diff(before, after, heads[0], heads[1], lineterm="", n=1))
+    left = len(lines) - MOST_LINES
+    return "\n".join(lines[:MOST_LINES] + ([f"... {left} more lines: whichway prompts"] if left > 0 else []))

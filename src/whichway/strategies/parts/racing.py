@@ -1,0 +1,167 @@
+"""Prompts raced on the same labelled rows, block by block: one that is clearly behind is dropped (as in CAPO, AutoML 2025)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whichway.core.model import Scorer
+from whichway.core.task import Example, Prediction, Task
+from whichway.strategies.parts.answering import fit_reader
+from whichway.strategies.parts.prompted import PromptSolution, read_labels
+from whichway.strategies.parts.writing import WrittenSolution, read_reply
+
+BLOCK = 16
+BEHIND = 1.0  # standard errors (84 %, one-sided) by which a prompt must be behind the best one to be dropped
+LEAST_SPREAD = 0.2  # of a paired difference, per row: a few equal rows do not prove that two prompts are the same
+SOFT = 0.2  # weight of the right answer's probability beside right or wrong, where it is known
+
+
+@dataclass
+class Runner:
+    """A prompt in the race: what is known of it so far. `values` are per row, in the order of the race's rows."""
+
+    id: str
+    draft: PromptSolution | WrittenSolution
+    values: list[float] = field(default_factory=list)
+    empty: Any = None
+    table: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
+    dropped: bool = False
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / max(1, len(self.values))
+
+
+class Race:
+    """Scores prompts on labelled rows in one fixed order. Where a fit was killed, `folder` tells what had been scored.
+
+    `calibrate` takes out what a prompt says to inputs without content; `pool` are rows whose examples such inputs borrow.
+    """
+
+    def __init__(self, task: Task, rows: Sequence[Example], pool: Sequence[Example], folder: Path) -> None:
+        self.task, self.rows, self.pool, self.folder = task, list(rows), pool, folder
+        self.runners: dict[str, Runner] = {}
+
+    def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
+        """Return the runner of a prompt, with what was scored of it before."""
+        if id_ not in self.runners:
+            self.runners[id_] = self._kept(id_, draft)
+        return self.runners[id_]
+
+    def advance(self, one: Runner, rows: int) -> None:
+        """Score a prompt on the first `rows` rows, at the most; what is known is not scored again."""
+        rows = min(rows, len(self.rows))
+        if len(one.values) >= rows:
+            return
+        began = time.monotonic()
+        block = self.rows[len(one.values) : rows]
+        if isinstance(one.draft, PromptSolution) and isinstance(one.draft.model, Scorer):
+            empty, table = one.draft.tables(block, one.empty is None, self.pool)
+            one.empty = empty if one.empty is None else one.empty
+            one.table += [[float(x) for x in row] for row in table]
+            one.values = self._by_likelihood(one)
+        else:
+            one.values += row_values(self.task, block, answered(one.draft, block, self.pool))
+        one.seconds += time.monotonic() - began
+        self._keep(one)
+
+    def run(self, one: Runner, best: Runner | None, stop: Callable[[], bool] = lambda: False) -> None:
+        """Score a prompt block by block, until all rows are done or it is clearly behind `best`."""
+        while len(one.values) < len(self.rows) and not one.dropped and not stop():
+            self.advance(one, len(one.values) + BLOCK)
+            if best is not None and best is not one:
+                one.dropped = is_behind(gaps(one, best))
+
+    def _by_likelihood(self, one: Runner) -> list[float]:
+        """Return the values of all rows scored so far, under the calibration that suits them best."""
+        seen = self.rows[: len(one.table)]
+        reader = fit_reader(self.task, one.empty, one.table, [row.target for row in seen])
+        answers = reader.read(one.table)
+        found = row_values(self.task, seen, answers)
+        return [
+            (1 - SOFT) * value + SOFT * _right_share(a, row) for value, a, row in zip(found, answers, seen, strict=True)
+        ]
+
+    def _keep(self, one: Runner) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        empty = [[float(x) for x in row] for row in one.empty] if one.empty is not None else None
+        kept = {"values": one.values, "empty": empty, "table": one.table, "seconds": one.seconds}
+        scratch = self.folder / f"{one.id}.partial"
+        scratch.write_text(json.dumps(kept), encoding="utf-8")
+        scratch.replace(self.folder / f"{one.id}.json")
+
+    def _kept(self, id_: str, draft: Any) -> Runner:
+        file = self.folder / f"{id_}.json"
+        if not file.exists():
+            return Runner(id_, draft)
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return Runner(id_, draft, kept["values"], kept["empty"], kept["table"], kept["seconds"])
+
+
+def gaps(one: Runner, other: Runner) -> list[float]:
+    """Return the differences on the rows that both have answered."""
+    return [a - b for a, b in zip(one.values, other.values, strict=False)]
+
+
+def is_behind(found: Sequence[float]) -> bool:
+    """Tell whether paired differences lie clearly below zero."""
+    n = len(found)
+    mean = sum(found) / n
+    spread = math.sqrt(sum((x - mean) ** 2 for x in found) / max(1, n - 1))
+    return mean + BEHIND * max(spread, LEAST_SPREAD) / math.sqrt(n) < 0
+
+
+def headroom(seed: Runner, others: Sequence[Runner], draws: int = 2000) -> tuple[float, float, float]:
+    """Return best minus seed on the rows all have answered, and its 90 % interval by the paired bootstrap.
+
+    The best is chosen anew in each resample, so that the interval holds the luck of choosing (methods.md §2.3).
+    """
+    import numpy as np
+
+    n = min(len(one.values) for one in (seed, *others))
+    table = np.array([one.values[:n] for one in (seed, *others)])
+    rows = np.random.default_rng(0).integers(0, n, size=(draws, n))
+    means = table[:, rows].mean(axis=2)
+    found = means.max(axis=0) - means[0]
+    whole = table.mean(axis=1)
+    return float(whole.max() - whole[0]), float(np.quantile(found, 0.05)), float(np.quantile(found, 0.95))
+
+
+def row_values(task: Task, rows: Sequence[Example], answers: Sequence[Prediction]) -> list[float]:
+    """Return the metric of each row by itself."""
+    metric: Any = task.metric
+    scores = (
+        metric.score_examples(rows, answers)
+        if hasattr(metric, "score_examples")
+        else [metric.score_example(row, one) for row, one in zip(rows, answers, strict=True)]
+    )
+    return [float(one) if metric.is_mean else float(metric.aggregate([one])) for one in scores]
+
+
+def answered(
+    draft: PromptSolution | WrittenSolution, rows: Sequence[Example], pool: Sequence[Example]
+) -> list[Prediction]:
+    """Return what a prompt that is not fitted yet answers to labelled rows, none of which is shown to itself."""
+    if isinstance(draft, WrittenSolution):
+        return [read_reply(draft.task, one) for one in draft.replies([row.inputs for row in rows])]
+    if not isinstance(draft.model, Scorer):
+        return read_labels(draft, rows)
+    empty, table = draft.tables(rows, True, pool)
+    return fit_reader(draft.task, empty, table, []).read(table)
+
+
+def _right_share(answer: Prediction, row: Example) -> float:
+    scores = answer.scores or {}
+    right = [row.target] if isinstance(row.target, str) else list(row.target or ())
+    return (
+        sum(scores.get(name, 0.0) for name in right) / max(1, len(right))
+        if right
+        else float(answer.value == row.target)
+    )

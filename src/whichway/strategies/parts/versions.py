@@ -1,0 +1,21 @@
+"""A prompt as a version: its whole text, and the same as chat messages, with a place for the row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whichway.core.strategy import PromptVersion
+from whichway.core.task import Example, Task
+from whichway.strategies.parts.prompting import PromptFormat
+
+
+def version_of(task: Task, form: PromptFormat, shown: Sequence[Example], looked_up: int = 0) -> PromptVersion:
+    """Return a prompt with `{field}` in place of what a row says, and `{examples}` where examples are looked up per row."""
+    blank = {one.name: "{" + one.name + "}" for one in task.fields}
+    beginning = form.beginning(task, shown)
+    place = f"{{{looked_up} nearest examples}}" if looked_up else ""
+    text = beginning + (place + "\n\n" if place else "") + form.row(task, blank)
+    messages = list(form.messages(task, blank, shown))
+    if place:
+        messages.insert(-1, ("user", place))
+    return PromptVersion(text, tuple(messages))

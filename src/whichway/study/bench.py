@@ -1,0 +1,147 @@
+"""What all trials of one study share, and its units of work: a fit, a block of answers, each committed whole."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whichway.core.model import Spend
+from whichway.core.strategy import RESUME, Budget, Kit, Progress, Solution
+from whichway.core.task import Example, Metric, Prediction, Task
+from whichway.errors import BudgetReached
+from whichway.study.deadline import until
+from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
+from whichway.study.ledger import Ledger
+from whichway.study.lines import Line, folder_name
+from whichway.study.split import Split
+
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that trials of one study share."""
+
+    task: Task
+    rows: dict[str, Example]
+    test: dict[str, Example]
+    split: Split
+    ledger: Ledger
+    shelf: ModelShelf
+    meter: TrialMeter
+    deadline: float
+    fingerprint: str
+    say: Callable[[str, Progress], None]
+
+    @property
+    def metric(self) -> Metric:
+        return self.task.metric
+
+    def kit(self, line: Line, folder: Path, fresh: bool = False, spare_s: float = 0.0) -> Kit:
+        """Return what one strategy may touch; `fresh` leaves the vector cache out; `spare_s` is kept for later work."""
+        embedder: Any = FreshEmbedder(self.shelf) if fresh else CachedEmbedder(self.shelf, self.ledger)
+        has = line.model == "embedder" or "embedder" in line.strategy.needs or line.model
+        budget = Budget(self.deadline - spare_s, self.ledger.usd_cap)
+        return Kit(
+            self.shelf,
+            embedder if has else None,
+            folder,
+            self.split.seed,
+            budget,
+            lambda p: self.say(line.name, p),
+            lambda one: self.ledger.keep_prompt(line.name, "train", one),
+        )
+
+    def cut_off(self, line: Line, spare_s: float) -> float:
+        """Return when work of a line is cut off; never for an endpoint's, whose calls are metered and look at the clock."""
+        return float("inf") if line.model in self.shelf.endpoints else self.deadline - spare_s
+
+    def check_time(self, needed: float = 0.0) -> None:
+        """Raise BudgetReached when `needed` seconds are no longer there."""
+        if time.monotonic() + needed > self.deadline:
+            raise BudgetReached(
+                "The time budget is used up.", "Raise budget.minutes (or --budget-minutes) and run again."
+            )
+
+
+def fitted(
+    bench: Bench, line: Line, which: str, train: Sequence[Example], dev: Sequence[Example], spare_s: float = 0.0
+) -> Solution:
+    """Return the solution of one fold (or 'final'), fitted at most once: what was committed is loaded.
+
+    It is always used as loaded from disk, so that a continued run predicts what an uninterrupted one would.
+    """
+    key, folder = f"{line.key(bench.fingerprint)}/{which}", solution_folder(bench, line, which)
+    if not (bench.ledger.recall(key) and folder.exists()):
+        bench.check_time(spare_s)
+        bench.say(line.name, Progress("fitting"))
+        scratch = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(folder, ignore_errors=True)
+        _empty(scratch)
+        ticket = bench.ledger.reserve(key, line.name, f"{bench.meter.phase}", Spend())
+        began = time.monotonic()
+        kit = bench.kit(line, scratch, spare_s=spare_s)
+        with until(bench.cut_off(line, spare_s)):
+            solution = line.strategy.fit(bench.task, train, dev, kit)
+        solution.save(scratch)
+        shutil.rmtree(scratch / RESUME, ignore_errors=True)
+        scratch.rename(folder)
+        spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
+        bench.ledger.settle(ticket, spend, {"folder": folder.name})
+    return load_solution(bench, line, which)
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder empty but for what a killed fit left there to go on from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.is_dir() and old.name != RESUME:
+            shutil.rmtree(old)
+        elif not old.is_dir():
+            old.unlink()
+
+
+def load_solution(bench: Bench, line: Line, which: str, fresh: bool = False) -> Solution:
+    """Load a fitted solution from the run folder."""
+    folder = solution_folder(bench, line, which)
+    solution: Solution = line.strategy.load(bench.task, folder, bench.kit(line, folder, fresh))
+    return solution
+
+
+def solution_folder(bench: Bench, line: Line, which: str) -> Path:
+    """Return where a line's solution lies; endpoint names may hold any character, so they are folded."""
+    return bench.ledger.folder / "trials" / folder_name(line.name) / which
+
+
+def predict_blocks(
+    bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], part: str, spare_s: float = 0.0
+) -> None:
+    """Predict rows in fixed blocks; each is committed whole with its scores, and done at most once."""
+    known = bench.ledger.predictions(line.name, part)
+    slowest = 0.0
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        if all(row.id in known for row in block):
+            continue
+        bench.check_time(spare_s + slowest)
+        key = f"{line.key(bench.fingerprint)}/{part}/{block[0].id}"
+        ticket = bench.ledger.reserve(key, line.name, part, Spend())
+        began = time.monotonic()
+        with until(bench.cut_off(line, spare_s)):
+            answers = solution.predict([row.inputs for row in block])
+        took = time.monotonic() - began
+        found = [(row.id, *one) for row, one in zip(block, scored(bench.metric, block, answers), strict=True)]
+        bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, found)
+        slowest = max(slowest, took)
+        bench.say(line.name, Progress(part, start + len(block), len(rows)))
+
+
+def scored(metric: Any, rows: Sequence[Example], answers: Sequence[Prediction]) -> Sequence[tuple[Prediction, Any]]:
+    """Return answers with their scores, all at once where the metric can."""
+    if hasattr(metric, "score_examples"):
+        return list(zip(answers, metric.score_examples(rows, answers), strict=True))
+    return [(one, metric.score_example(row, one)) for row, one in zip(rows, answers, strict=True)]

@@ -1,0 +1,194 @@
+"""What is measured of a solution besides its answers: retrieval, single answers and throughput, other forms of its prompt."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from whichway.core.model import Spend
+from whichway.core.strategy import (
+    REWRITES,
+    Improved,
+    Progress,
+    Prompted,
+    Retrieving,
+    Rewritable,
+    Solution,
+)
+from whichway.core.task import Example, Prediction
+from whichway.errors import BudgetReached
+from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder
+from whichway.study.deadline import until
+from whichway.study.lines import Line, needs_embedder
+
+REWRITTEN_ROWS, PAID_ROWS = 16, 5  # rows that are answered under each other form of a prompt
+REWRITTEN_S = 15.0  # of one strategy, after which no further form is begun
+SINGLE_ROWS = 40
+SLOW_SINGLE_ROWS = 10
+WARM_ROWS = 2
+FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
+MANY_ROWS = 32
+
+
+def measure_retrieval(
+    bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], which: str, spare_s: float = 0.0
+) -> None:
+    """Rank documents for rows whose gold documents are known, where the solution looks any up and time is left."""
+    key = f"{line.key(bench.fingerprint)}/retrieval/{which}"
+    known = [row for row in rows if row.gold_documents]
+    if not known or not isinstance(solution, Retrieving) or bench.ledger.recall(key):
+        return
+    ticket = bench.ledger.reserve(key, line.name, "retrieval", Spend())
+    began = time.monotonic()
+    try:
+        with until(bench.cut_off(line, spare_s)):
+            ranked = solution.ranked([row.inputs for row in known])
+    except BudgetReached:  # the answers themselves are complete
+        bench.ledger.lose(ticket, "the time budget ended")
+        bench.ledger.decide("retrieval not measured", {"strategy": line.name})
+        return
+    found = {row.id: list(one) for row, one in zip(known, ranked, strict=True)}
+    bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), {"ranked": found})
+
+
+def measure_use(bench: Bench, line: Line, rows: Sequence[Example]) -> None:
+    """Measure single answers and throughput, without any cache; for an endpoint, from the calls already made."""
+    key = f"{line.key(bench.fingerprint)}/use"
+    if bench.ledger.recall(key) or not line.is_local:
+        return
+    bench.say(line.name, Progress("measuring latency"))
+    ticket = bench.ledger.reserve(key, line.name, "latency", Spend())
+    began = time.monotonic()
+    fresh = load_solution(bench, line, "fold-0", fresh=True)
+    inputs = [row.inputs for row in rows]
+    singles = _singles(fresh, inputs, SLOW_SINGLE_ROWS if line.model == "causal" else SINGLE_ROWS)
+    many = inputs[:MANY_ROWS]
+    if line.model == "causal":  # nothing of a prompt's answer is cached: the blocks already answered tell its speed
+        answered = len(bench.ledger.predictions(line.name, "validation"))
+        speed = answered / max(1e-6, sum(bench.ledger.call_seconds(line.name, "validation")))
+    else:
+        speed = len(many) / _timed(fresh, many)
+    facts = {
+        "singles_ms": [round(1000 * s, 3) for s in singles],
+        "rows_per_s": round(speed, 3),
+        "memory_mb": round(_weights_mb(bench, line), 1),
+    }
+    bench.ledger.note("gpu", [has_gpu()])
+    bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _singles(solution: Solution, inputs: Sequence[Any], most: int) -> list[float]:
+    """Return seconds of single answers after two for warming up: `most` of them, fewer of slow ones."""
+    found: list[float] = []
+    for one in inputs[: WARM_ROWS + most]:
+        found.append(_timed(solution, [one]))
+        if len(found) >= WARM_ROWS + FEWEST_SINGLES and sum(found) > SINGLES_S:
+            break
+    return found[WARM_ROWS:]
+
+
+def _weights_mb(bench: Bench, line: Line) -> float:
+    """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
+    own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
+    models = [bench.shelf[line.model]] if line.model == "causal" else []
+    if needs_embedder(line.strategy):
+        models.append(bench.shelf.embedder())
+    return float(own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
+
+
+def has_gpu() -> bool:
+    """True when local models run on a GPU; asks torch only when it is already loaded."""
+    torch = sys.modules.get("torch")
+    return bool(torch is not None and torch.cuda.is_available())
+
+
+def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
+    began = time.perf_counter()
+    solution.predict(inputs)
+    return max(1e-6, time.perf_counter() - began)
+
+
+def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], spare_s: float) -> None:
+    """Keep the prompt in use with its score, and measure the seed of one that was searched for on the same rows."""
+    answered = bench.ledger.predictions(line.name, "validation")
+    if isinstance(solution, Prompted):
+        keep_version(bench, line, solution, [answered[row.id][1] for row in rows if row.id in answered])
+    if isinstance(solution, Improved):
+        bench.meter.phase = "seed"
+        predict_blocks(bench, line, solution.seed(), rows, "seed", spare_s)
+        before = bench.ledger.predictions(line.name, "seed")
+        keep_version(bench, line, solution.seed(), [before[row.id][1] for row in rows])
+
+
+def keep_version(bench: Bench, line: Line, solution: Any, scores: Sequence[Any]) -> None:
+    """Keep a solution's prompt with its score on validation, its length and what its calls cost."""
+    one, model = solution.version(), bench.shelf[line.model] if line.model in bench.shelf else None
+    if one is None:
+        return
+    count = getattr(model, "count", None)
+    length = count(one.text) if count else len(one.text) // 4
+    spent = [s for t, p, _, s in bench.ledger.spends() if t == line.name and p.split(":")[0] == bench.meter.phase]
+    whole = sum(spent, Spend())
+    score = round(float(bench.metric.aggregate(scores)), 6) if scores else None
+    version = replace(one, score=score, rows=len(scores), tokens=length, spend=whole)
+    bench.ledger.keep_prompt(line.name, "validation", version)
+
+
+def measure_rewrites(bench: Bench, line: Line, spare_s: float = 0.0) -> None:
+    """Answer the first validation rows under other forms of the prompt that keep its meaning.
+
+    Formats, wordings, orders of the examples, and repeats at a temperature where answers are written (methods.md §6).
+    Where the budget ends meanwhile, the comparison itself stays complete: that is written down, and nothing is raised.
+    """
+    key = f"{line.key(bench.fingerprint)}/consistency"
+    if bench.ledger.recall(key):
+        return
+    try:
+        _rewrite(bench, line, key, spare_s)
+    except BudgetReached:
+        bench.ledger.decide("consistency not measured", {"strategy": line.name})
+
+
+def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
+    bench.check_time(spare_s)
+    solution = load_solution(bench, line, "fold-0")
+    if not isinstance(solution, Rewritable):
+        return
+    bench.meter.trial, bench.meter.phase = line.name, "consistency"
+    mine = set(bench.split.folds[0].validation)
+    some = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
+    some = some[: REWRITTEN_ROWS if line.is_local else PAID_ROWS]
+    ticket = bench.ledger.reserve(key, line.name, "consistency", Spend())
+    began = time.monotonic()
+    first = solution.predict([row.inputs for row in some])
+    forms: dict[str, list[dict[str, float]]] = {}
+    # One of each kind first: where time ends early, each kind has been looked at.
+    for number in range(max(REWRITES.values())):
+        for kind in (one for one, most in REWRITES.items() if number < most):
+            if forms and time.monotonic() - began > REWRITTEN_S:
+                continue
+            bench.check_time(spare_s)
+            other = solution.rewritten(kind, number)
+            if other is not None:
+                bench.say(line.name, Progress(f"prompt in another {kind}", number + 1, REWRITES[kind]))
+                answers = other.predict([row.inputs for row in some])
+                forms.setdefault(kind, []).append(_compared(bench, some, first, answers))
+    facts = {"rows": len(some), "score": _mean_score(bench, some, first), "forms": forms}
+    bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _compared(bench: Bench, rows: Sequence[Example], first: Sequence[Prediction], other: Sequence[Prediction]) -> Any:
+    """Return how many answers stay the same, and the score of the others."""
+    same = sum(a == b for a, b in zip(_values(first), _values(other), strict=True))
+    return {"same": same, "score": _mean_score(bench, rows, other)}
+
+
+def _mean_score(bench: Bench, rows: Sequence[Example], answers: Sequence[Prediction]) -> float:
+    return round(float(bench.metric.aggregate([score for _, score in scored(bench.metric, rows, answers)])), 6)
+
+
+def _values(answers: Sequence[Prediction]) -> list[Any]:
+    return [one.value if one.parsed else None for one in answers]

@@ -1,0 +1,63 @@
+"""What is known of the prompts of a study: how far their form matters, and what a search for a better one bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from whichway.core.strategy import Improved
+from whichway.study.bench import Bench, load_solution, solution_folder
+from whichway.study.evidence import paired_difference, score_interval
+from whichway.study.lines import Line
+
+
+def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
+    """Return how a strategy scores under other forms of its prompt: {"rows", "score", "low", "high", "kinds"}.
+
+    `low` and `high` are the lowest and the highest score of all forms, its own among them; None where it has no prompt or
+    nothing was measured.
+    """
+    found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/consistency")
+    if not found or not found["forms"]:
+        return None
+    kinds = {}
+    for kind, tried in found["forms"].items():
+        scores = [one["score"] for one in tried]
+        same = sum(one["same"] for one in tried) / max(1, len(tried) * found["rows"])
+        kinds[kind] = {"low": min(scores), "high": max(scores), "forms": len(tried), "same": round(same, 6)}
+    every = [found["score"], *(one[end] for one in kinds.values() for end in ("low", "high"))]
+    return {"rows": found["rows"], "score": found["score"], "low": min(every), "high": max(every), "kinds": kinds}
+
+
+def searches(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return for each prompt that was searched for: what it gains over its seed on validation, its edits, both texts."""
+    found = []
+    for line in lines:
+        before = bench.ledger.predictions(line.name, "seed")
+        if not before or not solution_folder(bench, line, "fold-0").exists():
+            continue
+        after = bench.ledger.predictions(line.name, "validation")
+        ids = [id_ for id_ in bench.split.validation if id_ in before and id_ in after]
+        groups = [bench.rows[id_].group for id_ in ids]
+        old, new = ([part[id_][1] for id_ in ids] for part in (before, after))
+        gain = paired_difference(bench.metric, new, old, groups, bench.split.seed)
+        solution: Any = load_solution(bench, line, "fold-0")
+        if not isinstance(solution, Improved):
+            continue
+        best, seed = solution.version(), solution.seed().version()  # type: ignore[attr-defined]
+        mine = [one for one in bench.ledger.prompts() if one["trial"] == line.name and one["part"] == "train"]
+        found.append(
+            {
+                "strategy": line.name,
+                "seed": {"id": seed.id, "text": seed.text},
+                "best": {"id": best.id, "text": best.text},
+                "seed_score": score_interval(bench.metric, old, groups, seed=bench.split.seed).as_json(),
+                "best_score": score_interval(bench.metric, new, groups, seed=bench.split.seed).as_json(),
+                "gain": gain.as_json(),
+                "edits": [asdict(one) for one in solution.edits()],
+                "scored": len({one["id"] for one in mine}),
+                "facts": getattr(solution, "facts", {}),
+            }
+        )
+    return found
