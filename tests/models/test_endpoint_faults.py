@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import time
 import tracemalloc
 from email.utils import formatdate
 
 import pytest
-from endpoint_play import HASTE, Play, ask, model_at, one, rows, states
-from fault_server import Fault, answer, refusal
+from endpoint_play import HASTE, Play, ask, echo, model_at, one, rows, states
+from fault_server import Fault, Seen, answer, refusal
 
+from whichway.core.model import Request
 from whichway.errors import ProviderError
-from whichway.models.endpoint_patience import Patience
+from whichway.models.endpoint_patience import Patience, Throttle
 from whichway.study.ledger import Ledger
 
 
@@ -193,3 +195,53 @@ def test_a_success_between_failures_keeps_the_circuit_closed(play: Play, ledger:
     server = play(lambda seen: Fault() if seen.number % 3 == 2 else Fault(500))
     model = model_at(server, ledger, Patience(base_s=0.01, open_after_s=0.0), max_concurrency=1)
     assert {reply.finish for reply in model.generate([ask(str(i)) for i in range(12)])} == {"stop"}
+
+
+def test_an_endpoint_that_takes_few_calls_at_once_is_asked_that_few(play: Play, ledger: Ledger) -> None:
+    lock, under_way, refused = threading.Lock(), [0], []
+
+    def script(seen: Seen) -> Fault:
+        with lock:
+            busy = under_way[0] >= 3
+            refused.append(busy)
+            under_way[0] += not busy
+        if busy:
+            return Fault(429, headers={"retry-after": "0.01"})
+        time.sleep(0.03)
+        with lock:
+            under_way[0] -= 1
+        return Fault(body=answer("a"))
+
+    model = model_at(play(script), ledger, Patience(attempts=30, base_s=0.01, cap_s=0.05), max_concurrency=16)
+    replies = model.generate([ask(f"row {i}") for i in range(120)])
+    assert {one.finish for one in replies} == {"stop"}
+    assert model._caller is not None and model._caller.throttle.limit < 10
+    half = len(refused) // 2
+    assert sum(refused[half:]) <= sum(refused[:half])
+
+
+def test_the_limit_halves_once_per_burst_and_grows_with_answers() -> None:
+    throttle = Throttle(16, pause_s=60)
+    for _ in range(5):
+        throttle.refused()
+    assert throttle.limit == 8
+    for _ in range(36):
+        throttle.answered()
+    assert 8 < throttle.limit < 10
+    for _ in range(2000):
+        throttle.answered()
+    assert throttle.limit == 16
+    one = Throttle(2, pause_s=0)
+    for _ in range(5):
+        one.refused()
+    assert one.limit == 1  # never none
+
+
+def test_what_begins_alike_goes_out_together(play: Play, ledger: Ledger) -> None:
+    server = play(echo)
+    model = model_at(server, ledger, max_concurrency=1)
+    heads = ["first", "second"]
+    asked = [Request((("system", heads[i % 2]), ("user", f"row {i}"))) for i in range(12)]
+    assert [one.text for one in model.generate(asked)] == [f"row {i}" for i in range(12)]
+    sent = [one.body["messages"][0]["content"] for one in server.log]
+    assert sent == sorted(sent)

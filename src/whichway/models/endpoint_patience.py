@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 
+GROWTH = 0.25  # calls more at once, per round of answers
+
+
 @dataclass(frozen=True)
 class Patience:
     """Attempts per call, the waits between them in seconds, and how many failures in a row are too many.
@@ -40,10 +43,10 @@ class Throttle:
     """How many calls may be under way at once, learnt from how often the endpoint says that there are too many.
 
     Additive increase, multiplicative decrease, as in TCP (Chiu and Jain 1989): a refusal halves the limit, at most once in
-    `pause_s`; as many answers in a row as the limit add one, up to `most`.
+    `pause_s`; four times as many answers as the limit add one, up to `most`.
     """
 
-    def __init__(self, most: int, pause_s: float = 1.0) -> None:
+    def __init__(self, most: int, pause_s: float = 0.2) -> None:
         self.most, self.pause_s = most, pause_s
         self.limit = float(most)
         self._turn = threading.Condition()
@@ -67,9 +70,9 @@ class Throttle:
                 self.limit = max(1.0, self.limit / 2)
 
     def answered(self) -> None:
-        """Let the limit grow by one for as many answers as it allows at once."""
+        """Let the limit grow by one for four times as many answers as it allows at once."""
         with self._turn:
-            self.limit = min(float(self.most), self.limit + 1 / self.limit)
+            self.limit = min(float(self.most), self.limit + GROWTH / self.limit)
             self._turn.notify()
 
 

@@ -48,18 +48,19 @@ class Wire:
         self._network = _Network()
         secure = httpx2.create_ssl_context() if base_url.startswith("https") else None
         transport: Any = _Transport(self._network, key, connections, secure)
+        self._url = base_url.rstrip("/") + "/chat/completions"
         self._http = httpx2.Client(transport=transport, trust_env=False, follow_redirects=False)
         # The transport sets the key; what the SDK reads from the environment never leaves this machine.
         self._sdk = OpenAI(api_key="unused", base_url=base_url, http_client=self._http, max_retries=0)
 
     def post(self, body: dict[str, Any], timeout_s: float) -> Outcome:
-        """Send a chat completion and wait at most `timeout_s` in all; never raises for what the endpoint does."""
-        from openai import APIStatusError
+        """Send a chat completion and wait at most `timeout_s` in all; never raises for what the endpoint does.
 
+        It goes past the SDK, which would take 1.2 of the 1.7 ms that this costs, and read an answer that is read here anyway.
+        """
+        request = self._http.build_request("POST", self._url, json=body, timeout=timeout_s)
         try:
-            reply = self._sdk.chat.completions.with_raw_response.create(**body, timeout=timeout_s).http_response
-        except APIStatusError as error:
-            reply = error.response
+            reply = self._http.send(request)
         except _Trouble as trouble:
             return trouble.outcome
         text = reply.content.decode("utf-8-sig", "replace")

@@ -19,6 +19,7 @@ from whichway.core.task import Prediction
 from whichway.errors import BudgetReached, LedgerError
 
 VERSION = 2
+TIMED_EVERY_S = 0.5  # what a killed process has used is known to this, without writing it down with every call
 _book = sa.MetaData()
 _about = sa.Table(
     "about", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
@@ -94,6 +95,7 @@ class Ledger:
         self._lock_file = _lock(folder)
         self._guard = threading.RLock()
         self._began = self._ticked = time.monotonic()
+        self._timed = -float("inf")
         engine = sa.create_engine(
             f"sqlite:///{folder / 'ledger.db'}", connect_args={"check_same_thread": False, "timeout": 30}
         )
@@ -113,9 +115,13 @@ class Ledger:
         with self.transaction() as db:
             db.execute(_units.update().where(_units.c.state == "reserved").values(state="lost", usd=_units.c.bound_usd))
             self._session = db.execute(_sessions.insert().values(seconds=0.0)).inserted_primary_key[0]
+            # This process is the only writer, so what is used or set aside need not be summed up for every call.
+            self._charged = float(db.execute(sa.select(sa.func.sum(_units.c.usd))).scalar() or 0.0)
+        self._bounds: dict[int, float] = {}
 
     def close(self) -> None:
         """Write down the time and release the lock."""
+        self._timed = -float("inf")
         with self.transaction():
             pass
         self._open.close()
@@ -129,7 +135,8 @@ class Ledger:
             self._open.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield self._open
-                if hasattr(self, "_session"):
+                if hasattr(self, "_session") and time.monotonic() - self._timed > TIMED_EVERY_S:
+                    self._timed = time.monotonic()
                     seconds = time.monotonic() - self._began
                     self._open.execute(
                         _sessions.update().where(_sessions.c.id == self._session).values(seconds=seconds)
@@ -147,7 +154,7 @@ class Ledger:
     def tick(self) -> None:
         """Write the time down, at most once a second: a fit that is killed has used its time all the same."""
         if time.monotonic() - self._ticked > 1.0:
-            self._ticked = time.monotonic()
+            self._ticked, self._timed = time.monotonic(), -float("inf")
             with self.transaction():
                 pass
 
@@ -190,21 +197,26 @@ class Ledger:
 
     def reserve(self, key: str, trial: str, phase: str, bound: Spend) -> int:
         """Set aside `bound.usd`; raises BudgetReached when spent + reserved + this would pass the cap."""
-        with self.transaction() as db:
-            charged = sa.case((_units.c.state == "reserved", _units.c.bound_usd), else_=_units.c.usd)
-            used = float(db.execute(sa.select(sa.func.sum(charged))).scalar() or 0.0)
+        with self._guard:
+            used = self._charged
             if bound.usd > 0 and used + bound.usd > self.usd_cap:
                 raise BudgetReached(
                     f"The next call could cost ${bound.usd:.4f}, but ${used:.4f} of ${self.usd_cap:.4f} are used or set aside.",
                     "Raise budget.usd (or --budget-usd) and run the same command again: nothing paid for is lost.",
                 )
-            row = _units.insert().values(key=key, trial=trial, phase=phase, state="reserved", bound_usd=bound.usd)
-            return int(db.execute(row).inserted_primary_key[0])
+            with self.transaction() as db:
+                row = _units.insert().values(key=key, trial=trial, phase=phase, state="reserved", bound_usd=bound.usd)
+                ticket = int(db.execute(row).inserted_primary_key[0])
+            self._bounds[ticket] = bound.usd
+            self._charged += bound.usd
+            return ticket
 
     def settle(self, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
         """Commit what a unit cost and what came of it."""
-        with self.transaction() as db:
-            self._settle(db, ticket, spend, result)
+        with self._guard:
+            with self.transaction() as db:
+                self._settle(db, ticket, spend, result)
+            self._charged += spend.usd - self._bounds.pop(ticket, 0.0)
 
     def lose(self, ticket: int, reason: str) -> None:
         """Keep the full reservation charged: nobody knows what the call cost."""
@@ -274,10 +286,12 @@ class Ledger:
             }
             for example, one, score in rows
         ]
-        with self.transaction() as db:
-            if values:
-                db.execute(_predictions.insert(), values)
-            self._settle(db, ticket, spend, {"rows": len(values)})
+        with self._guard:
+            with self.transaction() as db:
+                if values:
+                    db.execute(_predictions.insert(), values)
+                self._settle(db, ticket, spend, {"rows": len(values)})
+            self._charged += spend.usd - self._bounds.pop(ticket, 0.0)
 
     def predictions(self, trial: str, part: str) -> dict[str, tuple[Prediction, Any]]:
         """Return example id -> (prediction, metric's score)."""
