@@ -90,6 +90,7 @@ def _task(name: str, folder: Path, minutes: float) -> Path:
         "metric": about.get("metric", "accuracy"),
         "further": about.get("further", []),
         "budget": {"minutes": minutes, "usd": 0},
+        "strategies": {"skip": ["optimise"]},  # see bench/optimise.py
     }
     if about.get("documents"):
         said["documents"] = str(DATA / name / "documents.jsonl")

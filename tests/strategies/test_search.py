@@ -162,7 +162,8 @@ def test_texts_are_optimised_by_their_metric(tmp_path: Path) -> None:
     train = [Example(f"r{i}", {"text": f"about w{i}"}, f"w{i}") for i in range(80)]
     kit = Kit({"causal": Writer()}, None, tmp_path)
     found = Optimise(prompts=24).fit(task, train[:60], train[60:], kit)
-    assert "Be brief" in found.version().text and found.edits()[0].what == "rule" and found.edits()[0].bought == 1
+    assert "Be brief" in found.version().text
+    assert {one.what: one.bought for one in found.edits()}["rule"] == 1
     assert found.predict([{"text": "about w99"}])[0].value == "w99"
     assert found.seed().predict([{"text": "about w99"}])[0].value == "well, w99"
 

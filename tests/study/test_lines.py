@@ -11,7 +11,7 @@ from whichway.errors import TaskFileError
 from whichway.study.lines import make_lines
 
 # They need documents, answers that are no labels, a model able to reflect, or rows without labels.
-UNSERVED = ["extractive", "rag", "rag-classic", "reflect", "raft", "distill"]
+UNSERVED = ["extractive", "rag", "rag-classic", "raft", "distill", "reflect"]
 ENDPOINT = """
 models:
   endpoints:

@@ -9,7 +9,7 @@ from whichway.report.reading import Report, Row, at, mapping, measured, metric, 
 from whichway.report.sections import Cell, Column, Section, Table, table
 
 KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
-MOST_LINES = 120  # of a diff
+MOST_LINES = 60  # of a diff
 
 
 def prompts(report: Report) -> Section:
@@ -71,14 +71,16 @@ def _edits(report: Report) -> Table:
     lines = []
     for one in rows(report, "searches"):
         for edit in rows(one, "edits"):
-            bought = words.number(edit.get("bought"))
+            bought = words.number(edit.get("bought")) if edit.get("rows") else None
             lines.append(
                 (
                     Cell(words.visible(one.get("strategy"))),
                     Cell(words.cut(edit.get("what"), 60)),
                     Cell(words.cut(edit.get("before"), 160)),
                     Cell(words.cut(edit.get("after"), 160)),
-                    Cell(words.MISSING if bought is None else f"{bought:+.3f}", words.sample({"n": edit.get("rows")})),
+                    Cell(
+                        "no time" if bought is None else f"{bought:+.3f}", words.sample({"n": edit.get("rows") or None})
+                    ),
                 )
             )
     heads = ("way", "change", "from", "to")

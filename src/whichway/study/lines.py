@@ -25,13 +25,13 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("rag-classic", "rag", {"then": "classic", "passages": 1}),
     ("prompt-few", "prompt", {"form": "few"}),
     ("prompt-nearest", "prompt", {"form": "nearest"}),
-    ("optimise", "optimise", {}),
-    ("reflect", "reflect", {}),
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
     ("hybrid", "hybrid", {}),
     ("raft", "raft", {}),
     ("distill", "distill", {}),
+    ("optimise", "optimise", {}),  # a search takes a share of the time that the others have left
+    ("reflect", "reflect", {}),
 )
 PACKAGES = {"causal": ("torch", "transformers"), "embedder": ("torch", "sentence_transformers")}
 TRAINING_PACKAGES = ("trl", "peft")

@@ -15,6 +15,7 @@ from whichway.strategies.parts.recipe import Pantry, Recipe
 
 LENGTH_PENALTY = 0.01  # of score, per doubling of a prompt's length (CAPO's length penalty)
 MERGED = 4
+WEIGHTY = ("pick", "shots", "listed", "spelling", "marks")  # changes that are taken back first, should time end
 DIVERSE = 8  # prompts of the headroom gate, the seed among them
 LEAST_DIVERSE = 3
 SCREENING = 0.4  # share of the time after which no further one of them is begun
@@ -171,12 +172,16 @@ class Search:
     def _taken_back(self) -> tuple[Edit, ...]:
         """Take each change of the best prompt back by itself; one that bought nothing stays taken back."""
         found: list[Edit] = []
-        for name in self.recipes[self.best.id].differing(self.seed_recipe):
+        changed = self.recipes[self.best.id].differing(self.seed_recipe)
+        for name in sorted(changed, key=lambda one: WEIGHTY.index(one) if one in WEIGHTY else len(WEIGHTY)):
             best = self.recipes[self.best.id]
             if name not in best.differing(self.seed_recipe):
                 continue  # taken back together with another one
             without = self._enter(best.with_from(self.seed_recipe, name))
-            if without is self.best or (self.used() > 1 and not without.values):
+            if without is self.best:
+                continue
+            if self.used() > 1 and not without.values:
+                found.append(self._edit(best, name, []))
                 continue
             self._tell(len(self.race.runners), len(self.race.runners))
             self.race.run(without, None, lambda: self.used() > 1)
@@ -184,11 +189,14 @@ class Search:
             if self._lead(without, self.best) >= 0:
                 self.best = without
                 continue
-            both = gaps(self.best, without)
-            said, after = self.pantry.said(best, name)
-            _, before = self.pantry.said(self.seed_recipe, name)
-            found.append(Edit(said, before, after, round(sum(both) / len(both), 4), len(both)))
+            found.append(self._edit(best, name, gaps(self.best, without)))
         return tuple(found)
+
+    def _edit(self, best: Recipe, name: str, both: Sequence[float]) -> Edit:
+        """Return a change in words, with what taking it back lost; on no rows where there was no time for that."""
+        said, after = self.pantry.said(best, name)
+        _, before = self.pantry.said(self.seed_recipe, name)
+        return Edit(said, before, after, round(sum(both) / max(1, len(both)), 4), len(both))
 
     def _enter(self, recipe: Recipe) -> Runner:
         draft = self.pantry.draft(recipe)
