@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-
 GROWTH = 0.25  # calls more at once, per round of answers
 
 
