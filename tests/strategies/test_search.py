@@ -21,8 +21,9 @@ from whichway.errors import NotApplicable
 from whichway.registry import get
 from whichway.strategies.optimise import Optimise
 from whichway.strategies.parts import marks
-from whichway.strategies.parts.racing import Runner, headroom, is_behind
+from whichway.strategies.parts.racing import Race, Runner, headroom, is_behind
 from whichway.strategies.parts.recipe import RULES, Pantry, Recipe, typical_words
+from whichway.strategies.parts.search import Search
 
 NAMES = ("refund", "delivery", "account")
 
@@ -212,3 +213,16 @@ def test_a_recipe_that_shows_nothing_is_one_prompt_whatever_its_order() -> None:
     assert Recipe(pick="nearest", order="turned").canonical() == Recipe(pick="nearest")
     assert Recipe(shots=4, rule=1, draw=2).differing(Recipe()) == ["rule", "shots"]
     assert Recipe(rule=1, draw=2).with_from(Recipe(), "order") == Recipe(rule=1)
+
+
+def test_a_change_that_bought_nothing_is_taken_back_and_one_that_did_is_told(tmp_path: Path) -> None:
+    rule = RULES["labels"][1]
+    pantry = Pantry(make_task(), Reader(lambda prompt: rule in prompt), rows(60), None, 0)
+    race = Race(make_task(), rows(100, 60)[:32], rows(60), tmp_path / "race")
+    search = Search(pantry, race, Kit({}, None, tmp_path), lambda: 0.0)
+    search.best = search._enter(replace(search.seed_recipe, rule=1, wording=1))
+    race.run(search.seed, None)
+    race.run(search.best, None)
+    (edit,) = search._taken_back()
+    assert edit.what == "rule" and edit.bought > 0.3 and edit.rows == 32
+    assert search.recipes[search.best.id] == replace(search.seed_recipe, rule=1)
