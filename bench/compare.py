@@ -44,16 +44,18 @@ def main() -> None:
     asked.add_argument("--repeats", type=int, default=2)
     asked.add_argument("--scale", type=float, default=1.0, help="share of the rows of each measure")
     asked.add_argument("--anyway", action="store_true", help="time beside a busy process, and say so")
+    asked.add_argument("--out", type=Path, default=HERE, help="folder of results.json and results.md")
     said = asked.parse_args()
+    written = said.out / ("results-gpu.json" if _gpu() else "results.json")
     chosen = [one for one in measures(said.scale) if not said.only or one.name in said.only.split(",")]
     PEERS.mkdir(exist_ok=True)
     peak = _peak()
-    found = json.loads((HERE / "results.json").read_text()) if (HERE / "results.json").exists() else {"measures": {}}
+    found = json.loads(written.read_text()) if written.exists() else {"measures": {}}
     for one in chosen:
         found["measures"][one.name] = _measured(one, said.repeats, said.anyway)
         found |= {"machine": _machine(), "peak_flops_per_s": peak}
-        (HERE / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        (HERE / "results.md").write_text(_table(found))
+        written.write_text(json.dumps(found, indent=1) + "\n")
+        written.with_suffix(".md").write_text(_table(found))
     print(_table(found))
 
 
@@ -61,9 +63,13 @@ def measures(scale: float) -> list[Measure]:
     """Return all comparisons, with their inputs made when they are run."""
     ours = ("whichway", "score.py", "whichway", {})
     harness = [(f"lm-eval, batch {n}", "score.py", "lm_eval", {"BATCH": str(n)}) for n in (8, 16, 32)]
+    needs: tuple[str, ...] = ("lm_eval",)
+    if _gpu():  # the harness brings dozens of packages; transformers alone, at three batch sizes, stands for it
+        harness = [(f"transformers, batch {n}", "score.py", "plain", {"BATCH": str(n)}) for n in (256, 64, 16)]
+        needs = ()
     return [
-        Measure("score-prefix", lambda: _prefix_inputs(1, int(200 * scale)), (ours, *harness), needs=("lm_eval",)),
-        Measure("score-77", lambda: _many_labels(int(100 * scale)), (ours, harness[1]), needs=("lm_eval",)),
+        Measure("score-prefix", lambda: _prefix_inputs(1, int(200 * scale)), (ours, *harness), needs=needs),
+        Measure("score-77", lambda: _many_labels(int(100 * scale)), (ours, harness[1]), needs=needs),
         Measure(
             "candidates",
             lambda: _prefix_inputs(30, int(200 * scale)),
@@ -130,7 +136,7 @@ def _measured(one: Measure, repeats: int, anyway: bool) -> dict[str, Any]:
             if (
                 turn
                 and env.get("BATCH")
-                and _rate(runs[name]) < max(_rate(r) for n, r in runs.items() if "lm-eval" in n)
+                and _rate(runs[name]) < max(_rate(r) for n, r in runs.items() if "batch " in n)
             ):
                 continue  # the harness is repeated at its best batch size only
             result = _timed([python, str(HERE / "sides" / script), side, str(path)], env, anyway)
@@ -301,13 +307,21 @@ def _peak() -> float:
     """Return operations per second of a large bf16 matrix product here: the roof."""
     import torch
 
-    a, b = (torch.randn(2048, 2048).bfloat16() for _ in range(2))
+    size, device = (8192, "cuda") if _gpu() else (2048, "cpu")
+    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
     seconds = []
     for _ in range(20):
         began = time.perf_counter()
-        a @ b
+        float((a @ b)[0, 0])  # reading one number waits for a GPU
         seconds.append(time.perf_counter() - began)
-    return round(2 * 2048**3 / statistics.median(seconds))
+    return round(2 * size**3 / statistics.median(seconds))
+
+
+def _gpu() -> str:
+    """Return the name of the GPU; empty without one."""
+    import torch
+
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else ""
 
 
 def _machine() -> str:
@@ -315,7 +329,8 @@ def _machine() -> str:
 
     name = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo") if x.startswith("model name")), "")
     software = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} cores of {name}, {software}, {time.strftime('%Y-%m-%d')}"
+    gpu = f"one {_gpu()}, " if _gpu() else ""
+    return f"{gpu}{os.cpu_count()} cores of {name}, {software}, {time.strftime('%Y-%m-%d')}"
 
 
 def _table(found: dict[str, Any]) -> str:

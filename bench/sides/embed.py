@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from common import measured
+from common import device, measured
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
@@ -42,7 +42,7 @@ def sentence_transformers(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]
     """`SentenceTransformer(folder).encode(texts)`."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(inputs["model"], device="cpu")
+    model = SentenceTransformer(inputs["model"], device=device())
     model.encode(inputs["texts"][:64], show_progress_bar=False)
     return lambda: _outcome(model.encode(inputs["texts"], show_progress_bar=False), inputs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common import PARAMETERS, measured
+from common import PARAMETERS, device, measured
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
@@ -33,16 +33,16 @@ def transformers(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval()
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval().to(device())
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"], padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     how = {"max_new_tokens": inputs["new"], "min_new_tokens": inputs["new"], "do_sample": False}
-    network.generate(**tokenizer(["Warm up."] * 4, return_tensors="pt"), max_new_tokens=4, do_sample=False)
+    network.generate(**tokenizer(["Warm up."] * 4, return_tensors="pt").to(device()), max_new_tokens=4, do_sample=False)
 
     def work() -> dict[str, Any]:
         prompts, found = sorted(inputs["prompts"], key=len), {}
         for start in range(0, len(prompts), 16):
-            batch = tokenizer(prompts[start : start + 16], return_tensors="pt", padding=True)
+            batch = tokenizer(prompts[start : start + 16], return_tensors="pt", padding=True).to(device())
             with torch.inference_mode():
                 out = network.generate(**batch, **how)[:, batch["input_ids"].shape[1] :].tolist()
             found |= dict(zip(prompts[start : start + 16], out, strict=True))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from common import PARAMETERS, measured
+from common import PARAMETERS, device, measured
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
@@ -38,7 +38,7 @@ def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(pretrained=inputs["model"], device="cpu", dtype="bfloat16", batch_size=int(os.environ["BATCH"]))
+    model = HFLM(pretrained=inputs["model"], device=device(), dtype="bfloat16", batch_size=int(os.environ["BATCH"]))
     prompts = [prompt for group in inputs["groups"] for prompt in group]
     requests = [
         Instance("loglikelihood", {}, (prompt, label), i)
@@ -55,6 +55,45 @@ def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     return work
 
 
+def plain(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """Every prompt with every label through transformers, bf16, padded batches of $BATCH sorted by length."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval().to(device())
+    tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
+    labels = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in inputs["labels"]]
+    prompts = [prompt for group in inputs["groups"] for prompt in group]
+    size = int(os.environ["BATCH"])
+
+    def batch(pairs: list[tuple[list[int], list[int]]]) -> list[float]:
+        longest = max(len(a) + len(b) for a, b in pairs)
+        ids = torch.tensor([a + b + [0] * (longest - len(a) - len(b)) for a, b in pairs], device=device())
+        hidden = network.model(input_ids=ids).last_hidden_state  # causal: what stands after a row changes nothing in it
+        rows = [i for i, (_, b) in enumerate(pairs) for _ in b]
+        places = [len(a) - 1 + j for a, b in pairs for j in range(len(b))]
+        logits = network.lm_head(hidden[rows, places]).float().log_softmax(-1)
+        gains = logits.gather(1, torch.tensor([[t] for _, b in pairs for t in b], device=device()))[:, 0]
+        sums = torch.zeros(len(pairs), device=device()).index_add_(0, torch.tensor(rows, device=device()), gains)
+        return sums.tolist()
+
+    def work() -> dict[str, Any]:
+        rows = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in prompts]
+        asked = [(row, label) for row in rows for label in labels]
+        order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]) + len(asked[i][1]))
+        found = [0.0] * len(asked)
+        with torch.inference_mode():
+            for start in range(0, len(order), size):
+                part = order[start : start + size]
+                for i, value in zip(part, batch([asked[i] for i in part]), strict=True):
+                    found[i] = value
+        return _outcome([found[i : i + len(labels)] for i in range(0, len(found), len(labels))], inputs)
+
+    with torch.inference_mode():
+        batch([([1] * 100, labels[0])] * 4)
+    return work
+
+
 def copied_prefix(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """One candidate after the other in transformers: its prefix computed once, the cache copied for each batch of 16 rows.
 
@@ -65,14 +104,14 @@ def copied_prefix(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval()
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval().to(device())
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
     first = [tokenizer(label, add_special_tokens=False)["input_ids"][0] for label in inputs["labels"]]
 
     def batch(rows: list[list[int]], cache: Any, size: int) -> list[list[float]]:
         longest = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-        mask = torch.tensor([[1] * (size + len(row)) + [0] * (longest - len(row)) for row in rows])
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device())
+        mask = torch.tensor([[1] * (size + len(row)) + [0] * (longest - len(row)) for row in rows], device=device())
         own = copy.deepcopy(cache)
         own.batch_repeat_interleave(len(rows))
         hidden = network.model(input_ids=ids, attention_mask=mask, past_key_values=own).last_hidden_state
@@ -86,7 +125,7 @@ def copied_prefix(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
                 rows = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in group]
                 size = next(i for i in range(min(map(len, rows))) if len({row[i] for row in rows}) > 1)
                 cache = DynamicCache()
-                network.model(input_ids=torch.tensor([rows[0][:size]]), past_key_values=cache)
+                network.model(input_ids=torch.tensor([rows[0][:size]], device=device()), past_key_values=cache)
                 order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
                 table: dict[int, list[float]] = {}
                 for start in range(0, len(rows), 16):
@@ -106,4 +145,4 @@ def _outcome(table: list[list[float]], inputs: dict[str, Any]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    measured({"whichway": whichway, "lm_eval": lm_eval, "copied_prefix": copied_prefix})
+    measured({"whichway": whichway, "lm_eval": lm_eval, "plain": plain, "copied_prefix": copied_prefix})

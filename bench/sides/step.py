@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from common import PARAMETERS, measured
+from common import PARAMETERS, device, measured
 
 STEPS = 20
 ROWS = int(os.environ.get("ROWS", "8"))
@@ -17,7 +17,7 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     from whichway.models import packed, training
 
     model, network, rows = _prepared(inputs, fused=True)
-    batches = [packed.collate(some) for some in _cut(rows)]
+    batches = [{name: one.to(device()) for name, one in packed.collate(some).items()} for some in _cut(rows)]
     return _steps(network, batches, training.completion_loss, rows)
 
 
@@ -31,11 +31,11 @@ def peft(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         widest = max(len(row["input_ids"]) for row in some)
         fill = {"input_ids": 0, "labels": -100}
         batch = {
-            key: torch.tensor([row[key] + [empty] * (widest - len(row[key])) for row in some])
+            key: torch.tensor([row[key] + [empty] * (widest - len(row[key])) for row in some], device=device())
             for key, empty in fill.items()
         }
-        lengths = torch.tensor([[len(row["input_ids"])] for row in some])
-        return {**batch, "attention_mask": (torch.arange(widest)[None] < lengths).long()}
+        lengths = torch.tensor([[len(row["input_ids"])] for row in some], device=device())
+        return {**batch, "attention_mask": (torch.arange(widest, device=device())[None] < lengths).long()}
 
     def loss(network: Any, batch: dict[str, Any]) -> Any:
         inner = network.get_base_model()

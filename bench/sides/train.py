@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import PARAMETERS, measured
+from common import PARAMETERS, device, measured
 
 SHARED = {"learning_rate": 5e-4, "num_train_epochs": 3, "seed": 0, "report_to": [], "save_strategy": "no"}
 
@@ -64,7 +64,7 @@ def _trl(inputs: dict[str, Any], more: dict[str, Any], kind: str) -> Callable[[]
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
     pairs = [{"prompt": a, "completion": b} for a, b in zip(inputs["prompts"], inputs["completions"], strict=True)]
     folder = tempfile.mkdtemp()
-    config = SFTConfig(output_dir=folder, use_cpu=True, disable_tqdm=True, **{**SHARED, **more})
+    config = SFTConfig(output_dir=folder, use_cpu=device() == "cpu", disable_tqdm=True, **{**SHARED, **more})
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
 
     def work() -> dict[str, Any]:

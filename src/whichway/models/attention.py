@@ -13,7 +13,7 @@ from whichway.models.precise import sample_ids, widen
 
 NAME = "whichway_shared_prefix"
 SHORT_PREFIX = 512  # tokens up to which one kernel reads the prefix faster than products do, with several rows
-SCORES = 1 << 20  # attention scores held at once: 4 MB, about a core's cache
+SCORES = (1 << 20, 1 << 28)  # attention scores held at once: 4 MB, about a core's cache; on a GPU 1 GB
 
 
 def install(network: Any) -> bool:
@@ -138,7 +138,7 @@ def _weighted(query: Any, keys: Any, values: Any, mask: Any) -> tuple[Any, Any]:
     import torch
 
     found, totals = torch.empty_like(query), query.new_empty(query.shape[:2], dtype=torch.float32)
-    step = max(1, SCORES // (query.shape[0] * keys.shape[2]))
+    step = max(1, hardware.at_once(*SCORES) // (query.shape[0] * keys.shape[2]))
     with hardware.exact_products(query.dtype):
         for start in range(0, query.shape[1], step):
             part = slice(start, start + step)

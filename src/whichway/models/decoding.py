@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichway.models import hardware
 from whichway.models.attention import step_mask
 from whichway.models.head import written_logits
 from whichway.models.prefixes import PrefixStore, plan
 
-ROWS = 64
-OWN_TOKENS = 16_384  # of one batch, answers included
-READ_TOKENS = 1024  # of prompts at a time
+ROWS = (64, 512)  # of one batch: on a CPU, on a GPU
+OWN_TOKENS = (16_384, 262_144)  # of one batch, answers included
+READ_TOKENS = (1024, 32_768)  # of prompts at a time
 COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
 
@@ -68,11 +69,11 @@ def write(
 def _batches(asks: Sequence[Ask], order: Sequence[int], size: int) -> list[list[int]]:
     """Cut rows of similar length into batches that keep both bounds."""
     batches: list[list[int]] = []
-    widest = 0
+    widest, rows, most = 0, hardware.at_once(*ROWS), hardware.at_once(*OWN_TOKENS)
     for i in order:
         wide = len(asks[i].tokens) - size + asks[i].most
         widest = max(widest, wide)
-        if not batches or len(batches[-1]) >= ROWS or (len(batches[-1]) + 1) * widest > OWN_TOKENS:
+        if not batches or len(batches[-1]) >= rows or (len(batches[-1]) + 1) * widest > most:
             batches.append([])
             widest = wide
         batches[-1].append(i)
@@ -144,10 +145,10 @@ class _Batch:
 
     def _slices(self) -> list[slice]:
         """Cut the rows, which are sorted by length, where a piece's padded size would pass READ_TOKENS."""
-        cuts, start = [], 0
+        cuts, start, most = [], 0, hardware.at_once(*READ_TOKENS)
         lengths = self.lengths.tolist()
         for end in range(1, len(lengths) + 1):
-            if end == len(lengths) or (end + 1 - start) * lengths[end] > READ_TOKENS:
+            if end == len(lengths) or (end + 1 - start) * lengths[end] > most:
                 cuts.append(slice(start, end))
                 start = end
         return cuts

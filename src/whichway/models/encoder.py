@@ -10,7 +10,7 @@ from whichway.errors import MissingExtra, UsageError
 from whichway.models import embedded, hardware
 from whichway.registry import register
 
-BATCH_TOKENS = 1536  # what two cores encode fastest; many times that on a GPU
+BATCH_TOKENS = (1536, 65_536)  # what two cores encode fastest, and a GPU
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -50,7 +50,7 @@ class SentenceEncoder:
 
 
 def encode(network: Any, texts: Sequence[str]) -> Any:
-    """Return unit vectors of a loaded network, float32 [n, width], in batches of similar length and about BATCH_TOKENS."""
+    """Return unit vectors of a loaded network, float32 [n, width], in batches of similar length."""
     import numpy as np
 
     found = np.zeros((len(texts), network.get_embedding_dimension()), dtype=np.float32)
@@ -69,9 +69,10 @@ def encode(network: Any, texts: Sequence[str]) -> Any:
 def _batches(texts: Sequence[str], longest: int) -> list[list[int]]:
     """Cut text numbers, sorted by length, into batches whose padded size keeps the bound."""
     batches: list[list[int]] = []
+    most = hardware.at_once(*BATCH_TOKENS)
     for i in sorted(range(len(texts)), key=lambda i: (len(texts[i]), i)):
         size = min(longest, len(texts[i]) // CHARACTERS_PER_TOKEN + 2)
-        if not batches or (len(batches[-1]) + 1) * size > BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * size > most:
             batches.append([])
         batches[-1].append(i)
     return batches

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models import attention
+from whichway.models import attention, hardware
 from whichway.models.head import next_token_logits
 from whichway.models.prefixes import Group, PrefixStore, plan
 
-ROW_TOKENS = 1024  # own tokens of one batch: enough to fill two cores, small enough to stay in cache
-HEAD_ROWS = 256  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words
+ROW_TOKENS = (
+    1024,
+    32_768,
+)  # own tokens of one batch: on two cores enough to fill them, few enough for the cache; on a GPU
+HEAD_ROWS = (256, 4096)  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words, or 800
 
 
 @dataclass(frozen=True)
@@ -88,18 +91,14 @@ class PrefixScorer:
         hidden = self.network.model(
             input_ids=ids, position_ids=places, attention_mask=self._as_wanted(mask), use_cache=False, **extra
         ).last_hidden_state
-        longest, nodes = ids.shape[1] - len(trie.tokens), len(trie.tokens)
+        longest = ids.shape[1] - len(trie.tokens)
         last = hidden[torch.arange(count, device=device), lengths - 1]
         states = torch.cat([last[:, None], hidden[:, longest:]], dim=1)  # the prompt's end, then every inner node
-        wanted = [
-            sorted({token for path in trie.steps for at, token in path if at == node}) for node in range(-1, nodes)
-        ]
-        flat = self._log_probabilities(states.flatten(0, 1), [wanted[n] for _ in rows for n in range(nodes + 1)])
-        table = np.zeros((count, len(trie.steps)))
+        steps = sorted({step for path in trie.steps for step in path})
+        found = self._log_probabilities(states, steps)
+        table, place = np.zeros((count, len(trie.steps))), {step: i for i, step in enumerate(steps)}
         for label, path in enumerate(trie.steps):
-            for node, token in path:
-                at = wanted[node + 1].index(token)
-                table[:, label] += [row[at] for row in flat[node + 1 :: nodes + 1]]
+            table[:, label] = found[:, [place[step] for step in path]].sum(1)
         return table
 
     def _as_wanted(self, mask: Any) -> Any:
@@ -111,21 +110,26 @@ class PrefixScorer:
         floor = torch.finfo(self.network.dtype).min
         return torch.zeros(mask.shape, dtype=self.network.dtype, device=mask.device).masked_fill(~mask, floor)
 
-    def _log_probabilities(self, hidden: Any, wanted: list[list[int]]) -> list[list[float]]:
-        """Return log-probabilities of the wanted next tokens for each hidden state, in fp32."""
-        found: list[list[float]] = []
-        for start in range(0, len(hidden), HEAD_ROWS):
-            table = next_token_logits(self.network, hidden[start : start + HEAD_ROWS]).log_softmax(dim=1)
-            for row, tokens in enumerate(wanted[start : start + HEAD_ROWS]):
-                found.append(table[row, tokens].tolist())
-        return found
+    def _log_probabilities(self, states: Any, steps: list[tuple[int, int]]) -> Any:
+        """Return float64 [rows, steps]: of states [rows, 1 + nodes, width], the log-probability of each (node, next token)."""
+        import torch
+
+        nodes = torch.tensor([node + 1 for node, _ in steps], device=states.device)
+        tokens = torch.tensor([token for _, token in steps], device=states.device)
+        most, found = max(1, hardware.at_once(*HEAD_ROWS) // states.shape[1]), []
+        for start in range(0, len(states), most):
+            part = states[start : start + most]
+            logits = next_token_logits(self.network, part.flatten(0, 1)).unflatten(0, part.shape[:2])
+            found.append(logits[:, nodes, tokens] - logits.logsumexp(-1)[:, nodes])
+        return torch.cat(found).double().cpu().numpy()
 
 
 def _batches(lengths: list[int], nodes: int) -> Iterator[list[int]]:
     """Group rows of similar length so that no batch passes the bound on tokens."""
     batch: list[int] = []
+    most = hardware.at_once(*ROW_TOKENS)
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batch and (len(batch) + 1) * (lengths[i] + nodes) > ROW_TOKENS:
+        if batch and (len(batch) + 1) * (lengths[i] + nodes) > most:
             yield batch
             batch = []
         batch.append(i)
