@@ -54,7 +54,7 @@ def test_a_shared_prefix_gives_the_likelihoods_of_reading_each_prompt_alone(mode
     for row, scores in zip(rows, shared, strict=True):
         for label, score in zip(labels, scores, strict=True):
             with torch.inference_mode():
-                logits = network(torch.tensor([row + label])).logits[0].log_softmax(-1)
+                logits = network(torch.tensor([row + label], device=network.device)).logits[0].log_softmax(-1)
             alone = sum(float(logits[len(row) - 1 + i, token]) for i, token in enumerate(label))
             assert score == pytest.approx(alone, abs=2e-4)
 
@@ -77,7 +77,7 @@ def test_a_bf16_network_sums_its_layers_in_fp32(model):
     if model.network.dtype != torch.bfloat16:
         pytest.skip("this processor computes in fp32")
     network, _ = load_network(model.where, exact=True)
-    ids = torch.tensor([model.tokens(START)])
+    ids = torch.tensor([model.tokens(START)], device=model.network.device)
     plain, _ = load_network(model.where)
     with torch.inference_mode():
         exact = network.model(ids).last_hidden_state[0]
@@ -88,7 +88,7 @@ def test_a_bf16_network_sums_its_layers_in_fp32(model):
 
 @pytest.mark.slow
 def test_logits_are_not_rounded_to_the_weights_format(model):
-    hidden = torch.randn(4, model.network.config.hidden_size).to(model.network.dtype)
+    hidden = torch.randn(4, model.network.config.hidden_size).to(model.network.device, model.network.dtype)
     weight = model.network.lm_head.weight
     wanted = hidden.double() @ weight.double().t()
     assert (next_token_logits(model.network, hidden) - wanted).abs().max() < 1e-3
@@ -135,19 +135,19 @@ def test_answers_written_together_behind_a_shared_beginning_are_those_written_al
     stops = frozenset({model.tokenizer.eos_token_id, model.tokens("\n")[-1]})
     found = write(network, store, asks, stops)
     for ask, written in zip(asks, found, strict=True):
-        ids = torch.tensor([ask.tokens])
+        ids = torch.tensor([ask.tokens], device=plain.device)
         with torch.inference_mode():
             out = plain.generate(ids, max_new_tokens=ask.most, do_sample=False, eos_token_id=sorted(stops))
         assert written.tokens == out[0, len(ask.tokens) :].tolist()
-        logits = plain(torch.tensor([[*ask.tokens, *written.tokens]])).logits[0].log_softmax(-1)
+        logits = plain(torch.tensor([[*ask.tokens, *written.tokens]], device=plain.device)).logits[0].log_softmax(-1)
         gains = [float(logits[len(ask.tokens) - 1 + i, token]) for i, token in enumerate(written.tokens)]
         assert written.likelihood == pytest.approx(sum(gains), abs=2e-3)
     state = decoding._Batch(network, store.get(asks[0].tokens[:40]), 40, asks[:4], stops)
     with torch.inference_mode():
         state._first()
-        new = torch.tensor([500, 600, 700, 800])
+        new = torch.tensor([500, 600, 700, 800], device=plain.device)
         for row, logits in enumerate(state._next(new, 0)):
-            alone = plain(torch.tensor([[*state.asks[row].tokens, int(new[row])]])).logits[0, -1]
+            alone = plain(torch.tensor([[*state.asks[row].tokens, int(new[row])]], device=plain.device)).logits[0, -1]
             assert torch.allclose(logits, alone, atol=1e-3)
     assert len({one.tokens[-1] in stops for one in found}) == 2
 

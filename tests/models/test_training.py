@@ -28,10 +28,14 @@ def _plain_loss(network, rows):
     """The mean loss of completion tokens, each row read alone by the network as transformers ships it."""
     losses = []
     for row in rows:
-        logits = network(torch.tensor([row["input_ids"]])).logits[0, :-1]
-        wanted = torch.tensor([-100, *row["labels"][1:]])[1:]
+        logits = network(torch.tensor([row["input_ids"]], device=network.device)).logits[0, :-1]
+        wanted = torch.tensor([-100, *row["labels"][1:]], device=network.device)[1:]
         losses.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none")[wanted != -100])
     return torch.cat(losses).mean()
+
+
+def _there(batch, network):
+    return {name: one.to(network.device) for name, one in batch.items()}
 
 
 def _adapted(exact_network):
@@ -54,7 +58,7 @@ def test_packed_rows_and_fused_adapters_give_the_loss_and_gradients_of_rows_read
     if way != "padded":
         assert packed.install(ours.get_base_model())
     assert fused.fuse(ours) == 60
-    losses = [_plain_loss(plain, ROWS), completion_loss(ours, packed.collate(ROWS))]
+    losses = [_plain_loss(plain, ROWS), completion_loss(ours, _there(packed.collate(ROWS), ours))]
     for loss in losses:
         loss.backward()
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-5)

@@ -15,7 +15,8 @@ from whichway.models.head import written_logits
 from whichway.models.prefixes import PrefixStore, plan
 
 ROWS = (64, 512)  # of one batch: on a CPU, on a GPU
-OWN_TOKENS = (16_384, 262_144)  # of one batch, answers included
+OWN_TOKENS = (16_384, 131_072)  # of one batch, answers included
+SHARE = 0.2  # of a GPU's free memory that the keys and values of one batch may take
 READ_TOKENS = (1024, 32_768)  # of prompts at a time
 COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
@@ -59,17 +60,30 @@ def write(
         for group in plan([one.tokens for one in asks], shared):
             order = sorted(group.rows, key=lambda i: (len(asks[i].tokens), asks[i].most, i))
             past = prefixes.get(asks[order[0]].tokens[: group.size])
-            for batch in _batches(asks, order, group.size):
+            for batch in _batches(asks, order, group.size, _room(network)):
                 state = _Batch(network, past, group.size, [asks[i] for i in batch], stops)
                 for i, written in zip(batch, state.run(generator), strict=True):
                     found[i] = written
     return found
 
 
-def _batches(asks: Sequence[Ask], order: Sequence[int], size: int) -> list[list[int]]:
-    """Cut rows of similar length into batches that keep both bounds."""
+def _room(network: Any) -> int:
+    """Return how many tokens' keys and values one batch may keep."""
+    import torch
+
+    most = hardware.at_once(*OWN_TOKENS)
+    if network.device.type != "cuda":
+        return most
+    config = network.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    each = 2 * config.num_hidden_layers * config.num_key_value_heads * width * network.dtype.itemsize
+    return int(min(most, SHARE * torch.cuda.mem_get_info()[0] / each))
+
+
+def _batches(asks: Sequence[Ask], order: Sequence[int], size: int, most: int) -> list[list[int]]:
+    """Cut rows of similar length into batches of at most `most` tokens."""
     batches: list[list[int]] = []
-    widest, rows, most = 0, hardware.at_once(*ROWS), hardware.at_once(*OWN_TOKENS)
+    widest, rows = 0, hardware.at_once(*ROWS)
     for i in order:
         wide = len(asks[i].tokens) - size + asks[i].most
         widest = max(widest, wide)
