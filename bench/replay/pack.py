@@ -28,7 +28,9 @@ def main() -> None:
     sizes = np.array([len(outcomes[key]) for key in order], dtype=np.int32)
     joined = np.concatenate([outcomes[key] for key in order])
     np.savez_compressed(HERE / "matrix.npz", arms=np.array(table), sizes=sizes, outcomes=joined)
-    print(f"{len(order)} arms of {len({a['set'] for a in arms.values()})} data sets, {(HERE / 'matrix.npz').stat().st_size} bytes")
+    print(
+        f"{len(order)} arms of {len({a['set'] for a in arms.values()})} data sets, {(HERE / 'matrix.npz').stat().st_size} bytes"
+    )
 
 
 if __name__ == "__main__":

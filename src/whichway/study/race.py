@@ -1,0 +1,227 @@
+"""Where a small budget goes: which arm is opened, how many rows it answers, which line is trained on, and when to stop."""
+
+# Two allocations over one arena (the real study, or a replay of measured outcomes). `halving` is cost-rationed successive
+# halving in which a trainable line is judged by what it may yet become (methods.md §2.2). `gradient` spends where the expected
+# gain of the final choice per second is largest (knowledge gradient over packages, Frazier & Powell 2010), under Gaussian
+# beliefs about all arms. Which of them leads on replays stands in docs/method.md.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+BLOCKS = (25, 50, 100, 200, 400, 800)  # rows up to which an arm answers, step by step
+UPPER = 1.3  # times an estimated cost: an action that may cost more than is left is not begun
+WORTH = 2e-4  # expected gain in score below which nothing more is bought
+PROMISE = 1.28  # standard deviations to the 90 % quantile
+GROWTH = 0.06  # what a doubling of the labels may bring where nothing is known yet, and how unsure that is
+THRIFT = 0.3  # power of the cost that an expected gain is divided by; 1 fritters a small budget away (docs/method.md)
+TRUST = 4.0  # arms read that beliefs from elsewhere count for, when this task turns out unlike those
+DIFFICULTY = 0.3  # spread of scores between tasks, of all arms alike
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A deployable thing: one line at one of its rungs. Costs are estimates in seconds."""
+
+    name: str
+    line: str
+    labels: int
+    fit_s: float
+    row_s: float
+    rung: int = 0
+    rungs: int = 1
+
+
+class Arena(Protocol):
+    """What a race is run on; scores are between 0 and 1, rows stand in one shared order."""
+
+    arms: Sequence[Arm]
+    rows: int
+
+    def left(self) -> float:
+        """Return what may still be spent, in seconds."""
+
+    def cost(self, arm: int, upto: int) -> float:
+        """Estimate the seconds of having an arm's first `upto` rows answered."""
+
+    def read(self, arm: int, upto: int) -> bool:
+        """Have them answered; False where that could not be done within the budget."""
+
+    def scores(self, arm: int) -> Any:
+        """Return the scores read so far, in order."""
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Gaussian beliefs about the arms' scores before anything is read: mean [arms], covariance [arms, arms]."""
+
+    mean: Any
+    covariance: Any
+
+    def after(self, arena: Arena) -> tuple[Any, Any]:
+        """Return mean and standard deviation of every arm's score, given all that was read."""
+        import numpy as np
+
+        read = [i for i in range(len(arena.arms)) if len(arena.scores(i))]
+        if not read:
+            return self.mean, np.sqrt(np.diag(self.covariance))
+        seen = np.array([arena.scores(i).mean() for i in read])
+        noise = np.array([_noise(seen[k], len(arena.scores(i)), arena.rows) for k, i in enumerate(read)])
+        across = self.covariance[:, read]
+        off = seen - self.mean[read]
+        solved = np.linalg.solve(across[read] + np.diag(noise), across.T)
+        mean = self.mean + solved.T @ off
+        surprise = float(off @ np.linalg.solve(across[read] + np.diag(noise), off))
+        wider = max(1.0, (TRUST + surprise) / (TRUST + len(read)))  # an odd task: what was believed counts for less
+        variance = wider * (np.diag(self.covariance) - np.einsum("ij,ji->i", across, solved))
+        return mean, np.sqrt(np.maximum(variance, 1e-8))
+
+
+def plain_beliefs(arms: Sequence[Arm]) -> Beliefs:
+    """Return beliefs that know nothing but that tasks differ, rungs of a line go together, and more labels help."""
+    import numpy as np
+
+    lines = np.array([one.line for one in arms])
+    missing = np.array([one.rungs - 1 - one.rung for one in arms])
+    together = (lines[:, None] == lines[None]) * 0.1**2
+    apart = np.diag(0.05**2 + (GROWTH * missing) ** 2 / 2)
+    return Beliefs(0.6 - GROWTH * missing, DIFFICULTY**2 + together + apart)
+
+
+def learnt_beliefs(arms: Sequence[Arm], table: Any, names: Sequence[tuple[str, int]]) -> Beliefs:
+    """Return beliefs from other data sets: table [data sets, arms known] of scores (NaN: not measured), by (line, rung).
+
+    Each data set's own level is taken out; what is left has a mean per arm and a covariance, shrunk towards that of
+    `plain_beliefs` as data sets are few. Arms that no other data set has are believed in plainly.
+    """
+    import numpy as np
+
+    plain = plain_beliefs(arms)
+    place = {name: i for i, name in enumerate(names)}
+    known = [i for i, one in enumerate(arms) if (one.line, one.rung) in place]
+    if not known or len(table) < 3:
+        return plain
+    some = table[:, [place[arms[i].line, arms[i].rung] for i in known]]
+    level = np.nanmean(some, axis=1, keepdims=True)
+    rest = some - level
+    mean = np.nanmean(rest, axis=0)
+    rest = np.where(np.isnan(rest), mean, rest) - mean
+    sample = rest.T @ rest / max(1, len(rest) - 1)
+    own = plain.covariance[np.ix_(known, known)] - DIFFICULTY**2
+    covariance, centre = plain.covariance.copy(), plain.mean.copy()
+    covariance[np.ix_(known, known)] = DIFFICULTY**2 + 0.6 * sample + 0.4 * own * np.trace(sample) / np.trace(own)
+    centre[known] = float(np.nanmean(level)) + mean
+    return Beliefs(centre, covariance)
+
+
+def gradient(arena: Arena, beliefs: Beliefs, thrift: float = THRIFT) -> int | None:
+    """Spend by knowledge gradient over cost to the power `thrift`; return the arm to choose, None if none was read."""
+    while True:
+        mean, spread = beliefs.after(arena)
+        action = _best_action(arena, mean, spread, thrift)
+        if action is None or not arena.read(*action):
+            return leader(arena, beliefs)
+
+
+def leader(arena: Arena, beliefs: Beliefs) -> int | None:
+    """Return the read arm with the highest expected score, None if none was read."""
+    mean, _ = beliefs.after(arena)
+    read = [i for i in range(len(arena.arms)) if len(arena.scores(i))]
+    return max(read, key=lambda i: mean[i], default=None)
+
+
+def _best_action(arena: Arena, mean: Any, spread: Any, thrift: float) -> tuple[int, int] | None:
+    """Return the (arm, rows) worth most for its cost, of those that can be paid."""
+    read = {i for i in range(len(arena.arms)) if len(arena.scores(i))}
+    left, best, found = arena.left(), 0.0, None
+    for i in range(len(arena.arms)):
+        rival = max((mean[j] for j in read if j != i), default=None)
+        done = len(arena.scores(i))
+        for upto in _steps(done, arena.rows):
+            cost = arena.cost(i, upto)
+            if UPPER * cost > left:
+                break
+            noise = _noise(mean[i], upto - done, arena.rows)
+            moved = spread[i] ** 2 / math.sqrt(spread[i] ** 2 + noise)
+            worth = _gain(mean[i], moved, rival, i in read)
+            if worth > WORTH and worth / (cost + 1e-3) ** thrift > best:
+                best, found = worth / (cost + 1e-3) ** thrift, (i, upto)
+    return found
+
+
+def _gain(mean: float, moved: float, rival: float | None, is_read: bool) -> float:
+    """Return the expected rise of the best choice when an arm's mean moves by a normal of this spread."""
+    if rival is None:
+        return 0.0 if is_read else 1.0  # the first arm: something to choose at all
+    gap = -abs(mean - rival) if is_read else mean - rival
+    z = gap / max(moved, 1e-9)
+    density, below = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi), 0.5 * math.erfc(-z / math.sqrt(2))
+    return moved * (density + z * below)
+
+
+def halving(arena: Arena, late_bloomers: bool = True) -> int | None:
+    """Successive halving of lines, cheapest first, rationed so that each round has a share of what is left.
+
+    A line begins at its lowest rung and goes up one with each round that it outlives. With `late_bloomers` a trainable line
+    is judged by the 90 % quantile of what it may be at its highest affordable rung, never by what it is.
+    """
+    lines: dict[str, list[int]] = {}
+    for i, one in enumerate(arena.arms):
+        lines.setdefault(one.line, []).append(i)
+    alive = {name: sorted(own, key=lambda i: arena.arms[i].rung) for name, own in lines.items()}
+    at = dict.fromkeys(alive, 0)
+    for rows in [*(n for n in BLOCKS if n < arena.rows), arena.rows]:
+        ration = arena.left() / (1 if len(alive) <= 2 else 2)
+        _one_round(arena, alive, at, rows, arena.left() - ration)
+        if len(alive) > 1:
+            value = {name: _value(arena, own, at[name], late_bloomers) for name, own in alive.items()}
+            kept = sorted(alive, key=lambda name: -value[name])[: math.ceil(len(alive) / 2)]
+            alive = {name: alive[name] for name in kept}
+        at = {name: min(at[name] + 1, len(own) - 1) for name, own in alive.items()}
+    for name, own in alive.items():  # who is left goes to the highest rung that can be paid
+        _climb(arena, own, at[name])
+    return leader(arena, plain_beliefs(arena.arms))
+
+
+def _one_round(arena: Arena, alive: dict[str, list[int]], at: dict[str, int], rows: int, floor: float) -> None:
+    """Let each line, the cheapest first, answer its rows at its rung, as long as the round's ration lasts."""
+    for name in sorted(alive, key=lambda name: arena.cost(alive[name][at[name]], rows)):
+        arm = alive[name][at[name]]
+        if UPPER * arena.cost(arm, rows) <= arena.left() - floor:
+            arena.read(arm, rows)
+
+
+def _climb(arena: Arena, own: list[int], start: int) -> None:
+    for arm in reversed(own[start:]):
+        if UPPER * arena.cost(arm, arena.rows) <= arena.left():
+            arena.read(arm, arena.rows)
+            return
+
+
+def _value(arena: Arena, own: list[int], rung: int, late_bloomers: bool) -> float:
+    """Return what a line is worth: its best score, or for a trainable one what it may become."""
+    read = [(arena.arms[i], arena.scores(i)) for i in own if len(arena.scores(i))]
+    if not read:
+        return 0.5 if late_bloomers and len(own) > 1 else -1.0
+    last, scores = read[-1]
+    now = float(scores.mean())
+    if not late_bloomers or len(own) == 1:
+        return now
+    highest = max((arena.arms[i].rung for i in own if UPPER * arena.cost(i, arena.rows) <= arena.left()), default=0)
+    steps = max(0, highest - last.rung)
+    growth = max(0.0, now - float(read[-2][1].mean())) if len(read) > 1 else GROWTH
+    unsure = math.hypot(GROWTH * steps, math.sqrt(_noise(now, len(scores), arena.rows)))
+    return min(1.0, now + 0.8 * growth * steps) + PROMISE * unsure
+
+
+def _steps(done: int, rows: int) -> list[int]:
+    return [n for n in (*(b for b in BLOCKS if b < rows), rows) if n > done]
+
+
+def _noise(mean: float, read: int, rows: int) -> float:
+    """Return the variance of a mean of scores between 0 and 1; never nothing, as further rows are like these."""
+    share = min(max(mean, 0.02), 0.98)
+    return share * (1 - share) / max(1, read)
