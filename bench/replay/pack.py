@@ -28,9 +28,8 @@ def main() -> None:
     sizes = np.array([len(outcomes[key]) for key in order], dtype=np.int32)
     joined = np.concatenate([outcomes[key] for key in order])
     np.savez_compressed(HERE / "matrix.npz", arms=np.array(table), sizes=sizes, outcomes=joined)
-    print(
-        f"{len(order)} arms of {len({a['set'] for a in arms.values()})} data sets, {(HERE / 'matrix.npz').stat().st_size} bytes"
-    )
+    size, sets = (HERE / "matrix.npz").stat().st_size, {one["set"] for one in arms.values()}
+    print(f"{len(order)} arms of {len(sets)} data sets, {size} bytes")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from whichway.errors import WhichwayError
+from whichway.ending import complain, run_app
 
 
 def _finite(value: float | None) -> float | None:
@@ -89,14 +87,14 @@ def run(
     budget_usd: Dollars = None,
     seed: Annotated[int | None, typer.Option(help="Another split and other random choices.", min=0)] = None,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Run every strategy to the end (now the only mode).")
+        bool, typer.Option("--exhaustive", help="Run every strategy to the end: no race, nothing is dropped.")
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Run every strategy, certify the finalists on the sealed test part, recommend one, write the report.
+    """Race all strategies, certify the finalists on the sealed test part, recommend one, write the report.
 
     Stopped or killed? The same command continues where it was. Exit codes: 0 recommendation made, 2 usage, 3 bad data,
     4 budget reached (the report is partial), 5 provider unavailable, 6 inconclusive.
@@ -104,7 +102,7 @@ def run(
     from whichway.study.run import Options
 
     command = "whichway " + " ".join(_quoted(one) for one in sys.argv[1:])
-    options = Options(budget_minutes, budget_usd, _names(only), debug, command)
+    options = Options(budget_minutes, budget_usd, _names(only), debug, exhaustive, command)
     raise typer.Exit(_study(task, out, seed, options))
 
 
@@ -118,6 +116,25 @@ def report(
     from whichway.report.write import read_report, render
 
     typer.echo(render(read_report(folder), format))
+
+
+@app.command()
+def why(
+    folder: Folder,
+    conditions: Annotated[
+        list[str] | None, typer.Option("--if", help='Another condition, such as "min_score=0.9"; may be repeated.')
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Say why a run recommends what it does, or what it would under other conditions. Nothing is run or spent.
+
+    Conditions: min_score, max_cost_per_1000_usd, max_upfront_usd, max_p95_ms, max_memory_mb, min_consistency, privacy;
+    smallest_difference, requests_per_month, horizon_months, compute_usd_per_hour.
+    """
+    from whichway.live.why import explain
+    from whichway.report.why import print_why
+
+    print_why(explain(folder, conditions or ()), _console())
 
 
 @app.command()
@@ -246,63 +263,8 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors become two lines and an exit code. SIGTERM ends like Ctrl-C: cleanly."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        code = app(standalone_mode=False)  # an Exit inside comes back as its code
-        sys.exit(code if isinstance(code, int) else 0)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
-    except WhichwayError as error:
-        _complain(error.problem, error.fix, error)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("Interrupted.", "The same command continues where this one stopped.")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
-    except Exception as error:
-        sys.exit(_unforeseen(error))
-
-
-def _unforeseen(error: Exception) -> int:
-    """Say what a foreign error means to the user, and return the exit code."""
-    said = _said_by_typer(error)
-    if said is not None:
-        _complain(said, "Look at: whichway --help")
-        return 2
-    book = sys.modules.get("sqlalchemy.exc")
-    if book is not None and isinstance(error, book.OperationalError):
-        fix = "Is the disk full, or the run's folder read-only? Mend that and run the same command again."
-        _complain(f"The ledger cannot be written: {error.orig}.", fix, error)
-        return 2
-    if isinstance(error, OSError):
-        _complain(*_of_the_machine(error), error)
-        return 2
-    _complain(f"{type(error).__name__}: {error}", "This is a fault of whichway; --debug shows where.", error)
-    return 1
-
-
-def _said_by_typer(error: Exception) -> str | None:
-    """Return what typer says of a wrong command line."""
-    return str(error.format_message()) if hasattr(error, "format_message") else None
-
-
-def _of_the_machine(error: OSError) -> tuple[str, str]:
-    """Return problem and fix for a file that cannot be read or written."""
-    from whichway.intake.finding import show_path
-
-    where = f"{show_path(str(error.filename))}: " if error.filename is not None else ""
-    fixes = {
-        errno.ENOSPC: "Free some space on the disk, then run the same command again.",
-        errno.EDQUOT: "Free some of your quota, then run the same command again.",
-        errno.ENOTDIR: "A part of this path is a file; name a folder that can be made.",
-        errno.EEXIST: "There is a file of this name; name a folder, or move the file away.",
-        errno.EISDIR: "This is a folder; name a file.",
-        errno.ENOENT: "Check the path.",
-    }
-    fix = fixes.get(error.errno or 0, "Check its permissions, or name a place that you may write.")
-    return f"{where}{error.strerror or error}.", fix
+    """Run the command line."""
+    run_app(app)
 
 
 def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
@@ -334,16 +296,16 @@ def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
     print_table(found, console)
     typer.echo(f"\nReport: {folder / 'report.html'}{_how_to_predict(found, folder, solutions)}")
     if found["state"] == "interrupted":
-        _complain("Interrupted; the report is partial.", "The same command continues where this one stopped.")
+        complain("Interrupted; the report is partial.", "The same command continues where this one stopped.")
         return 130
     down = [one for one in found["trials"] if one["state"] == "failed" and one["reason"].startswith("provider:")]
     if down:
-        _complain(
+        complain(
             f"{down[0]['strategy']}: {down[0]['reason']}", "Mend it and run the same command again: only that is done."
         )
         return 5
     if found["state"] == "budget":
-        _complain("The budget was reached, so the report is partial.", "Raise it and run the same command again.")
+        complain("The budget was reached, so the report is partial.", "Raise it and run the same command again.")
         return 4
     return 0 if found["recommendation"]["strategy"] else 6
 
@@ -379,13 +341,3 @@ def _quoted(text: str) -> str:
     import shlex
 
     return shlex.quote(text)
-
-
-def _complain(problem: str, fix: str, error: BaseException | None = None) -> None:
-    typer.echo(f"Error: {problem}" if error else problem, err=True)
-    if fix:
-        typer.echo(f"Fix:   {fix}" if error else fix, err=True)
-    if error is not None and "--debug" in sys.argv:
-        import traceback
-
-        traceback.print_exception(error)

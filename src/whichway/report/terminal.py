@@ -13,7 +13,7 @@ from whichway.report import verdict, words
 from whichway.report.reading import Report, Row, at, mapping, measured, metric, unmeasured, winner_name
 
 WIDE = 98  # columns from which a score and its interval fit on one line
-NOT_MEASURED = {"skipped": "skipped", "failed": "failed", "stopped": "stopped"}
+NOT_MEASURED = {"skipped": "skipped", "failed": "failed", "stopped": "stopped", "dropped": "dropped"}
 
 
 def print_verdict(report: Report, console: Console) -> None:

@@ -58,7 +58,7 @@ class Curve:
         """The largest number of labels measured."""
         return self.rungs[-1].labels
 
-    def values(self, labels: Sequence[float]) -> Any:
+    def values(self, labels: Any) -> Any:
         """Return float64 [draws, len(labels)] of scores, bands widened around their mean by the guard."""
         import numpy as np
 
@@ -67,7 +67,7 @@ class Curve:
         middle = found.mean(axis=0, keepdims=True)
         return np.clip(middle + self.guard * (found - middle), 0.0, 1.0)
 
-    def band(self, labels: Sequence[float], level: float = 0.8) -> Any:
+    def band(self, labels: Any, level: float = 0.8) -> Any:
         """Return float64 [3, len(labels)]: median, low and high of the score at each number of labels."""
         import numpy as np
 
@@ -93,8 +93,7 @@ def fit_curve(rungs: Sequence[Rung], chance: float = 0.0, seed: int = 0, guard: 
     middle = rng.uniform(first - 4.0, last + 5.0, DRAWS)
     steep = np.exp(rng.uniform(math.log(0.25), math.log(4.0), DRAWS))
     logistic = np.stack([rng.uniform(chance, 1.0, DRAWS), np.full(DRAWS, chance), steep, middle], axis=1)
-    kept = [_kept(draws, family, ordered, rng) for draws, family in ((power, _power), (logistic, _logistic))]
-    return Curve(ordered, *kept, guard)
+    return Curve(ordered, _kept(power, _power, ordered, rng), _kept(logistic, _logistic, ordered, rng), guard)
 
 
 def break_even(curve: Curve, reference: Any, available: int) -> BreakEven:
@@ -108,13 +107,18 @@ def break_even(curve: Curve, reference: Any, available: int) -> BreakEven:
     passed = values >= wanted
     first = np.where(passed.any(axis=1), grid[passed.argmax(axis=1)], np.inf)
     low, median, high = np.quantile(first, [0.1, 0.5, 0.9], method="nearest")
-    whole = [None if math.isinf(one) else math.ceil(one) for one in (median, low, high)]
     return BreakEven(
-        *whole,
+        median=_whole(median),
+        low=_whole(low),
+        high=_whole(high),
         available=float((first <= available).mean()),
         never=float(np.isinf(first).mean()),
         horizon=int(grid[-1]),
     )
+
+
+def _whole(labels: float) -> int | None:
+    return None if math.isinf(labels) else math.ceil(labels)
 
 
 def gain(curve: Curve, more: int, level: float = 0.8) -> tuple[float, float, float]:

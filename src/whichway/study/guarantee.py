@@ -1,4 +1,4 @@
-"""G1: which of two right-or-wrong strategies is better, told at any time by an e-process that may be looked at after every row."""
+"""G1: which of two right-or-wrong strategies is better: an e-process that may be looked at after every row."""
 
 # Under the null hypothesis that j does not beat i, each row on which just one of the two is right favours j with
 # probability at most one half, whatever came before. The mixture over the wins' share (Beta(a, a), a = 1/2, cut to above one

@@ -44,7 +44,7 @@ _trials = sa.Table(
     "trials",
     _book,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),  # running, done, skipped, stopped, failed
+    sa.Column("state", sa.Text, nullable=False),  # running, done, dropped, skipped, stopped, failed
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("facts", sa.Text, nullable=False),
 )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-BLOCKS = (25, 50, 100, 200, 400, 800)  # rows up to which an arm answers, step by step
+BLOCKS = (32, 64, 128, 256, 512, 1024)  # rows up to which an arm answers, step by step
 UPPER = 1.3  # times an estimated cost: an action that may cost more than is left is not begun
 WORTH = 2e-4  # expected gain in score below which nothing more is bought
 PROMISE = 1.28  # standard deviations to the 90 % quantile
@@ -117,11 +117,14 @@ def learnt_beliefs(arms: Sequence[Arm], table: Any, names: Sequence[tuple[str, i
     return Beliefs(centre, covariance)
 
 
-def gradient(arena: Arena, beliefs: Beliefs, thrift: float = THRIFT) -> int | None:
-    """Spend by knowledge gradient over cost to the power `thrift`; return the arm to choose, None if none was read."""
+def gradient(arena: Arena, beliefs: Beliefs, thrift: float = THRIFT, second: float = 0.0) -> int | None:
+    """Spend by knowledge gradient over cost to the power `thrift`; return the arm to choose, None if none was read.
+
+    An action must be worth `second` in score for each second that it takes; where none is, the race is over.
+    """
     while True:
         mean, spread = beliefs.after(arena)
-        action = _best_action(arena, mean, spread, thrift)
+        action = _best_action(arena, mean, spread, thrift, second)
         if action is None or not arena.read(*action):
             return leader(arena, beliefs)
 
@@ -133,7 +136,7 @@ def leader(arena: Arena, beliefs: Beliefs) -> int | None:
     return max(read, key=lambda i: mean[i], default=None)
 
 
-def _best_action(arena: Arena, mean: Any, spread: Any, thrift: float) -> tuple[int, int] | None:
+def _best_action(arena: Arena, mean: Any, spread: Any, thrift: float, second: float) -> tuple[int, int] | None:
     """Return the (arm, rows) worth most for its cost, of those that can be paid."""
     read = {i for i in range(len(arena.arms)) if len(arena.scores(i))}
     left, best, found = arena.left(), 0.0, None
@@ -147,7 +150,7 @@ def _best_action(arena: Arena, mean: Any, spread: Any, thrift: float) -> tuple[i
             noise = _noise(mean[i], upto - done, arena.rows)
             moved = spread[i] ** 2 / math.sqrt(spread[i] ** 2 + noise)
             worth = _gain(mean[i], moved, rival, i in read)
-            if worth > WORTH and worth / (cost + 1e-3) ** thrift > best:
+            if worth > WORTH + second * cost and worth / (cost + 1e-3) ** thrift > best:
                 best, found = worth / (cost + 1e-3) ** thrift, (i, upto)
     return found
 

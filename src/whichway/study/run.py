@@ -14,12 +14,14 @@ from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError, WhichwayError
 from whichway.study.bench import Bench, solution_folder
 from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
+from whichway.study.decision import keep_decision
 from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
 from whichway.study.lines import CODE_CONTRACT, Line, make_lines
 from whichway.study.measuring import measure_rewrites
 from whichway.study.plan import Plan, estimate, make_plan
+from whichway.study.pursuit import raced, worth_racing
 from whichway.study.split import Split, make_split
 from whichway.study.summary import shown_in_detail, summarise, trial_report, validation_score
 from whichway.study.trial import run_trial
@@ -32,12 +34,16 @@ CLOSING_S = 4.0  # kept for evidence and report, which come after the last measu
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is run. `minutes` and `usd` override the task file; `only` restricts which strategies take part."""
+    """How a study is run. `minutes` and `usd` override the task file; `only` restricts which strategies take part.
+
+    With `exhaustive`, or where strategies were named, every one is run to the end; else a race drops those not worth it.
+    """
 
     minutes: float | None = None
     usd: float | None = None
     only: tuple[str, ...] = ()
     debug: bool = False
+    exhaustive: bool = False
     command: str = "whichway run task.yaml"
 
 
@@ -69,12 +75,13 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         watcher.planned(make_plan(loaded.task, loaded.examples, bench.split, lines, settings))
         try:
-            state = _race(bench, lines, loaded, watcher)
+            state = _run_all(bench, lines, loaded, watcher, not (options.exhaustive or options.only))
         except KeyboardInterrupt:
             state = "interrupted"
         everyone = all_lines(bench, loaded, lines)
         report = summarise(bench, loaded, everyone, state, options.command)
         ledger.note("state", state)
+        keep_decision(bench, everyone)
         if report["recommendation"]["strategy"]:
             ledger.decide("recommended", {"strategy": report["recommendation"]["strategy"]})
         return report
@@ -161,19 +168,41 @@ def _same_study(bench: Bench, loaded: Any) -> None:
         )
 
 
-def _race(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher) -> str:
-    """Run all trials, then certify; return 'finished' or 'budget'."""
+def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher, race: bool) -> str:
+    """Run all trials that are worth it, then certify; return 'finished' or 'budget'."""
+    settled = _raced(bench, lines, loaded) if race else set()
     for line in lines:
-        before = bench.ledger.trial(line.name)
-        if before is None or before[0] != "done" or before[2].get("key") != line.key(bench.fingerprint):
+        if _is_at(bench, line, ("done",)):
+            continue
+        if line.name not in settled:
             _run_line(bench, line, lines, loaded)
-            watcher.ended(trial_report(bench, line))
+        watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
     complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
     _reword_prompts(bench, everyone)
     stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
     return "budget" if stopped or not complete else "finished"
+
+
+def _raced(bench: Bench, lines: Sequence[Line], loaded: Any) -> set[str]:
+    """Race what is open; return the lines on which nothing more is to be spent by this command."""
+    dropped = {line.name for line in lines if _is_at(bench, line, ("dropped",))}
+    open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done", "dropped"))]
+    if dropped or not worth_racing(bench, open_, loaded):
+        return dropped
+    for line in open_:
+        _forget_if_changed(bench, line)
+    found = raced(bench, open_, loaded, lambda: _spare_seconds(bench, lines))
+    for name, reason in found.dropped.items():
+        bench.ledger.set_trial(name, "dropped", reason)
+    return {*found.dropped, *found.ended}
+
+
+def _is_at(bench: Bench, line: Line, states: Sequence[str]) -> bool:
+    """Tell whether this trial, as it is now, has ended in one of these states."""
+    before = bench.ledger.trial(line.name)
+    return bool(before and before[0] in states and before[2].get("key") == line.key(bench.fingerprint))
 
 
 def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any) -> None:

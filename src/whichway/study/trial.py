@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from whichway.core.strategy import Progress
 from whichway.core.task import Example
@@ -20,10 +20,16 @@ def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
     state = bench.ledger.trial(line.name)
     if state and state[0] == "done":
         return
+    if guarded(bench, line, lambda: _measure(bench, line, spare_s)):
+        bench.ledger.set_trial(line.name, "done")
+
+
+def guarded(bench: Bench, line: Line, work: Callable[[], None]) -> bool:
+    """Do work of one line; False when it ended early, which is then written down as the trial's end."""
     bench.meter.trial, bench.meter.phase = line.name, "fit"
     bench.ledger.set_trial(line.name, "running")
     try:
-        _measure(bench, line, spare_s)
+        work()
     except NotApplicable as no:
         bench.ledger.set_trial(line.name, "skipped", no.problem)
     except BudgetReached as end:
@@ -39,7 +45,8 @@ def run_trial(bench: Bench, line: Line, spare_s: float) -> None:
         if bench.ledger.noted("debug"):
             raise
     else:
-        bench.ledger.set_trial(line.name, "done")
+        return True
+    return False
 
 
 def _measure(bench: Bench, line: Line, spare_s: float) -> None:

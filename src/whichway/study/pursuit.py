@@ -1,0 +1,116 @@
+"""Which lines of a study are worth running to the end: a race on their first rows decides, and says why it drops the others."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from whichway.core.output import Labels
+from whichway.study.arena import LiveArena
+from whichway.study.bench import Bench
+from whichway.study.guarantee import log_evidence, paired_wins, threshold
+from whichway.study.lines import Line
+from whichway.study.plan import estimate
+from whichway.study.race import PROMISE, Beliefs, gradient, learnt_beliefs, plain_beliefs
+
+SECOND = 0.001 / 60  # what a second of this machine must be worth in score: a tenth of a point per minute
+RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
+LEAST_KEPT = 3  # lines run to the end, so that there is something to compare and to certify
+ALIKE = {"prompt-few": "prompt-few-16", "prompt-nearest": "prompt-nearest-8"}  # how the matrix calls what the study has
+
+
+def worth_racing(bench: Bench, lines: Sequence[Line], loaded: Any) -> bool:
+    """Tell whether there is enough to save: more than three lines, that would take more than a minute in all."""
+    open_ = [line for line in lines if not line.excluded]
+    seconds = sum(estimate(bench.task, loaded.examples, bench.split, one, loaded.settings).seconds for one in open_)
+    return len(open_) > LEAST_KEPT and seconds > RACE_FROM_S
+
+
+@dataclass(frozen=True)
+class Raced:
+    """What a race left: why lines are dropped, by name, and which ended early by themselves."""
+
+    dropped: dict[str, str]
+    ended: frozenset[str]
+
+
+def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[], float]) -> Raced:
+    """Race lines on validation rows, and drop those that are not worth more.
+
+    What was fitted and answered is in the ledger: lines that are kept go on from there.
+    """
+    arena = LiveArena(bench, [line for line in lines if not line.excluded], loaded, spare_s)
+    beliefs = beliefs_about(arena, isinstance(bench.task.output, Labels))
+    gradient(arena, beliefs, second=SECOND)
+    mean, spread = beliefs.after(arena)
+    last: dict[str, int] = {}
+    for i, line in enumerate(arena.lines):
+        last[line.name] = i  # a line's arms stand in the order of their rungs
+    ranked = sorted(last, key=lambda name: -mean[last[name]])
+    best = max((i for i in last.values() if len(arena.scores(i))), key=lambda i: mean[i], default=None)
+    if best is None:
+        return Raced({}, frozenset(arena.ended))
+    dropped = {}
+    for place, name in enumerate(ranked):
+        i = last[name]
+        if name not in arena.ended and place >= LEAST_KEPT and i != best and mean[i] + PROMISE * spread[i] < mean[best]:
+            dropped[name] = _why(arena, i, best, mean, spread)
+    bench.ledger.decide("race", {"leader": arena.lines[best].name, "dropped": dropped, "read": _read(arena)})
+    return Raced(dropped, frozenset(arena.ended))
+
+
+def beliefs_about(arena: LiveArena, labels: bool) -> Beliefs:
+    """Return what the race believes before it begins: of labelling tasks, what arms reached on the matrix's data sets."""
+    if not labels:
+        return plain_beliefs(arena.arms)
+    table, names = _matrix()
+    return learnt_beliefs(arena.arms, table, names)
+
+
+@functools.cache
+def _matrix() -> tuple[Any, list[tuple[str, int]]]:
+    import numpy as np
+
+    kept = json.loads((files("whichway.study") / "beliefs.json").read_text(encoding="utf-8"))
+    names = [(line, rung) for line, rung in kept["arms"]]
+    table = np.array(kept["scores"], dtype=float)  # None becomes NaN
+    place = {name: i for i, name in enumerate(names)}
+    more = [(ours, place[theirs, 0]) for ours, theirs in ALIKE.items()]
+    return np.hstack([table, table[:, [at for _, at in more]]]), names + [(ours, 0) for ours, _ in more]
+
+
+def _why(arena: LiveArena, arm: int, best: int, mean: Any, spread: Any) -> str:
+    """Say in words why an arm is not worth more: by the e-process where that holds, else by what was to be expected."""
+    scores, leader = arena.scores(arm), arena.lines[best].name
+    chance = 0.5 * math.erfc(
+        (mean[best] - mean[arm]) / (math.sqrt(2) * max(1e-9, math.hypot(spread[arm], spread[best])))
+    )
+    if len(scores) and set(scores) | set(arena.scores(best)) <= {0.0, 1.0}:
+        wins = paired_wins(list(arena.scores(best)), list(scores))
+        if log_evidence(*wins) >= threshold(len(arena.arms)):
+            return (
+                f"ruled out by {leader}: it alone is right on {wins[0]} of their shared rows, this one alone on {wins[1]} "
+                "(anytime-valid test over all arms, 5 %)"
+            )
+    seen = f"{scores.mean():.3f} on {len(scores)} rows" if len(scores) else _before(arena, arm)
+    return (
+        f"not pursued: {seen}, {leader} has {arena.scores(best).mean():.3f} on {len(arena.scores(best))}; "
+        f"chance of passing it {max(chance, 0.0):.0%} (estimate; --exhaustive runs it to the end)"
+    )
+
+
+def _before(arena: LiveArena, arm: int) -> str:
+    """Say what is known of an arm that has answered nothing: its lower rung, or other data sets."""
+    for i in range(arm - 1, -1, -1):
+        if arena.lines[i].name == arena.lines[arm].name and len(arena.scores(i)):
+            return f"trained on {arena.arms[i].labels} labels it has {arena.scores(i).mean():.3f}"
+    return "not tried, judged by what it reached elsewhere and what it costs"
+
+
+def _read(arena: LiveArena) -> dict[str, int]:
+    return {arena.arms[i].name: len(arena.scores(i)) for i in range(len(arena.arms)) if len(arena.scores(i))}
