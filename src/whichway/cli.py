@@ -64,7 +64,15 @@ def init(
 
 
 @app.command()
-def plan(task: TaskPath, only: Only = "", debug: Debug = False) -> None:
+def plan(
+    task: TaskPath,
+    only: Only = "",
+    labels: Annotated[
+        int | None, typer.Option(help="What would so many more labels buy? Told from a finished run.", min=1)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/<task's name>.")] = None,
+    debug: Debug = False,
+) -> None:
     """Show what a run would do, cost and be able to tell apart. Nothing is spent."""
     from whichway.intake.load import load_task
     from whichway.report.plan import print_plan
@@ -73,6 +81,11 @@ def plan(task: TaskPath, only: Only = "", debug: Debug = False) -> None:
     from whichway.study.split import make_split
 
     loaded = load_task(task)
+    if labels is not None:
+        from whichway.live.labels import print_forecast
+
+        print_forecast(out or Path("runs") / _safe(loaded.task.name), labels, loaded.task.objective, _console())
+        return
     lines = make_lines(loaded.task, loaded.settings, _names(only))
     split = make_split(loaded.examples, loaded.test, loaded.settings.seed)
     print_plan(loaded, make_plan(loaded.task, loaded.examples, split, lines, loaded.settings), _console())

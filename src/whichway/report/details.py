@@ -9,6 +9,7 @@ from typing import Any
 from whichway.report import words
 from whichway.report.beside import beside
 from whichway.report.found import abstaining, cascaded, retrieval
+from whichway.report.labels import more_labels
 from whichway.report.plots.calibration import share_interval
 from whichway.report.prompts import prompts
 from whichway.report.reading import Report, Row, at, mapping, metric, metric_name, rows, things, winner_name
@@ -20,9 +21,8 @@ MOST_ROWS = 60  # of disagreements and confusions: they are read one by one
 
 def sections(report: Report) -> tuple[Section, ...]:
     """Return everything below the verdict, in order, without sections that have nothing to say."""
-    makers = (scores, ways, worth, cascaded, retrieval, prompts, beside, classes, confusions, disagreements, would_change,
-              calibration,
-              abstaining, spend, asked, data, threats, skipped, repeat)  # fmt: skip
+    makers = (scores, ways, worth, cascaded, retrieval, prompts, beside, classes, confusions, disagreements, more_labels,
+              would_change, calibration, abstaining, spend, asked, data, threats, skipped, repeat)  # fmt: skip
     found = [make(report) for make in makers]
     return tuple(one for one in found if one.lead or one.items or one.tables or one.code)
 

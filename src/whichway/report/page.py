@@ -16,6 +16,7 @@ from whichway.report.plots.calibration import draw_calibration
 from whichway.report.plots.confusion import draw_confusion
 from whichway.report.plots.cost import draw_cost
 from whichway.report.plots.coverage import draw_coverage
+from whichway.report.plots.growth import draw_growth
 from whichway.report.plots.scores import draw_scores
 from whichway.report.plots.spend import draw_spend
 from whichway.report.plots.svg import NARROW, WIDE
@@ -63,6 +64,7 @@ def _plots(report: Report) -> dict[str, list[tuple[str, Markup]]]:
         "confusions": [("fixed", draw_confusion(report))],
         "calibration": [("panel", one) for one in draw_calibration(report)],
         "abstaining": [("panel", one) for one in draw_coverage(report)],
+        "labels": [("panel", one) for one in draw_growth(report)],
         "spend": [(css, one) for css, width in both for one in draw_spend(report, width)],
     }
     return {key: [(css, Markup(one)) for css, one in drawn if one] for key, drawn in found.items()}

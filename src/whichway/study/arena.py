@@ -9,13 +9,12 @@ from typing import Any
 
 from whichway.core.strategy import Progress
 from whichway.study.bench import BLOCK, Bench, fitted, predict_blocks
+from whichway.study.growth import LEARNING, measure_rung
 from whichway.study.lines import Line
 from whichway.study.plan import START_S, estimate
 from whichway.study.race import Arm
-from whichway.study.split import DEV_SHARE
 from whichway.study.trial import guarded
 
-LEARNING = ("classic", "probe", "encoder", "finetune", "raft")  # what is trained on rows, and grows with them
 LOW, TOP, RUNGS = (
     1,
     3,
@@ -116,15 +115,8 @@ class LiveArena:
 
     def _low(self, arm: int, upto: int) -> None:
         """Fit on a part of the train rows, which are nested between rungs, and answer."""
-        line, fold = self.lines[arm], self.bench.split.folds[0]
-        labels = self.arms[arm].labels
-        held = round(DEV_SHARE * labels)
-        train = [self.bench.rows[id_] for id_ in _shuffled(self.bench, fold.train)[: labels - held]]
-        dev = [self.bench.rows[id_] for id_ in _shuffled(self.bench, fold.dev)[:held]]
-        self.bench.meter.phase = "rung"
-        solution = fitted(self.bench, line, f"rung-{labels}", train, dev, self.spare_s())
-        rows = [self.bench.rows[id_] for id_ in self.order[: -(-upto // BLOCK) * BLOCK]]
-        predict_blocks(self.bench, line, solution, rows, self._part(arm), self.spare_s())
+        rows = -(-upto // BLOCK) * BLOCK
+        measure_rung(self.bench, self.lines[arm], self.arms[arm].labels, self.spare_s(), rows)
 
     def _part(self, arm: int) -> str:
         one = self.arms[arm]
@@ -153,10 +145,3 @@ class LiveArena:
 def _ordered(bench: Bench, ids: Sequence[str]) -> list[str]:
     mine = set(ids)
     return [id_ for id_ in bench.split.validation if id_ in mine]
-
-
-def _shuffled(bench: Bench, ids: Sequence[str]) -> list[str]:
-    """Return ids in an order that depends on the seed alone: a rung's rows are those of the rung below and more."""
-    import random
-
-    return random.Random(bench.split.seed).sample(sorted(ids), len(ids))

@@ -15,6 +15,7 @@ from whichway.errors import BudgetReached, LedgerError, WhichwayError
 from whichway.study.bench import Bench, solution_folder
 from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
 from whichway.study.decision import keep_decision
+from whichway.study.growth import measure_growth
 from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
@@ -180,6 +181,7 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
     complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
+    measure_growth(bench, everyone)
     _reword_prompts(bench, everyone)
     stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
     return "budget" if stopped or not complete else "finished"

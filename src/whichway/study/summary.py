@@ -33,6 +33,7 @@ from whichway.study.certify import (
 from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
 from whichway.study.evidence import paired_differences, score_interval
 from whichway.study.further import by_familiarity, further_scores
+from whichway.study.growth import growth_report
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
 from whichway.study.prompts import searches, sensitivity
@@ -67,6 +68,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "disagreements": answers.disagreements(bench, shown, part),
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "searches": searches(bench, lines),
+        "labels": growth_report(bench, lines, found["strategy"]),
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},

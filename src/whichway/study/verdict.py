@@ -120,6 +120,4 @@ def _not_tested(bench: Bench, lines: Sequence[Line]) -> list[str]:
             found.append(f"{line.name}: {state[0]}, {state[1] or 'not run to its end'}.")
     if not bench.shelf.settings.models.endpoints:
         found.append("Stronger models by prompt: no endpoint was given (models.endpoints in the task file).")
-    found.append("Prompt optimisation and distillation are not in this version.")
-    found.append("How the scores grow with more labels was not measured.")
     return found
