@@ -48,7 +48,7 @@ def _panel(one: Row, ends: tuple[float, float], is_winner: bool, order: int) -> 
         parts += [line(x, top, x, bottom, "grid"), text(x, HEIGHT - 22, f"{tick:,.0f}", "t s m", "middle")]
     around = [(at[0], at[3]) for at in band] + [(at[0], at[2]) for at in reversed(band)]
     points = " ".join(f"{place(math.log(n)):.1f},{up(value):.1f}" for n, value in around)
-    parts.append(tag("polygon", points=points, css="f-band"))
+    parts.append(tag("polygon", points=points, css="f-doubt"))
     measured = [
         (words.number(at.get("labels")) or 0.0, words.number(at.get("value")) or 0.0) for at in rows(one, "rungs")
     ]
