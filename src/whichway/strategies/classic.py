@@ -169,6 +169,8 @@ def _trees_win(task: Task, sparse: Any, reader: TextReader, rows: Sequence[Examp
     gains = 0.0
     for learn, check in KFold(3, shuffle=True, random_state=seed).split(codes):
         targets = [names[code] for code in codes[learn]]
+        if len(set(targets)) < 2:  # a rare label is in one fold alone: too few rows to compare by
+            return False
         topics = _topics(sparse[learn], seed)
         trees = fit_trees(reader.dense([inputs[i] for i in learn], topics), targets, names, seed)
         linear = fit_head(sparse[learn], targets, task.labels, (30.0,), seed)

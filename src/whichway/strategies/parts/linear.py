@@ -14,18 +14,24 @@ from whichway.strategies.parts.store import load_arrays, load_json, save_arrays,
 
 FOLDS = 4
 HEATS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
+CUTS = tuple(i / 20 for i in range(1, 15))  # thresholds for several labels per row
 FEW = 1000  # rows from which one held-out quarter is enough to choose by
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Weights [labels, width] and intercepts [labels]; probabilities by softmax, for several labels by sigmoid."""
+    """Weights [labels, width] and intercepts [labels]; probabilities by softmax, for several labels by sigmoid.
+
+    Of several labels those at `threshold` or above are answered, and never fewer than `least`, the likeliest.
+    """
 
     labels: tuple[str, ...]
     multi: bool
     weights: Any
     intercepts: Any
     strength: float
+    threshold: float = 0.5
+    least: int = 0
 
     def probabilities(self, features: Any) -> Any:
         """Return float64 [rows, labels] in the order of `labels`."""
@@ -37,11 +43,12 @@ class LinearHead:
 
     def predict(self, features: Any) -> list[Prediction]:
         """Answer each row of features."""
-        return as_predictions(self.labels, self.multi, self.probabilities(features))
+        return as_predictions(self.labels, self.multi, self.probabilities(features), self.threshold, self.least)
 
     def save(self, folder: Path) -> None:
         """Write head.json and head.safetensors."""
-        save_json(folder / "head.json", {"labels": self.labels, "multi": self.multi, "strength": self.strength})
+        about = {name: getattr(self, name) for name in ("labels", "multi", "strength", "threshold", "least")}
+        save_json(folder / "head.json", about)
         save_arrays(folder / "head.safetensors", {"weights": self.weights, "intercepts": self.intercepts})
 
 
@@ -49,7 +56,13 @@ def load_head(folder: Path) -> LinearHead:
     """Read what `LinearHead.save` wrote."""
     about, arrays = load_json(folder / "head.json"), load_arrays(folder / "head.safetensors")
     return LinearHead(
-        tuple(about["labels"]), about["multi"], arrays["weights"], arrays["intercepts"], about["strength"]
+        tuple(about["labels"]),
+        about["multi"],
+        arrays["weights"],
+        arrays["intercepts"],
+        about["strength"],
+        about.get("threshold", 0.5),
+        about.get("least", 0),
     )
 
 
@@ -60,30 +73,35 @@ def fit_head(
 
     `strengths` are candidate values of C; the one with the fewest errors in cross-validation is taken, and the logits
     are divided by the temperature that suits the held-out rows (Guo et al. 2017). With one candidate neither is done.
-    Labels never seen in train keep a score of zero.
+    For several labels per row the threshold with the best micro-averaged F1 on held-out rows is kept, and no row is left
+    without a label where no train row is. Labels never seen in train keep a score of zero.
     """
     import numpy as np
 
     present = [name for name in output.names if any(name in _many(target) for target in targets)]
     table = np.array([[name in _many(target) for name in present] for target in targets], dtype=np.int64)
     codes = table if output.multi else table.argmax(axis=1)
-    best, heat = (strengths[0], 1.0) if len(strengths) == 1 else _choose(features, codes, strengths, seed)
+    best, heat, cut = (strengths[0], 1.0, 0.5) if len(strengths) == 1 else _choose(features, codes, strengths, seed)
     weights, intercepts = (part / heat for part in _fit(features, codes, best))
     full = np.zeros((len(output.names), weights.shape[1]), dtype=np.float32)
     offsets = np.full(len(output.names), -30.0, dtype=np.float64)
     where = [output.names.index(name) for name in present]
     full[where], offsets[where] = weights, intercepts
-    return LinearHead(output.names, output.multi, full, offsets, float(best))
+    least = int(output.multi and bool(table.any(axis=1).all()))
+    return LinearHead(output.names, output.multi, full, offsets, float(best), cut, least)
 
 
-def as_predictions(labels: Sequence[str], multi: bool, table: Any) -> list[Prediction]:
-    """Turn probabilities [rows, labels] into predictions; several labels are those at 0.5 or above."""
+def as_predictions(
+    labels: Sequence[str], multi: bool, table: Any, threshold: float = 0.5, least: int = 0
+) -> list[Prediction]:
+    """Turn probabilities [rows, labels] into predictions; of several labels, see `LinearHead`."""
     found = []
     for row in table:
         scores = {name: round(float(p), 6) for name, p in zip(labels, row, strict=True)}
         if multi:
-            value: Any = tuple(sorted(name for name, p in scores.items() if p >= 0.5))
-            confidence = float(min(max(p, 1 - p) for p in row))
+            top = sorted(scores, key=lambda name: -scores[name])[:least]
+            value: Any = tuple(sorted({*top, *(name for name, p in scores.items() if p >= threshold)}))
+            confidence = float(min(p if name in value else 1 - p for name, p in scores.items()))
         else:
             value = labels[int(row.argmax())]
             confidence = float(row.max())
@@ -95,8 +113,11 @@ def _many(target: Any) -> tuple[str, ...]:
     return (target,) if isinstance(target, str) else tuple(target)
 
 
-def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) -> tuple[float, float]:
-    """Return the strength with the fewest errors on held-out folds of train, and the temperature that suits it there."""
+def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) -> tuple[float, float, float]:
+    """Return the strength with the fewest errors on held-out folds of train, the temperature that suits it, a threshold.
+
+    For several labels per row errors are counted by F1: where labels are rare, no answer at all has few errors.
+    """
     import numpy as np
 
     merits = np.zeros(len(strengths))
@@ -107,13 +128,25 @@ def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) ->
         for i, strength in enumerate(strengths):
             weights, intercepts = _fit(features[learn], codes[learn], strength)
             if codes.ndim == 1 and len(weights) <= codes.max():
-                return strengths[len(strengths) // 2], 1.0  # a fold lost a label: too few rows to choose by
+                return strengths[len(strengths) // 2], 1.0, 0.5  # a fold lost a label: too few rows to choose by
             logits[i].append(features[check] @ weights.T + intercepts)
             merits[i] += _merit(logits[i][-1], codes[check])
     best = int(merits.argmax())
     held, right = np.concatenate(logits[best]), np.concatenate(checked)
     heat = max(HEATS, key=lambda one: _likelihood(held / one, right))
-    return strengths[best], heat
+    return strengths[best], heat, _cut(held / heat, right)[1] if codes.ndim == 2 else 0.5
+
+
+def _cut(logits: Any, codes: Any) -> tuple[float, float]:
+    """Return the best micro-averaged F1 of several labels per row, and the threshold that gives it."""
+    from scipy.special import expit
+
+    chances = expit(logits)
+    found = []
+    for threshold in CUTS:
+        said = chances >= threshold
+        found.append((2 * float((said & (codes == 1)).sum()) / max(1.0, float(said.sum() + codes.sum())), threshold))
+    return max(found, key=lambda one: (one[0], -abs(one[1] - 0.5)))
 
 
 def _folds(codes: Any, seed: int) -> list[tuple[Any, Any]]:
@@ -130,8 +163,8 @@ def _folds(codes: Any, seed: int) -> list[tuple[Any, Any]]:
 
 def _merit(logits: Any, codes: Any) -> float:
     """Return right answers plus a hundredth of the log-likelihood, which breaks near-ties."""
-    hits = ((logits > 0) == codes).mean(1) if codes.ndim == 2 else logits.argmax(1) == codes
-    return float(hits.sum()) + 0.01 * _likelihood(logits, codes)
+    hits = len(codes) * _cut(logits, codes)[0] if codes.ndim == 2 else float((logits.argmax(1) == codes).sum())
+    return hits + 0.01 * _likelihood(logits, codes)
 
 
 def _likelihood(logits: Any, codes: Any) -> float:
@@ -155,8 +188,10 @@ def _fit(features: Any, codes: Any, strength: float) -> tuple[Any, Any]:
         if codes.ndim == 2:
             columns = [_binary(features, codes[:, i], how) for i in range(codes.shape[1])]
             return np.stack([one[0] for one in columns]), np.array([one[1] for one in columns])
-        if codes.max() == 0:
-            return np.zeros((1, features.shape[1]), dtype=np.float32), np.zeros(1)
+        if codes.max() == codes.min():  # one label alone: all rows, or all that a fold was left with
+            only = np.full(codes.max() + 1, -30.0)
+            only[-1] = 0.0
+            return np.zeros((len(only), features.shape[1]), dtype=np.float32), only
         model = LogisticRegression(**how).fit(features, codes)
     weights, intercepts = model.coef_, model.intercept_
     if len(weights) == 1 and codes.max() == 1:
