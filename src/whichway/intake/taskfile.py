@@ -177,6 +177,7 @@ class Price(BaseModel):
     output: NotNegative = 0
     cached_input: NotNegative | None = None
     training: NotNegative | None = None
+    batch_discount: Share | None = None
 
 
 class Endpoint(BaseModel):

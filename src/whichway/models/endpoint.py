@@ -18,7 +18,7 @@ from whichway.models.endpoint_patience import Patience
 from whichway.models.endpoint_request import Job, Profile, job_key, recall_reply
 from whichway.models.endpoint_tuning import HostedTuning, Tuned
 from whichway.models.endpoint_wire import Redactor, Wire
-from whichway.models.pricing import tariff_of, training_price
+from whichway.models.pricing import known_price, training_price
 from whichway.registry import register
 
 PATIENCE = Patience()
@@ -46,7 +46,12 @@ class EndpointModel:
     def __init__(self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE) -> None:
         self.name, self.settings, self.meter, self.patience = name, settings, meter, patience
         self._profile = Profile(
-            name, settings.base_url, settings.model, settings.key_env, settings.timeout_s, tariff_of(name, settings)
+            name,
+            settings.base_url,
+            settings.model,
+            settings.key_env,
+            settings.timeout_s,
+            known_price(name, settings).plain,
         )
         self._till = Till(meter)
         self._caller: Caller | None = None

@@ -126,7 +126,8 @@ def spend(report: Report) -> Section:
         time, tokens = (words.duration(total.get("seconds")), words.count(total.get("tokens") or 0))
         lead = f"This study took {time}, {words.money(total.get('usd'))} and {tokens} tokens."
     shown = (table("Spend by way and phase", columns, lines),) if lines else ()
-    return Section("spend", "What the study cost", lead, (), shown, is_plotted=True)
+    prices = tuple(words.price(one) for one in rows(report, "prices"))
+    return Section("spend", "What the study cost", lead, prices, shown, is_plotted=True)
 
 
 def asked(report: Report) -> Section:

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from whichway.report import words
 from whichway.report.words import visible
+from whichway.study.cost import endpoint_prices
 from whichway.study.plan import Plan
 
 
@@ -32,6 +34,8 @@ def print_plan(loaded: Any, plan: Plan, console: Console) -> None:
         f"\nIn all about {_minutes(total)} to compare, then the finalists' test; ${dollars:.2f} for endpoints. "
         f"Budget: {budget.minutes:g} min, ${budget.usd:g}. Times are rough (a factor of two)."
     )
+    for one in endpoint_prices(loaded.settings):
+        console.print(Text(f"  price: {words.price(one)}"))
     for line in plan.excluded:
         console.print(Text(f"  left out: {visible(line.name)}: {line.excluded}"))
     console.print(Text("\nWhat practice would try first (expectation, not evidence):", style="bold"))

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whichway.core.task import Task
-from whichway.errors import TaskFileError
+from whichway.errors import TaskFileError, UsageError
+from whichway.models.pricing import known_price
 from whichway.registry import get, names
 
 CODE_CONTRACT = 5  # raised when the same settings would give other predictions: old runs are then not continued
@@ -161,13 +162,8 @@ def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
 
 def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
     """Say why a line cannot run, where that is known before anything is spent."""
-    if not line.is_local:
-        if task.constraints.privacy == "local":
-            why = "privacy: nothing may leave this machine, and this model is behind an endpoint"
-            return replace(line, excluded=why)
-        price = settings.models.endpoints[line.model].price
-        if usd <= 0 and price is not None and (price.input > 0 or price.output > 0):
-            return replace(line, excluded="money: budget.usd is 0, and this endpoint has a price")
+    if not line.is_local and (why := _unaffordable(line, task, settings, usd)):
+        return replace(line, excluded=why)
     shapes = getattr(line.strategy, "shapes", ("labels",))
     if getattr(line.strategy, "then", "prompt") != "prompt":
         shapes = ("labels",)
@@ -185,3 +181,14 @@ def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
         if importlib.util.find_spec(package) is None:
             return replace(line, excluded=f"needs {package}, which is not installed: pip install 'whichway[local]'")
     return line
+
+
+def _unaffordable(line: Line, task: Task, settings: Any, usd: float) -> str:
+    """Say why an endpoint may not be called: privacy, an unknown price, or no money for a known one."""
+    if task.constraints.privacy == "local":
+        return "privacy: nothing may leave this machine, and this model is behind an endpoint"
+    try:
+        price = known_price(line.model, settings.models.endpoints[line.model])
+    except UsageError as unknown:
+        return f"money: {unknown.problem} {unknown.fix}"
+    return "money: budget.usd is 0, and this endpoint has a price" if usd <= 0 and not price.is_free else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from whichway.core.output import Labels
 from whichway.core.task import Example, Task
+from whichway.models.pricing import price_of
 from whichway.study.evidence import smallest_detectable
 from whichway.study.lines import Line
 from whichway.study.split import Split
@@ -102,11 +103,11 @@ def _endpoint(line: Line, settings: Any, row: float, head: float, learn: int, co
     shown = 8 if line.way == "optimise" else shown
     looked_up = getattr(line.strategy, "passages", 0) * PASSAGE_TOKENS
     tokens_in = calls * (head + row * (1 + shown) + looked_up + 20)
-    usd = 0.0
-    if found.price is not None:
-        usd = (tokens_in * found.price.input + calls * 12 * found.price.output) / 1e6
+    usd, price = 0.0, price_of(found)
+    if price is not None:
+        usd = (tokens_in * price.plain.input + calls * 12 * price.plain.output) / 1e6
         if line.strategy.trains:
-            usd += line.strategy.epochs * learn * (row + 16) * (found.price.training or 0.0) / 1e6
+            usd += line.strategy.epochs * learn * (row + 16) * (price.training or 0.0) / 1e6
     return Estimate(line, calls * 1.0 / max(1, found.max_concurrency), usd, calls)
 
 
