@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -15,7 +14,7 @@ from whichway.core.strategy import Kit
 from whichway.errors import NotApplicable, UsageError
 from whichway.models.endpoint_call import Caller, Till
 from whichway.models.endpoint_patience import Patience
-from whichway.models.endpoint_request import Job, Profile, job_key, recall_reply
+from whichway.models.endpoint_request import Job, Profile, recall_reply, request_keys
 from whichway.models.endpoint_tuning import HostedTuning, Tuned
 from whichway.models.endpoint_wire import Redactor, Wire
 from whichway.models.pricing import known_price, training_price
@@ -63,7 +62,7 @@ class EndpointModel:
         model or ten calls in a row, and UsageError when the key is missing; never before calls under way are settled.
         The same request is asked once, unless a temperature above 0 makes its answers differ.
         """
-        keys = self._keys(requests)
+        keys = request_keys(self._profile, requests)
         replies: dict[str, Reply] = {}
         jobs = []
         for key, request in dict(zip(keys, requests, strict=True)).items():
@@ -101,16 +100,6 @@ class EndpointModel:
     def tuned(self, model: str) -> EndpointModel:
         """Return the endpoint with another model, one that was fine-tuned there."""
         return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience)
-
-    def _keys(self, requests: Sequence[Request]) -> list[str]:
-        seen: Counter[str] = Counter()
-        keys = []
-        for request in requests:
-            first = job_key(self._profile, request, 0)
-            repeat = seen[first] if request.temperature > 0 else 0
-            seen[first] += 1
-            keys.append(job_key(self._profile, request, repeat) if repeat else first)
-        return keys
 
     def _ready(self) -> Caller:
         """Return the caller, made at the first call."""

@@ -67,7 +67,10 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         ledger.note("debug", options.debug)
         if ledger.noted("started") is None:
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        watcher.planned(make_plan(loaded.task, loaded.examples, bench.split, lines, settings))
+        plan = make_plan(bench.task, loaded.examples, bench.split, lines, settings)
+        if ledger.noted("planned") is None:
+            ledger.note("planned", {"usd": round(plan.usd, 6), "most_usd": round(plan.most_usd, 6)})
+        watcher.planned(plan)
         try:
             state = _race(bench, lines, loaded, watcher)
         except KeyboardInterrupt:

@@ -230,6 +230,7 @@ def _spent(bench: Bench) -> dict[str, Any]:
         "tokens": total.tokens_in + total.tokens_out,
         "compute_usd": round(compute, 6),
         "lost_units": bench.ledger.lost(),
+        "planned": bench.ledger.noted("planned"),
     }
 
 
