@@ -50,7 +50,7 @@ def planned(loaded: Any, *ways: str) -> Plan:
 
 def fair(seen: Seen) -> Fault:
     asked = seen.body["messages"][-1]["content"]
-    text = json.dumps({"label": next(one for one in COLOURS if one in asked)})
+    text = json.dumps({"label": next((one for one in COLOURS if one in asked), "yes")})
     prompt = sum(5 + count_tokens(one["content"]) for one in seen.body["messages"])
     return Fault(body=answer(text, usage={"prompt_tokens": round(prompt) + 3, "completion_tokens": 7}))
 

@@ -14,6 +14,7 @@ from whichway.core.strategy import Kit
 from whichway.errors import NotApplicable, UsageError
 from whichway.models.endpoint_call import Caller, Till
 from whichway.models.endpoint_patience import Patience
+from whichway.models.endpoint_probe import learn_offer
 from whichway.models.endpoint_request import Job, Profile, recall_reply, request_keys
 from whichway.models.endpoint_tuning import HostedTuning, Tuned
 from whichway.models.endpoint_wire import Redactor, Wire
@@ -37,13 +38,16 @@ class Renamed:
 class EndpointModel:
     """A model behind an endpoint; `settings` is the Endpoint of the task file.
 
-    Raises UsageError where the price is unknown. What was committed under the same request is never asked again.
+    Raises UsageError where the price is unknown. What was committed under the same request is never asked again. With
+    `probes`, two calls before the first one find out what it offers.
     """
 
     is_local = False
 
-    def __init__(self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE) -> None:
-        self.name, self.settings, self.meter, self.patience = name, settings, meter, patience
+    def __init__(
+        self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE, probes: bool = False
+    ) -> None:
+        self.name, self.settings, self.meter, self.patience, self.probes = name, settings, meter, patience, probes
         self._profile = Profile(
             name,
             settings.base_url,
@@ -99,7 +103,7 @@ class EndpointModel:
 
     def tuned(self, model: str) -> EndpointModel:
         """Return the endpoint with another model, one that was fine-tuned there."""
-        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience)
+        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience, self.probes)
 
     def _ready(self) -> Caller:
         """Return the caller, made at the first call."""
@@ -107,9 +111,12 @@ class EndpointModel:
             key = self._key()
             wire = Wire(self._profile.base_url, key, self.settings.max_concurrency)
             weakref.finalize(self, wire.close)
-            self._caller = Caller(
+            caller = Caller(
                 self._profile, self._till, self.patience, wire, Redactor(key), self.settings.max_concurrency
             )
+            if self.probes:
+                learn_offer(caller, self._profile, self.meter)
+            self._caller = caller
         return self._caller
 
     def _key(self) -> str:

@@ -106,6 +106,17 @@ class Caller:
         self._warned: set[str] = set()
         self._guard = threading.Lock()
 
+    @property
+    def options(self) -> frozenset[str]:
+        """The options that the endpoint is not known to refuse."""
+        return self._options
+
+    def keep_options(self, options: frozenset[str]) -> None:
+        """Send no other options from now on: what the endpoint offers is known, and so is that it answers."""
+        with self._guard:
+            self._options &= options
+            self.has_answered = True
+
     def ask(self, job: Job, stop: threading.Event) -> Reply:
         """Return the reply of one request; raises BudgetReached, and ProviderError where no request can succeed.
 

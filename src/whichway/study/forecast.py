@@ -14,6 +14,7 @@ from whichway.core.strategy import REWRITES, Budget, Improved, Kit, Rewritable
 from whichway.core.task import Example, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.metrics import judge as judging
+from whichway.models.endpoint_probe import CALLS as PROBED
 from whichway.models.rehearsal import Bill, Rehearsal
 from whichway.strategies.parts.features import described
 from whichway.strategies.parts.prompting import PromptFormat
@@ -133,7 +134,7 @@ class _Run:
 
     def course(self) -> Course:
         """Return what all of it costs."""
-        compare = most = Bill()
+        compare = most = self._probed()
         for number, fold in enumerate(self.split.folds):
             rows = [self.rows[id_] for id_ in fold.validation]
             fitted, solution = self._fit(self._rows(fold.train), self._rows(fold.dev))
@@ -145,6 +146,13 @@ class _Run:
             compare += fitted + measured
             most += (self.searched() or fitted * SURE) + measured * SURE
         return Course(compare, self._tested(), most)
+
+    def _probed(self) -> Bill:
+        """Return what it costs to find out what the endpoint offers."""
+        before = self.bill()
+        for one in PROBED:
+            self.cast[self.line.model].generate([one])
+        return self.bill() - before
 
     def _fit(self, train: Sequence[Example], dev: Sequence[Example]) -> tuple[Bill, Any]:
         before, budget = self.bill(), Budget(time.monotonic() + SEARCH_S / TIME_SHARE)

@@ -16,10 +16,15 @@ from whichway.study.ledger import Ledger
 
 
 class ModelShelf(Mapping[str, Any]):
-    """Models by the names of the task file, each made at its first use: 'causal' and every endpoint."""
+    """Models by the names of the task file, each made at its first use: 'causal' and every endpoint.
 
-    def __init__(self, settings: Any, meter: Callable[[], Meter], only_local: bool = False) -> None:
-        self.settings, self.meter = settings, meter
+    With `probes`, endpoints are first asked what they offer, which is worth two calls where many follow.
+    """
+
+    def __init__(
+        self, settings: Any, meter: Callable[[], Meter], only_local: bool = False, probes: bool = False
+    ) -> None:
+        self.settings, self.meter, self.probes = settings, meter, probes
         self.endpoints = {} if only_local else settings.models.endpoints
         self._made: dict[str, Any] = {}
         self._encoder: Any = None
@@ -53,7 +58,7 @@ class ModelShelf(Mapping[str, Any]):
         if name == "causal":
             return get("model", "causal")(self.settings.models.causal)
         if name in self.endpoints:
-            return get("model", "endpoint")(name, self.endpoints[name], self.meter())
+            return get("model", "endpoint")(name, self.endpoints[name], self.meter(), probes=self.probes)
         raise UsageError(f"There is no model called {name!r} in the task file.", f"Known: {', '.join(self)}.")
 
 

@@ -106,7 +106,7 @@ def make_bench(
         test={row.id: row for row in (loaded.test if loaded.test is not None else loaded.examples)},
         split=split,
         ledger=ledger,
-        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local"),
+        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", probes=True),
         meter=meter,
         deadline=deadline,
         fingerprint=loaded.fingerprint,
