@@ -11,7 +11,8 @@ from typing import Any
 
 from whichway.core.model import Meter, Reply, Request
 from whichway.core.strategy import Kit
-from whichway.errors import NotApplicable, UsageError
+from whichway.errors import NotApplicable, ProviderError, UsageError
+from whichway.models.endpoint_batch import FEWEST, Batches
 from whichway.models.endpoint_call import Caller, Till
 from whichway.models.endpoint_patience import Patience
 from whichway.models.endpoint_probe import learn_offer
@@ -38,16 +39,17 @@ class Renamed:
 class EndpointModel:
     """A model behind an endpoint; `settings` is the Endpoint of the task file.
 
-    Raises UsageError where the price is unknown. What was committed under the same request is never asked again. With
-    `probes`, two calls before the first one find out what it offers.
+    Raises UsageError where the price is unknown. What was committed under the same request is never asked again.
+    `in_study`: two calls before the first one find out what it offers, and with `batch: true` many calls go as a batch.
     """
 
     is_local = False
 
     def __init__(
-        self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE, probes: bool = False
+        self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE, in_study: bool = False
     ) -> None:
-        self.name, self.settings, self.meter, self.patience, self.probes = name, settings, meter, patience, probes
+        self.name, self.settings, self.meter, self.patience = name, settings, meter, patience
+        self.in_study = in_study
         self._profile = Profile(
             name,
             settings.base_url,
@@ -75,6 +77,9 @@ class EndpointModel:
                 replies[key] = found
             else:
                 jobs.append(found)
+        if self.in_study and getattr(self.settings, "batch", False):
+            replies.update(self._batched(keys, jobs))
+            jobs = [job for job in jobs if job.key not in replies]
         # What begins alike goes out together, so that the provider finds it in its prompt cache.
         jobs.sort(key=lambda job: job.request.messages[:-1])
         if jobs:
@@ -84,6 +89,20 @@ class EndpointModel:
             for batch in (jobs[:alone], jobs[alone:]):
                 replies.update(self._run(caller, batch))
         return [replies[key] for key in keys]
+
+    def _batched(self, keys: Sequence[str], jobs: Sequence[Job]) -> dict[str, Reply]:
+        """Return the replies of those jobs that a batch answers; few jobs are left to single calls."""
+        key, tariff = self._key(), known_price(self.name, self.settings).batch
+        wire = Wire(self._profile.base_url, key, 2)
+        try:
+            batches = Batches(self._profile, tariff, wire, Redactor(key), self.meter)
+            if len(jobs) < FEWEST and not batches.is_open(keys):
+                return {}
+            return batches.answered(keys, jobs, self._ready().options)
+        except NotApplicable as no:  # of no other use either, until the task file is mended
+            raise ProviderError(no.problem, no.fix) from no
+        finally:
+            wire.close()
 
     def tune(self, train: Sequence[Any], dev: Sequence[Any], settings: Mapping[str, Any], kit: Kit) -> Tuned:
         """Fine-tune the model behind the endpoint on chats that end in the right answer; see HostedTuning.run."""
@@ -103,7 +122,7 @@ class EndpointModel:
 
     def tuned(self, model: str) -> EndpointModel:
         """Return the endpoint with another model, one that was fine-tuned there."""
-        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience, self.probes)
+        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience, self.in_study)
 
     def _ready(self) -> Caller:
         """Return the caller, made at the first call."""
@@ -114,7 +133,7 @@ class EndpointModel:
             caller = Caller(
                 self._profile, self._till, self.patience, wire, Redactor(key), self.settings.max_concurrency
             )
-            if self.probes:
+            if self.in_study:
                 learn_offer(caller, self._profile, self.meter)
             self._caller = caller
         return self._caller

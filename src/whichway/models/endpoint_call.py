@@ -206,19 +206,8 @@ class Caller:
 
     def _finish(self, course: _Course, spend: Spend, answer: Answer, more: Mapping[str, Any]) -> Reply:
         """Commit a final answer under the key of its request."""
-        text = self.redact(answer.text)
-        logprobs = answer.top_logprobs if text == answer.text else ()
-        reply = Reply(text, spend, answer.finish, self.redact(answer.problem), logprobs)
-        kept = {
-            "text": reply.text,
-            "finish": reply.finish,
-            "problem": reply.problem,
-            "top_logprobs": list(logprobs),
-            "model": self.redact(answer.model),
-            "attempts": course.turn + 1,
-            **asdict(spend),
-            **more,
-        }
+        reply, kept = written_down(answer, spend, self.redact, course.turn + 1)
+        kept |= more
         self._close(course, spend, kept)
         return reply
 
@@ -276,3 +265,12 @@ class Caller:
             self._warned.add(what)
         if is_new:
             log.warning("The endpoint %r: %s", self.profile.name, text)
+
+
+def written_down(answer: Answer, spend: Spend, redact: Redactor, attempts: int) -> tuple[Reply, dict[str, Any]]:
+    """Return the reply that an answer makes, and what is kept of it under the key of its request."""
+    text = redact(answer.text)
+    logprobs = answer.top_logprobs if text == answer.text else ()
+    reply = Reply(text, spend, answer.finish, redact(answer.problem), logprobs)
+    kept = {"text": reply.text, "finish": reply.finish, "problem": reply.problem, "top_logprobs": list(logprobs)}
+    return reply, {**kept, "model": redact(answer.model), "attempts": attempts, **asdict(spend)}

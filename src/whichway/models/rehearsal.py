@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whichway.core.model import Reply, Request
+from whichway.models.endpoint_batch import FEWEST
 from whichway.models.endpoint_reply import ALL_OPTIONS, LABEL
 from whichway.models.endpoint_request import Profile, make_body, request_keys
 from whichway.models.pricing import Priced, Tariff, Usage, is_loopback, price_of
@@ -52,20 +53,22 @@ class Rehearsal:
         self.answers = [text for _, text in answers] or [""]
         self._known = {end[-TAIL:]: text for end, text in answers}
         self._price: Priced | None = price_of(settings)
-        self._profile = Profile(name, settings.base_url, settings.model, None, 1.0, self._tariff())
+        self._profile = Profile(name, settings.base_url, settings.model, None, 1.0, self._tariff(False))
         self._asked: set[str] = set()
         self.bill, self.dear = Bill(), [0.0, 0.0]
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer as a fair model might: three of four rows right, by chance that is the same every time."""
         keys = request_keys(self._profile, requests)
+        is_batch = getattr(self.settings, "batch", False) and len(set(keys) - self._asked) >= FEWEST
+        tariff = self._tariff(is_batch)
         replies = {}
         for key, request in dict(zip(keys, requests, strict=True)).items():
             text = self._text(key, request)
             replies[key] = Reply(text, finish="stop")
             if key not in self._asked:
                 self._asked.add(key)
-                usd = self._cost(request, text)
+                usd = self._cost(tariff, request, text)
                 self.bill += Bill(1, usd)
                 kind = int(request.temperature > 0)
                 self.dear[kind] = max(self.dear[kind], usd)
@@ -88,7 +91,7 @@ class Rehearsal:
         text = known if known is not None and chance.random() < RIGHT else chance.choice(self.answers)
         return json.dumps({LABEL: text}) if request.choices else text
 
-    def _cost(self, request: Request, text: str) -> float:
+    def _cost(self, tariff: Tariff, request: Request, text: str) -> float:
         body = make_body(self._profile.model, request, ALL_OPTIONS)
         texts = [one["content"] for one in body["messages"]]
         if "response_format" in body and not is_loopback(
@@ -96,12 +99,12 @@ class Rehearsal:
         ):  # servers here hold answers by a grammar
             texts.append(_schema(body["response_format"]))
         usage = Usage(round(prompt_tokens(texts)), min(request.max_tokens + 16, round(count_tokens(text)) + 1), 0)
-        return self._profile.tariff.cost(usage, 0.0).usd
+        return tariff.cost(usage, 0.0).usd
 
-    def _tariff(self) -> Tariff:
+    def _tariff(self, is_batch: bool) -> Tariff:
         if self._price is None:
             return FREE
-        return self._price.batch if getattr(self.settings, "batch", False) else self._price.plain
+        return self._price.batch if is_batch else self._price.plain
 
 
 def _schema(format_: Mapping[str, Any]) -> str:

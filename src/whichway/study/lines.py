@@ -65,10 +65,18 @@ class Line:
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float | None = None) -> list[Line]:
+@dataclass(frozen=True)
+class Means:
+    """The budget of a study."""
+
+    usd: float
+    minutes: float
+
+
+def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means | None = None) -> list[Line]:
     """Return all lines in their order; `only` names strategies or families ('prompt' means all its forms).
 
-    `usd` is the money budget where it is not the task file's. Raises TaskFileError for names and settings that are none.
+    `means` is the budget where it is not the task file's. Raises TaskFileError for names and settings that are none.
     """
     chosen = settings.strategies
     every = [*DEFAULTS, *_endpoint_lines(settings), *_extra_lines()]
@@ -76,7 +84,7 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float |
     for name in (*only, *chosen.only, *chosen.skip, *chosen.settings):
         if name not in known:
             raise TaskFileError(f"There is no strategy called {name!r}.", f"Known: {', '.join(sorted(known))}.")
-    budget, lines = settings.budget.usd if usd is None else usd, []
+    budget, lines = means or Means(settings.budget.usd, settings.budget.minutes), []
     for name, way, fixed in every:
         family = {key: value for key, value in chosen.settings.get(way, {}).items() if name == way or key not in fixed}
         said = {**family, **chosen.settings.get(name, {})}
@@ -160,9 +168,9 @@ def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
     return [(name, name, {}) for name in names("strategy") if name not in ours]
 
 
-def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
+def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
     """Say why a line cannot run, where that is known before anything is spent."""
-    if not line.is_local and (why := _unaffordable(line, task, settings, usd)):
+    if not line.is_local and (why := _unaffordable(line, task, settings, means)):
         return replace(line, excluded=why)
     shapes = getattr(line.strategy, "shapes", ("labels",))
     if getattr(line.strategy, "then", "prompt") != "prompt":
@@ -183,12 +191,20 @@ def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
     return line
 
 
-def _unaffordable(line: Line, task: Task, settings: Any, usd: float) -> str:
-    """Say why an endpoint may not be called: privacy, an unknown price, or no money for a known one."""
+def _unaffordable(line: Line, task: Task, settings: Any, means: Means) -> str:
+    """Say why an endpoint may not be called: privacy, an unknown price, no money for a known one, no time for a batch."""
     if task.constraints.privacy == "local":
         return "privacy: nothing may leave this machine, and this model is behind an endpoint"
     try:
         price = known_price(line.model, settings.models.endpoints[line.model])
     except UsageError as unknown:
         return f"money: {unknown.problem} {unknown.fix}"
-    return "money: budget.usd is 0, and this endpoint has a price" if usd <= 0 and not price.is_free else ""
+    if means.usd <= 0 and not price.is_free:
+        return "money: budget.usd is 0, and this endpoint has a price"
+    longest = settings.models.endpoints[line.model].batch_minutes
+    if settings.models.endpoints[line.model].batch and means.minutes < longest:
+        return (
+            f"time: budget.minutes is {means.minutes:g}, and a batch of {line.model!r} may take {longest:g} minutes. Raise "
+            f"budget.minutes to {longest:g} or more, take `batch` off the endpoint, or set its batch_minutes to what you know"
+        )
+    return ""

@@ -17,7 +17,7 @@ from whichway.study.certify import certify, choose_finalists, test_seconds, want
 from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
-from whichway.study.lines import CODE_CONTRACT, Line, make_lines
+from whichway.study.lines import CODE_CONTRACT, Line, Means, make_lines
 from whichway.study.measuring import measure_rewrites
 from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.split import Split, make_split
@@ -59,7 +59,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
     settings = loaded.settings
     usd = settings.budget.usd if options.usd is None else options.usd
     minutes = settings.budget.minutes if options.minutes is None else options.minutes
-    lines = make_lines(loaded.task, settings, options.only, usd)
+    lines = make_lines(loaded.task, settings, options.only, Means(usd, minutes))
     ledger = Ledger(folder, usd)
     try:
         bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
@@ -106,7 +106,7 @@ def make_bench(
         test={row.id: row for row in (loaded.test if loaded.test is not None else loaded.examples)},
         split=split,
         ledger=ledger,
-        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", probes=True),
+        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", in_study=True),
         meter=meter,
         deadline=deadline,
         fingerprint=loaded.fingerprint,
