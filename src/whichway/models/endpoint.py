@@ -171,7 +171,9 @@ class EndpointModel:
                 stop.set()
                 raise
 
-        pool = ThreadPoolExecutor(min(len(jobs), self.settings.max_concurrency), thread_name_prefix="endpoint")
+        # Half as many more get ready and are booked meanwhile: the throttle lets as many onto the wire as the user allows.
+        most = self.settings.max_concurrency
+        pool = ThreadPoolExecutor(min(len(jobs), most + most // 2), thread_name_prefix="endpoint")
         futures: list[Future[None]] = []
         try:
             futures.extend(pool.submit(work, job) for job in jobs)

@@ -134,15 +134,17 @@ class Caller:
         if course.ticket is None:
             bound = most_it_may_cost(self.profile.tariff, body)
             course.ticket, course.bound = self.till.reserve(course.job.place, bound, stop), bound
-        if stop.is_set():
-            self._close(course, Spend(), {"given_up": "the batch was stopped"})
-            return Reply("", finish="failed", problem="the batch was stopped")
         ticket = course.ticket
         try:
             with self.throttle:
+                if stop.is_set():  # perhaps while it waited for its place
+                    self._close(course, Spend(), {"given_up": "the batch was stopped"})
+                    return Reply("", finish="failed", problem="the batch was stopped")
                 began = time.monotonic()
                 outcome = self.wire.post(body, course.left_s)
                 seconds = time.monotonic() - began
+                if outcome.status in WRONG_SETUP:  # before anybody takes this place
+                    stop.set()
             self.throttle.refused() if outcome.status == 429 else self.throttle.answered()
             course.left_s -= seconds
             return self._judge(course, outcome, seconds, stop)
