@@ -63,6 +63,7 @@ def test_every_part_of_a_trial_goes_as_one_batch_at_its_discount(
     ordinary = 2 * server.bill_usd / (sum(sizes) + server.chats) * 1000
     assert trial["use"]["usd_per_1000"] > 0.6 * ordinary, "in use rows come one by one, at the ordinary price"
     assert report["prices"][0]["input"] == 0.5
+    assert report["prices"][0]["said"] == "the task file's, within a batch"
 
 
 def test_a_batch_is_planned_at_its_discount(told: Any):

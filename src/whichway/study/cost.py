@@ -48,9 +48,9 @@ def endpoint_prices(settings: Any) -> list[dict[str, Any]]:
     for name, one in settings.models.endpoints.items():
         price = price_of(one)
         if price is not None:
-            tariff = price.batch if getattr(one, "batch", False) else price.plain
+            tariff, how = (price.batch, ", within a batch") if one.batch else (price.plain, "")
             kept = {"input": tariff.input, "cached_input": tariff.cached_input, "output": tariff.output}
-            found.append({"endpoint": name, "model": one.model, **kept, "said": price.said})
+            found.append({"endpoint": name, "model": one.model, **kept, "said": price.said + how})
     return found
 
 
