@@ -54,13 +54,8 @@ class Provider:
         path = to.path.split("?")[0].removeprefix("/v1")
         self.asked.append(f"{method} {path}")
         what = "files" if path == "/files" else path.rsplit("/", 1)[-1] if method == "POST" else "look"
-        if what in self.breaks:
-            self.breaks.remove(what)
-            if what == "jobs":  # the job is made, but nobody hears of it
-                self._create(json.loads(body))
-                to.close_connection = True
-                return
-            return self._say(to, 503, {"error": {"message": "busy"}})
+        if what in self.breaks or f"refuse {what}" in self.breaks:
+            return self._break(to, what, body)
         if path == "/files":
             name = f"file-{len(self.files)}"
             self.files[name] = body
@@ -81,6 +76,16 @@ class Provider:
                 job |= {"status": self.status, "trained_tokens": TOKENS if done else 0}
                 job |= {"fine_tuned_model": "ft:small:1"} if done else {"error": {"code": "x", "message": "bad rows"}}
         self._say(to, 200, job)
+
+    def _break(self, to: Any, what: str, body: bytes) -> None:
+        if what not in self.breaks:
+            self.breaks.remove(f"refuse {what}")
+            return self._say(to, 400, {"error": {"message": "you have too many jobs"}})
+        self.breaks.remove(what)
+        if what != "jobs":
+            return self._say(to, 503, {"error": {"message": "busy"}})
+        self._create(json.loads(body))  # the job is made, but nobody hears of it
+        to.close_connection = True
 
     def _create(self, said: dict[str, Any]) -> dict[str, Any]:
         job = {"id": f"job-{len(self.jobs)}", "object": "fine_tuning.job", "status": "running", **said}
@@ -174,6 +179,14 @@ def test_a_job_whose_making_was_not_heard_of_is_found_by_its_mark(ledger: Ledger
     assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
     assert len(provider.jobs) == 1
     assert spent(ledger) == pytest.approx(TOKENS * 100 / 1e6)  # what was lost with the first try was this very job
+
+
+def test_a_job_that_was_refused_costs_nothing_and_is_made_by_the_next_run(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(breaks=("refuse jobs",))
+    with pytest.raises(ProviderError, match="too many jobs"):
+        model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert spent(ledger) == 0
+    assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).tokens == TOKENS
 
 
 def test_at_the_deadline_the_job_is_cancelled(ledger: Ledger, tmp_path: Path) -> None:

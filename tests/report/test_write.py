@@ -250,3 +250,11 @@ def test_a_large_study_stays_below_three_megabytes_and_is_quick() -> None:
 def test_labels_are_shown_as_they_are_written() -> None:
     words = Page(render(report(), "html")).words
     assert all(label in words for label in LABELS)
+
+
+def test_the_report_says_at_which_price_of_which_day_endpoints_were_booked() -> None:
+    said = "list price of 2026-10-14, https://developers.openai.com/api/docs/pricing"
+    prices = [{"endpoint": "big", "model": "m-1", "input": 0.4, "cached_input": 0.1, "output": 1.6, "said": said}]
+    for page in (render(report(prices=prices), "html"), render(report(prices=prices), "md")):
+        assert "$0.4 of input, $0.1 of cached input, $1.6 of output per million tokens" in page.replace("\\", "")
+        assert "list price of 2026-10-14" in page.replace("\\", "")

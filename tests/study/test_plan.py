@@ -79,3 +79,17 @@ def test_an_endpoint_with_a_price_is_left_out_when_no_money_may_be_spent(plan):
     free = ENDPOINT.replace("usd: 5", "usd: 0").replace("PRICE", "1.0")
     excluded = {one.name: one.excluded for one in plan(more=free).excluded}
     assert "budget.usd is 0" in excluded["prompt-few@big"]
+
+
+def test_a_known_model_is_planned_at_its_list_price(plan):
+    listed = ENDPOINT.replace("http://localhost:1/v1", "https://api.openai.com/v1").replace(
+        ", price: {input: PRICE, output: 2.0}", ""
+    )
+    found = estimates(plan(more=listed.replace("big-1", "gpt-4.1-mini")))
+    assert found["prompt-few@big"].usd > 0
+
+
+def test_an_endpoint_without_a_known_price_is_left_out_with_what_to_add(plan):
+    unknown = ENDPOINT.replace("localhost:1", "10.0.0.1").replace(", price: {input: PRICE, output: 2.0}", "")
+    excluded = {one.name: one.excluded for one in plan(more=unknown).excluded}
+    assert "is unknown" in excluded["prompt-few@big"] and "price: {input:" in excluded["prompt-few@big"]

@@ -177,6 +177,7 @@ class Price(BaseModel):
     output: NotNegative = 0
     cached_input: NotNegative | None = None
     training: NotNegative | None = None
+    batch_discount: Share | None = None
 
 
 class Endpoint(BaseModel):
@@ -190,6 +191,8 @@ class Endpoint(BaseModel):
     max_concurrency: int = Field(default=4, ge=1, le=1024)
     timeout_s: Positive = 60
     fine_tuning: bool = False
+    batch: bool = False
+    batch_minutes: Positive = 1440  # that a batch may take
 
     @field_validator("base_url")
     @classmethod

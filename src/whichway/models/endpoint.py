@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from whichway.core.model import Meter, Reply, Request
 from whichway.core.strategy import Kit
-from whichway.errors import NotApplicable, UsageError
+from whichway.errors import NotApplicable, ProviderError, UsageError
+from whichway.models.endpoint_batch import FEWEST, Batches
 from whichway.models.endpoint_call import Caller, Till
 from whichway.models.endpoint_patience import Patience
-from whichway.models.endpoint_request import Job, Profile, job_key, recall_reply
+from whichway.models.endpoint_probe import learn_offer
+from whichway.models.endpoint_request import Job, Profile, recall_reply, request_keys
 from whichway.models.endpoint_tuning import HostedTuning, Tuned
 from whichway.models.endpoint_wire import Redactor, Wire
-from whichway.models.pricing import tariff_of, training_price
+from whichway.models.pricing import known_price, training_price
 from whichway.registry import register
 
 PATIENCE = Patience()
@@ -39,14 +40,23 @@ class EndpointModel:
     """A model behind an endpoint; `settings` is the Endpoint of the task file.
 
     Raises UsageError where the price is unknown. What was committed under the same request is never asked again.
+    `in_study`: two calls before the first one find out what it offers, and with `batch: true` many calls go as a batch.
     """
 
     is_local = False
 
-    def __init__(self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE, in_study: bool = False
+    ) -> None:
         self.name, self.settings, self.meter, self.patience = name, settings, meter, patience
+        self.in_study = in_study
         self._profile = Profile(
-            name, settings.base_url, settings.model, settings.key_env, settings.timeout_s, tariff_of(name, settings)
+            name,
+            settings.base_url,
+            settings.model,
+            settings.key_env,
+            settings.timeout_s,
+            known_price(name, settings).plain,
         )
         self._till = Till(meter)
         self._caller: Caller | None = None
@@ -58,7 +68,7 @@ class EndpointModel:
         model or ten calls in a row, and UsageError when the key is missing; never before calls under way are settled.
         The same request is asked once, unless a temperature above 0 makes its answers differ.
         """
-        keys = self._keys(requests)
+        keys = request_keys(self._profile, requests)
         replies: dict[str, Reply] = {}
         jobs = []
         for key, request in dict(zip(keys, requests, strict=True)).items():
@@ -67,6 +77,9 @@ class EndpointModel:
                 replies[key] = found
             else:
                 jobs.append(found)
+        if self.in_study and getattr(self.settings, "batch", False):
+            replies.update(self._batched(keys, jobs))
+            jobs = [job for job in jobs if job.key not in replies]
         # What begins alike goes out together, so that the provider finds it in its prompt cache.
         jobs.sort(key=lambda job: job.request.messages[:-1])
         if jobs:
@@ -76,6 +89,20 @@ class EndpointModel:
             for batch in (jobs[:alone], jobs[alone:]):
                 replies.update(self._run(caller, batch))
         return [replies[key] for key in keys]
+
+    def _batched(self, keys: Sequence[str], jobs: Sequence[Job]) -> dict[str, Reply]:
+        """Return the replies of those jobs that a batch answers; few jobs are left to single calls."""
+        key, tariff = self._key(), known_price(self.name, self.settings).batch
+        wire = Wire(self._profile.base_url, key, 2)
+        try:
+            batches = Batches(self._profile, tariff, wire, Redactor(key), self.meter)
+            if len(jobs) < FEWEST and not batches.is_open(keys):
+                return {}
+            return batches.answered(keys, jobs, self._ready().options)
+        except NotApplicable as no:  # of no other use either, until the task file is mended
+            raise ProviderError(no.problem, no.fix) from no
+        finally:
+            wire.close()
 
     def tune(self, train: Sequence[Any], dev: Sequence[Any], settings: Mapping[str, Any], kit: Kit) -> Tuned:
         """Fine-tune the model behind the endpoint on chats that end in the right answer; see HostedTuning.run."""
@@ -95,17 +122,7 @@ class EndpointModel:
 
     def tuned(self, model: str) -> EndpointModel:
         """Return the endpoint with another model, one that was fine-tuned there."""
-        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience)
-
-    def _keys(self, requests: Sequence[Request]) -> list[str]:
-        seen: Counter[str] = Counter()
-        keys = []
-        for request in requests:
-            first = job_key(self._profile, request, 0)
-            repeat = seen[first] if request.temperature > 0 else 0
-            seen[first] += 1
-            keys.append(job_key(self._profile, request, repeat) if repeat else first)
-        return keys
+        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience, self.in_study)
 
     def _ready(self) -> Caller:
         """Return the caller, made at the first call."""
@@ -113,9 +130,12 @@ class EndpointModel:
             key = self._key()
             wire = Wire(self._profile.base_url, key, self.settings.max_concurrency)
             weakref.finalize(self, wire.close)
-            self._caller = Caller(
+            caller = Caller(
                 self._profile, self._till, self.patience, wire, Redactor(key), self.settings.max_concurrency
             )
+            if self.in_study:
+                learn_offer(caller, self._profile, self.meter)
+            self._caller = caller
         return self._caller
 
     def _key(self) -> str:
@@ -151,7 +171,9 @@ class EndpointModel:
                 stop.set()
                 raise
 
-        pool = ThreadPoolExecutor(min(len(jobs), self.settings.max_concurrency), thread_name_prefix="endpoint")
+        # Half as many more get ready and are booked meanwhile: the throttle lets as many onto the wire as the user allows.
+        most = self.settings.max_concurrency
+        pool = ThreadPoolExecutor(min(len(jobs), most + most // 2), thread_name_prefix="endpoint")
         futures: list[Future[None]] = []
         try:
             futures.extend(pool.submit(work, job) for job in jobs)

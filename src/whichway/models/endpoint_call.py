@@ -106,6 +106,17 @@ class Caller:
         self._warned: set[str] = set()
         self._guard = threading.Lock()
 
+    @property
+    def options(self) -> frozenset[str]:
+        """The options that the endpoint is not known to refuse."""
+        return self._options
+
+    def keep_options(self, options: frozenset[str]) -> None:
+        """Send no other options from now on: what the endpoint offers is known, and so is that it answers."""
+        with self._guard:
+            self._options &= options
+            self.has_answered = True
+
     def ask(self, job: Job, stop: threading.Event) -> Reply:
         """Return the reply of one request; raises BudgetReached, and ProviderError where no request can succeed.
 
@@ -123,15 +134,17 @@ class Caller:
         if course.ticket is None:
             bound = most_it_may_cost(self.profile.tariff, body)
             course.ticket, course.bound = self.till.reserve(course.job.place, bound, stop), bound
-        if stop.is_set():
-            self._close(course, Spend(), {"given_up": "the batch was stopped"})
-            return Reply("", finish="failed", problem="the batch was stopped")
         ticket = course.ticket
         try:
             with self.throttle:
+                if stop.is_set():  # perhaps while it waited for its place
+                    self._close(course, Spend(), {"given_up": "the batch was stopped"})
+                    return Reply("", finish="failed", problem="the batch was stopped")
                 began = time.monotonic()
                 outcome = self.wire.post(body, course.left_s)
                 seconds = time.monotonic() - began
+                if outcome.status in WRONG_SETUP:  # before anybody takes this place
+                    stop.set()
             self.throttle.refused() if outcome.status == 429 else self.throttle.answered()
             course.left_s -= seconds
             return self._judge(course, outcome, seconds, stop)
@@ -195,19 +208,8 @@ class Caller:
 
     def _finish(self, course: _Course, spend: Spend, answer: Answer, more: Mapping[str, Any]) -> Reply:
         """Commit a final answer under the key of its request."""
-        text = self.redact(answer.text)
-        logprobs = answer.top_logprobs if text == answer.text else ()
-        reply = Reply(text, spend, answer.finish, self.redact(answer.problem), logprobs)
-        kept = {
-            "text": reply.text,
-            "finish": reply.finish,
-            "problem": reply.problem,
-            "top_logprobs": list(logprobs),
-            "model": self.redact(answer.model),
-            "attempts": course.turn + 1,
-            **asdict(spend),
-            **more,
-        }
+        reply, kept = written_down(answer, spend, self.redact, course.turn + 1)
+        kept |= more
         self._close(course, spend, kept)
         return reply
 
@@ -265,3 +267,12 @@ class Caller:
             self._warned.add(what)
         if is_new:
             log.warning("The endpoint %r: %s", self.profile.name, text)
+
+
+def written_down(answer: Answer, spend: Spend, redact: Redactor, attempts: int) -> tuple[Reply, dict[str, Any]]:
+    """Return the reply that an answer makes, and what is kept of it under the key of its request."""
+    text = redact(answer.text)
+    logprobs = answer.top_logprobs if text == answer.text else ()
+    reply = Reply(text, spend, answer.finish, redact(answer.problem), logprobs)
+    kept = {"text": reply.text, "finish": reply.finish, "problem": reply.problem, "top_logprobs": list(logprobs)}
+    return reply, {**kept, "model": redact(answer.model), "attempts": attempts, **asdict(spend)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -58,6 +59,18 @@ def job_key(profile: Profile, request: Request, repeat: int) -> str:
         **({"draw": request.draw} if request.draw else {}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def request_keys(profile: Profile, requests: Sequence[Request]) -> list[str]:
+    """Return a key per request; the same request twice has the same, unless a temperature above 0 makes its answers differ."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for request in requests:
+        first = job_key(profile, request, 0)
+        repeat = seen[first] if request.temperature > 0 else 0
+        seen[first] += 1
+        keys.append(job_key(profile, request, repeat) if repeat else first)
+    return keys
 
 
 def recall_reply(meter: Meter, job: Job) -> Reply | Job:

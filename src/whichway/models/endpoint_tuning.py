@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from whichway.core.model import Meter, Spend
 from whichway.core.strategy import Kit, Progress
-from whichway.errors import BudgetReached, NotApplicable, ProviderError
-from whichway.models.endpoint_reply import LONGEST_PROBLEM, complaint
+from whichway.errors import BudgetReached, ProviderError
+from whichway.models.endpoint_errand import Errands, is_unknown
+from whichway.models.endpoint_reply import LONGEST_PROBLEM
 from whichway.models.endpoint_request import Profile
-from whichway.models.endpoint_wire import Outcome, Redactor, Wire
+from whichway.models.endpoint_wire import Redactor, Wire
 
 BYTES_PER_TOKEN = 2.0  # of the most a job may cost: real texts have more
 PER_ROW = 16  # tokens a chat template puts around a row
 LOOK_S = (0.5, 30.0)  # between two looks at a job: the first, and the longest
-TRIES = 6  # of a request that fails for reasons of the network or the server
-AGAIN = (408, 409, 429, 500, 502, 503, 504, 529)
 ENDED = ("succeeded", "failed", "cancelled")
 CONTRACT = 1
 
@@ -39,7 +38,8 @@ class HostedTuning:
     """Fine-tuning jobs at one endpoint; `usd_per_million` is the price of training tokens."""
 
     def __init__(self, profile: Profile, usd_per_million: float, wire: Wire, redact: Redactor, meter: Meter) -> None:
-        self.profile, self.price, self.wire, self.redact, self.meter = profile, usd_per_million, wire, redact, meter
+        self.profile, self.price, self.redact, self.meter = profile, usd_per_million, redact, meter
+        self._errands = Errands(profile, wire, redact, "fine-tuning", "Take fine_tuning: true off it.")
 
     def run(self, train: Sequence[Chat], dev: Sequence[Chat], settings: Mapping[str, Any], kit: Kit) -> Tuned:
         """Return the model that learned from chats ending in the right answer; `dev` rows go along as validation file.
@@ -84,7 +84,7 @@ class HostedTuning:
         """Return a new job's id, or that of one which a killed run had created; what it may cost is committed with it."""
         mark = {"whichway": key[:32]}
         bound = self._bound(files[0], rows, settings)
-        found = self._do("listing jobs", lambda sdk: sdk.fine_tuning.jobs.list(limit=100))
+        found = self._errands.do("listing jobs", lambda sdk: sdk.fine_tuning.jobs.list(limit=100))
         for job in found.data:
             if (job.metadata or {}) == mark and job.status not in ("failed", "cancelled"):
                 ticket = self.meter.reserve(f"{key}/job", "tuning", Spend())  # a killed run's reservation stays charged
@@ -103,12 +103,15 @@ class HostedTuning:
                 "metadata": mark,
                 **({"validation_file": names[1]} if names[1] else {}),
             }
-            job = self._do("a fine-tuning job", lambda sdk: sdk.fine_tuning.jobs.create(**body), tries=1)
+            job = self._errands.do("a fine-tuning job", lambda sdk: sdk.fine_tuning.jobs.create(**body), tries=1)
         except BaseException as error:
             # Nothing was learned from and nothing billed unless a job was made; one whose answer was lost is found later.
-            self.meter.lose(ticket, str(error)) if _is_unknown(error) else self.meter.settle(
-                ticket, Spend(), {"given_up": 1}
-            )
+            if is_unknown(error):
+                self.meter.lose(ticket, str(error))
+            else:
+                self.meter.settle(ticket, Spend(), {"given_up": 1})
+                ended = self.meter.reserve(f"{key}/end", "tuning", Spend())
+                self.meter.settle(ended, Spend(), {"status": "given up", "trained_tokens": 0})
             raise
         self.meter.settle(ticket, bound, {"job": job.id, "usd": bound.usd})
         return str(job.id)
@@ -132,54 +135,28 @@ class HostedTuning:
             return ""
         kit.progress(Progress(f"uploading {part} rows"))
         name = f"{part}-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"
-        return str(self._do("a file", lambda sdk: sdk.files.create(file=(name, content), purpose="fine-tune")).id)
+        return str(
+            self._errands.do("a file", lambda sdk: sdk.files.create(file=(name, content), purpose="fine-tune")).id
+        )
 
     def _waited(self, id_: str, kit: Kit) -> tuple[Any, bool]:
         """Return the job when it has ended, and True; at the deadline it is cancelled, so that it costs no more: False."""
         pause = LOOK_S[0]
         while True:
-            job = self._do("the job's state", lambda sdk: sdk.fine_tuning.jobs.retrieve(id_))
+            job = self._errands.do("the job's state", lambda sdk: sdk.fine_tuning.jobs.retrieve(id_))
             if job.status in ENDED:
                 return job, True
             self._tell(id_, job, kit)
             if kit.budget.remaining_s() <= 0:
-                return self._do("cancelling the job", lambda sdk: sdk.fine_tuning.jobs.cancel(id_)), False
+                return self._errands.do("cancelling the job", lambda sdk: sdk.fine_tuning.jobs.cancel(id_)), False
             time.sleep(min(pause, max(0.05, kit.budget.remaining_s())))
             pause = min(LOOK_S[1], 1.5 * pause)
 
     def _tell(self, id_: str, job: Any, kit: Kit) -> None:
-        events = self._do("the job's events", lambda sdk: sdk.fine_tuning.jobs.list_events(id_, limit=1)).data
+        events = self._errands.do("the job's events", lambda sdk: sdk.fine_tuning.jobs.list_events(id_, limit=1)).data
         kit.progress(
             Progress(f"job {job.status}: {self.redact(events[0].message)[:60]}" if events else f"job {job.status}")
         )
-
-    def _do(self, what: str, act: Callable[[Any], Any], tries: int = TRIES) -> Any:
-        """Return what the SDK gives; what fails for reasons of the network or the server is tried again."""
-        outcome: Outcome | None = None
-        for turn in range(tries):
-            found, outcome = self.wire.act(act, self.profile.timeout_s)
-            if outcome is None:
-                return found
-            if outcome.kind == "answered" and outcome.status not in AGAIN:
-                break
-            if turn + 1 < tries:
-                time.sleep(min(8.0, 0.25 * 2.0**turn))
-        assert outcome is not None
-        said = self.redact(complaint(outcome.text) or outcome.problem)[:LONGEST_PROBLEM]
-        status = f"HTTP {outcome.status}: " if outcome.status else ""
-        problem = f"The endpoint {self.profile.name!r} does not give {what}: {status}{said}"
-        if outcome.status in (404, 405, 501):
-            raise NotApplicable(f"{problem}. It seems to offer no fine-tuning.", "Take fine_tuning: true off it.")
-        raise ProviderError(
-            problem, "Look at the endpoint, then run the same command again: nothing is paid for twice."
-        )
-
-
-def _is_unknown(error: BaseException) -> bool:
-    """Tell whether a job may have been made though nobody has heard of it."""
-    return not isinstance(error, NotApplicable | BudgetReached) and not (
-        isinstance(error, ProviderError) and "HTTP 4" in error.problem
-    )
 
 
 def _jsonl(rows: Sequence[Chat]) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 LARGEST_BYTES = 16 * 2**20
+LARGEST_FILE_BYTES = 512 * 2**20  # of a file that is fetched, such as all answers of a batch
 KEPT = 12  # characters of a key that are already too many to show
 SHORTEST_KEY = 8  # what is shorter ("EMPTY", "x") is no secret, and may be part of an answer
 PASSED_ON = (b"host", b"content-type", b"content-length", b"transfer-encoding")
@@ -174,12 +175,13 @@ class _Transport:
     def _exchange(self, sent: Any) -> tuple[int, dict[str, str], bytes]:
         reply: Any = self._pool.handle_request(sent)
         got = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers}
+        most = LARGEST_FILE_BYTES if bytes(sent.url.target).endswith(b"/content") else LARGEST_BYTES
         chunks, size = [], 0
         try:
             for chunk in reply.stream:
                 size += len(chunk)
-                if size > LARGEST_BYTES:
-                    raise _Trouble(_unreadable(reply.status, f"the answer is larger than {LARGEST_BYTES} bytes"))
+                if size > most:
+                    raise _Trouble(_unreadable(reply.status, f"the answer is larger than {most} bytes"))
                 chunks.append(chunk)
         finally:
             reply.stream.close()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from whichway.core.model import Spend
 from whichway.errors import UsageError
+from whichway.models.price_list import listed
 
 PER_MESSAGE = 16  # tokens a chat template may put around one message
 PER_CALL = 256  # tokens a chat template may put before the first message, such as a system text of its own
@@ -47,14 +48,47 @@ class Tariff:
         return Spend(seconds, usd, usage.tokens_in, usage.tokens_out, usage.cached_tokens)
 
 
-def tariff_of(name: str, settings: Any) -> Tariff:
-    """Return the prices of an endpoint; without any, a server on this machine is free and others raise UsageError."""
+@dataclass(frozen=True)
+class Priced:
+    """What an endpoint charges: `plain` calls, calls within a `batch`, a million `training` tokens; `said`: whose price it is."""
+
+    plain: Tariff
+    batch: Tariff
+    training: float | None
+    said: str
+
+    @property
+    def is_free(self) -> bool:
+        return self.plain == Tariff(0.0, 0.0, 0.0) and not self.training
+
+
+def price_of(settings: Any) -> Priced | None:
+    """Return what an endpoint charges: the user's own price, else the list's; free on this machine; None where unknown.
+
+    Without `batch_discount` in a price of the user's, a batch is taken to cost as much as single calls.
+    """
     price = settings.price
     if price is not None:
         cached = price.input if price.cached_input is None else price.cached_input
-        return Tariff(float(price.input), float(price.output), float(cached))
+        plain = Tariff(float(price.input), float(price.output), float(cached))
+        share = 1.0 - float(getattr(price, "batch_discount", None) or 0.0)
+        batch = Tariff(plain.input * share, plain.output * share, plain.cached_input * share)
+        return Priced(plain, batch, getattr(price, "training", None), "the task file's")
+    found = listed(settings.base_url, settings.model)
+    if found is not None:
+        plain, batch = (Tariff(one[0], one[2], one[1]) for one in (found.plain, found.batch or found.plain))
+        return Priced(plain, batch, None, found.said)
     if is_loopback(settings.base_url):
-        return Tariff(0.0, 0.0, 0.0)
+        free = Tariff(0.0, 0.0, 0.0)
+        return Priced(free, free, 0.0, "free: it is on this machine")
+    return None
+
+
+def known_price(name: str, settings: Any) -> Priced:
+    """Return what an endpoint charges; raises UsageError where that is unknown."""
+    found = price_of(settings)
+    if found is not None:
+        return found
     raise UsageError(
         f"The price of the endpoint {name!r} is unknown, so its calls cannot be kept within the budget.",
         f"Add to models.endpoints.{name} of the task file, in US dollars per million tokens: "
@@ -64,14 +98,15 @@ def tariff_of(name: str, settings: Any) -> Tariff:
 
 def training_price(name: str, settings: Any) -> float:
     """Return the price of a million training tokens; without one, a server on this machine is free, others are refused."""
-    price = settings.price
-    if price is not None and price.training is not None:
-        return float(price.training)
+    found = price_of(settings)
+    if found is not None and found.training is not None:
+        return float(found.training)
     if is_loopback(settings.base_url):
         return 0.0
     raise UsageError(
         f"The price of training at the endpoint {name!r} is unknown, so a job cannot be kept within the budget.",
-        f"Add to models.endpoints.{name}.price of the task file, in US dollars per million tokens: training: 25.0",
+        f"Add to models.endpoints.{name}.price of the task file, in US dollars per million tokens, beside the prices of the "
+        "model that comes of it: training: 25.0",
     )
 
 

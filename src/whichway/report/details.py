@@ -124,9 +124,18 @@ def spend(report: Report) -> Section:
     total, lead = mapping(report, "spent"), ""
     if total:
         time, tokens = (words.duration(total.get("seconds")), words.count(total.get("tokens") or 0))
-        lead = f"This study took {time}, {words.money(total.get('usd'))} and {tokens} tokens."
+        lead = f"This study took {time}, {words.money(total.get('usd'))} and {tokens} tokens.{_planned(total)}"
     shown = (table("Spend by way and phase", columns, lines),) if lines else ()
-    return Section("spend", "What the study cost", lead, (), shown, is_plotted=True)
+    prices = tuple(words.price(one) for one in rows(report, "prices"))
+    return Section("spend", "What the study cost", lead, prices, shown, is_plotted=True)
+
+
+def _planned(total: Row) -> str:
+    """Return what endpoints were expected to cost before the run, where anything was."""
+    said = mapping(total, "planned")
+    if not words.number(said.get("usd")):
+        return ""
+    return f" Planned before it: {words.money(said.get('usd'))}, at most {words.money(said.get('most_usd'))}."
 
 
 def asked(report: Report) -> Section:

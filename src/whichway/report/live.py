@@ -41,8 +41,7 @@ class Display:
         sizes = f"{len(split.learning)} rows to learn and compare ({len(split.validation)} for comparison)"
         self._line(f"Split: {sizes}, {len(split.test)} sealed for the test.")
         seconds = sum(one.seconds for one in plan.estimates)
-        dollars = sum(one.usd for one in plan.estimates)
-        money = f" and ${dollars:.2f}" if dollars else ""
+        money = f" and ${plan.usd:.2f} (at most ${plan.most_usd:.2f})" if plan.usd else ""
         self._line(f"{len(plan.estimates)} strategies to compare, roughly {max(1, round(seconds / 60))} min{money}.")
 
     def _progress(self, name: str, progress: Progress) -> None:

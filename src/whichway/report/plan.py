@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from whichway.report import words
 from whichway.report.words import visible
+from whichway.study.cost import endpoint_prices
 from whichway.study.plan import Plan
 
 
@@ -26,12 +28,19 @@ def print_plan(loaded: Any, plan: Plan, console: Console) -> None:
     console.print(f"  certify on   {len(split.test)} rows, {where[split.test_from]}{_power(plan, 'test')}")
     console.print()
     console.print(_table(plan))
-    total, dollars = sum(one.seconds for one in plan.estimates), sum(one.usd for one in plan.estimates)
-    budget = loaded.settings.budget
+    total, budget = sum(one.seconds for one in plan.estimates), loaded.settings.budget
     console.print(
-        f"\nIn all about {_minutes(total)} to compare, then the finalists' test; ${dollars:.2f} for endpoints. "
+        f"\nIn all about {_minutes(total)} to compare, then the finalists' test. "
         f"Budget: {budget.minutes:g} min, ${budget.usd:g}. Times are rough (a factor of two)."
     )
+    if plan.usd:
+        console.print(
+            f"For endpoints about {words.money(plan.usd)} in all, {words.money(plan.further_usd)} of it for the finalists' test "
+            f"and a judge; at most {words.money(plan.most_usd)}, if every search asks for all it may and the dearest ways are "
+            "certified. By the strategies' own prompts, about as many tokens as usual, and without a prompt cache."
+        )
+    for one in endpoint_prices(loaded.settings):
+        console.print(Text(f"  price: {words.price(one)}"))
     for line in plan.excluded:
         console.print(Text(f"  left out: {visible(line.name)}: {line.excluded}"))
     console.print(Text("\nWhat practice would try first (expectation, not evidence):", style="bold"))
@@ -45,11 +54,11 @@ def print_plan(loaded: Any, plan: Plan, console: Console) -> None:
 def _table(plan: Plan) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 2), pad_edge=False, header_style="bold")
     table.add_column("way")
-    for name in ("expected time", "expected $", "paid calls"):
+    for name in ("expected time", "paid calls", "expected $", "at most $", "as a finalist $"):
         table.add_column(name, justify="right")
     for one in plan.estimates:
-        money = f"{one.usd:.4f}" if one.usd else "0"
-        table.add_row(visible(one.line.name), _minutes(one.seconds), money, str(one.calls))
+        money = (f"{usd:.4f}" if usd else "0" for usd in (one.usd, one.most_usd, one.test_usd))
+        table.add_row(visible(one.line.name), _minutes(one.seconds), str(one.calls), *money)
     return table
 
 

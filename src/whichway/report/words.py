@@ -10,6 +10,7 @@ from typing import Any
 
 MISSING = "-"
 Named = Mapping[str, Any]
+PRICED = {"input": "of input", "cached_input": "of cached input", "output": "of output"}
 
 _NUMBER_DASH = re.compile(r"(?<=\d)-(?=\d)")
 _UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|MB|GB|rows/s)\b)")
@@ -73,6 +74,13 @@ def money(value: Any) -> str:
         return f"{sign}${size:.2f}"
     whole, _, digits = three(size).partition(".")
     return f"{sign}${whole}.{digits.ljust(2, '0')}"
+
+
+def price(found: Named) -> str:
+    """Return in a sentence what an endpoint's calls are priced at, and whose price that is."""
+    parts = [f"${number(found.get(key)) or 0.0:g} {what}" for key, what in PRICED.items()]
+    name = f"{visible(found.get('endpoint'))} ({cut(found.get('model'), 80)})"
+    return f"{name}: {', '.join(parts)} per million tokens; {cut(found.get('said'), 200)}."
 
 
 def duration(seconds: Any) -> str:

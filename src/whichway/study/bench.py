@@ -120,11 +120,14 @@ def solution_folder(bench: Bench, line: Line, which: str) -> Path:
 def predict_blocks(
     bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], part: str, spare_s: float = 0.0
 ) -> None:
-    """Predict rows in fixed blocks; each is committed whole with its scores, and done at most once."""
+    """Predict rows in fixed blocks; each is committed whole with its scores, and done at most once.
+
+    What goes out as a batch is one block: every batch may take a day.
+    """
     known = bench.ledger.predictions(line.name, part)
-    slowest = 0.0
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
+    slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else BLOCK
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size]
         if all(row.id in known for row in block):
             continue
         bench.check_time(spare_s + slowest)

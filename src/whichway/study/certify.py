@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from whichway.core.model import Spend
 from whichway.errors import BudgetReached
+from whichway.models.pricing import Usage, price_of
 from whichway.study.bench import Bench, fitted, load_solution, predict_blocks
 from whichway.study.cost import Cost, hourly_usd, local_per_1000
 from whichway.study.evidence import joint_samples
@@ -142,8 +144,6 @@ def hourly_price(bench: Bench) -> float:
 
 def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
     """Return dollars per 1,000, p50 and p95 in milliseconds, and rows per second; None where nothing was measured."""
-    import numpy as np
-
     if line.is_local:
         found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use")
         if not found:
@@ -151,15 +151,35 @@ def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
         singles, speed = found["singles_ms"], found["rows_per_s"]
         per_1000 = local_per_1000(speed, hourly_price(bench))
     else:
-        singles = [1000 * s for s in bench.ledger.call_seconds(line.name, "validation:call")]
-        if not singles:
-            return None
-        spent = [one for t, phase, _, one in bench.ledger.spends() if t == line.name and phase == "validation:call"]
-        per_1000 = 1000 * sum(one.usd for one in spent) / len(singles)
-        wall = sum(bench.ledger.call_seconds(line.name, "validation"))
-        speed = len(singles) / max(wall, 1e-6)
-    p50, p95 = (float(x) for x in np.quantile(singles, [0.5, 0.95])) if singles else (0.0, 0.0)
-    return {"usd_per_1000": per_1000, "p50_ms": p50, "p95_ms": p95, "rows_per_s": speed}
+        return _paid_use_of(bench, line)
+    return _use(per_1000, singles, speed)
+
+
+def _paid_use_of(bench: Bench, line: Line) -> dict[str, float] | None:
+    """Return the same of an endpoint; in use rows come one by one, so what a batch answered counts at the ordinary price."""
+    single = bench.ledger.call_seconds(line.name, "validation:call")
+    batched = bench.ledger.call_seconds(line.name, "validation:batched")
+    count = len(single) + len(batched)
+    if not count:
+        return None
+    spent: dict[str, Spend] = {}
+    for trial, phase, _, one in bench.ledger.spends():
+        if trial == line.name:
+            spent[phase] = spent.get(phase, Spend()) + one
+    usd, price = spent.get("validation:call", Spend()).usd, price_of(bench.shelf.endpoints[line.model])
+    if batched and price:
+        found = spent["validation:batched"]
+        usd += price.plain.cost(Usage(found.tokens_in, found.tokens_out, found.cached_tokens), 0.0).usd
+    timed = single or bench.ledger.call_seconds(line.name, "fit:call")
+    speed = count / max(1e-6, sum(bench.ledger.call_seconds(line.name, "validation")))
+    return _use(1000 * usd / count, [1000 * s for s in timed], speed)
+
+
+def _use(per_1000: float, singles_ms: Sequence[float], rows_per_s: float) -> dict[str, float]:
+    import numpy as np
+
+    p50, p95 = (float(x) for x in np.quantile(singles_ms, [0.5, 0.95])) if singles_ms else (0.0, 0.0)
+    return {"usd_per_1000": per_1000, "p50_ms": p50, "p95_ms": p95, "rows_per_s": rows_per_s}
 
 
 def consistency_of(bench: Bench, line: Line) -> float | None:

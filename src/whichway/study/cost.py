@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whichway.core.task import Objective
+from whichway.models.pricing import price_of
 
 # Assumption, not a quote: list prices of on-demand machines with 2 virtual cores and 8 GiB were about 0.08 to 0.10 USD
 # per hour at the large clouds, of one data-centre GPU about 2 to 4 (from memory, 2026-11). The task file's price wins.
@@ -39,6 +40,18 @@ def hourly_usd(objective: Objective, has_gpu: bool) -> float:
 def local_per_1000(rows_per_s: float, per_hour: float) -> float:
     """Return dollars per 1,000 answers of a machine that answers this fast (methods.md §4)."""
     return 1000 * per_hour / (3600 * rows_per_s * UTILISATION)
+
+
+def endpoint_prices(settings: Any) -> list[dict[str, Any]]:
+    """Return what each endpoint of the task file charges, in US dollars per million tokens, and whose price that is."""
+    found = []
+    for name, one in settings.models.endpoints.items():
+        price = price_of(one)
+        if price is not None:
+            tariff, how = (price.batch, ", within a batch") if one.batch else (price.plain, "")
+            kept = {"input": tariff.input, "cached_input": tariff.cached_input, "output": tariff.output}
+            found.append({"endpoint": name, "model": one.model, **kept, "said": price.said + how})
+    return found
 
 
 def horizon_requests(objective: Objective) -> float:

@@ -16,10 +16,16 @@ from whichway.study.ledger import Ledger
 
 
 class ModelShelf(Mapping[str, Any]):
-    """Models by the names of the task file, each made at its first use: 'causal' and every endpoint."""
+    """Models by the names of the task file, each made at its first use: 'causal' and every endpoint.
 
-    def __init__(self, settings: Any, meter: Callable[[], Meter], only_local: bool = False) -> None:
-        self.settings, self.meter = settings, meter
+    `in_study`: endpoints are first asked what they offer, which is worth two calls where many follow, and may be asked in
+    batches.
+    """
+
+    def __init__(
+        self, settings: Any, meter: Callable[[], Meter], only_local: bool = False, in_study: bool = False
+    ) -> None:
+        self.settings, self.meter, self.in_study = settings, meter, in_study
         self.endpoints = {} if only_local else settings.models.endpoints
         self._made: dict[str, Any] = {}
         self._encoder: Any = None
@@ -35,6 +41,10 @@ class ModelShelf(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return 1 + len(self.endpoints)
+
+    def is_batched(self, name: str) -> bool:
+        """Tell whether a model is an endpoint that is asked in batches."""
+        return self.in_study and bool(getattr(self.endpoints.get(name), "batch", False))
 
     def embedder(self) -> Any:
         """Return the sentence encoder of the task file, made at the first call."""
@@ -53,7 +63,7 @@ class ModelShelf(Mapping[str, Any]):
         if name == "causal":
             return get("model", "causal")(self.settings.models.causal)
         if name in self.endpoints:
-            return get("model", "endpoint")(name, self.endpoints[name], self.meter())
+            return get("model", "endpoint")(name, self.endpoints[name], self.meter(), in_study=self.in_study)
         raise UsageError(f"There is no model called {name!r} in the task file.", f"Known: {', '.join(self)}.")
 
 

@@ -17,6 +17,7 @@ from whichway.core.model import Spend
 from whichway.core.strategy import PromptVersion
 from whichway.core.task import Prediction
 from whichway.errors import BudgetReached, LedgerError
+from whichway.study.commits import Commits
 
 VERSION = 2
 TIMED_EVERY_S = 0.5  # what a killed process has used is known to this, without writing it down with every call
@@ -80,6 +81,15 @@ _prompts = sa.Table(
 _vectors = sa.Table(
     "vectors", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
 )
+# What is done for every call is put together once.
+_COSTS = ("usd", "seconds", "tokens_in", "tokens_out", "cached_tokens")
+_RESERVE = _units.insert()
+_RECALL = sa.select(_units.c.result).where(_units.c.key == sa.bindparam("wanted"), _units.c.state == "settled")
+_SETTLE = (
+    _units.update()
+    .where(_units.c.id == sa.bindparam("ticket"))
+    .values(state="settled", **{name: sa.bindparam(f"new_{name}") for name in ("result", *_COSTS)})
+)
 
 
 class Ledger:
@@ -118,6 +128,8 @@ class Ledger:
             # This process is the only writer, so what is used or set aside need not be summed up for every call.
             self._charged = float(db.execute(sa.select(sa.func.sum(_units.c.usd))).scalar() or 0.0)
         self._bounds: dict[int, float] = {}
+        self._till = threading.Lock()  # what is charged is known before it is committed, so that no two pass the cap
+        self._commits = Commits(self._guard, self.transaction)
 
     def close(self) -> None:
         """Write down the time and release the lock."""
@@ -192,31 +204,31 @@ class Ledger:
 
     def recall(self, key: str) -> dict[str, Any] | None:
         """Return the committed result of a unit of work, or None."""
-        rows = self._read(sa.select(_units.c.result).where(_units.c.key == key, _units.c.state == "settled"))
-        return json.loads(rows[0][0]) if rows else None
+        found = self._read(_RECALL, {"wanted": key})
+        return json.loads(found[0][0]) if found else None
 
     def reserve(self, key: str, trial: str, phase: str, bound: Spend) -> int:
         """Set aside `bound.usd`; raises BudgetReached when spent + reserved + this would pass the cap."""
-        with self._guard:
-            used = self._charged
-            if bound.usd > 0 and used + bound.usd > self.usd_cap:
-                raise BudgetReached(
-                    f"The next call could cost ${bound.usd:.4f}, but ${used:.4f} of ${self.usd_cap:.4f} are used or set aside.",
-                    "Raise budget.usd (or --budget-usd) and run the same command again: nothing paid for is lost.",
-                )
-            with self.transaction() as db:
-                row = _units.insert().values(key=key, trial=trial, phase=phase, state="reserved", bound_usd=bound.usd)
-                ticket = int(db.execute(row).inserted_primary_key[0])
-            self._bounds[ticket] = bound.usd
+        with self._till:
+            if bound.usd > 0 and (used := self._charged) + bound.usd > self.usd_cap:
+                said = f"The next call could cost ${bound.usd:.4f}, but ${used:.4f} of ${self.usd_cap:.4f} are used or set aside."
+                fix = "Raise budget.usd (or --budget-usd) and run the same command again: nothing paid for is lost."
+                raise BudgetReached(said, fix)
             self._charged += bound.usd
-            return ticket
+        row = {"key": key, "trial": trial, "phase": phase, "state": "reserved", "bound_usd": bound.usd}
+        try:
+            ticket = int(self._commits.make(lambda db: db.execute(_RESERVE, row).inserted_primary_key[0]))
+        except BaseException:
+            with self._till:
+                self._charged -= bound.usd
+            raise
+        self._bounds[ticket] = bound.usd
+        return ticket
 
     def settle(self, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
         """Commit what a unit cost and what came of it."""
-        with self._guard:
-            with self.transaction() as db:
-                self._settle(db, ticket, spend, result)
-            self._charged += spend.usd - self._bounds.pop(ticket, 0.0)
+        self._commits.make(lambda db: self._settle(db, ticket, spend, result))
+        self._charge(ticket, spend)
 
     def lose(self, ticket: int, reason: str) -> None:
         """Keep the full reservation charged: nobody knows what the call cost."""
@@ -224,10 +236,13 @@ class Ledger:
             lost = {"state": "lost", "usd": _units.c.bound_usd, "result": _dump({"reason": reason})}
             db.execute(_units.update().where(_units.c.id == ticket).values(**lost))
 
+    def _charge(self, ticket: int, spend: Spend) -> None:
+        with self._till:
+            self._charged += spend.usd - self._bounds.pop(ticket, 0.0)
+
     def _settle(self, db: Any, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
-        cost = {name: getattr(spend, name) for name in ("usd", "seconds", "tokens_in", "tokens_out", "cached_tokens")}
-        change = _units.update().where(_units.c.id == ticket)
-        db.execute(change.values(state="settled", result=_dump(result), **cost))
+        cost = {f"new_{name}": getattr(spend, name) for name in _COSTS}
+        db.execute(_SETTLE, {"ticket": ticket, "new_result": _dump(result), **cost})
 
     def spends(self) -> list[tuple[str, str, str, Spend]]:
         """Return (trial, phase, state, sum) for all units, in order of first appearance."""
@@ -286,12 +301,11 @@ class Ledger:
             }
             for example, one, score in rows
         ]
-        with self._guard:
-            with self.transaction() as db:
-                if values:
-                    db.execute(_predictions.insert(), values)
-                self._settle(db, ticket, spend, {"rows": len(values)})
-            self._charged += spend.usd - self._bounds.pop(ticket, 0.0)
+        with self.transaction() as db:
+            if values:
+                db.execute(_predictions.insert(), values)
+            self._settle(db, ticket, spend, {"rows": len(values)})
+        self._charge(ticket, spend)
 
     def predictions(self, trial: str, part: str) -> dict[str, tuple[Prediction, Any]]:
         """Return example id -> (prediction, metric's score)."""
@@ -338,9 +352,9 @@ class Ledger:
             if rows:
                 db.execute(_vectors.insert().prefix_with("OR IGNORE"), rows)
 
-    def _read(self, statement: Any) -> Any:
+    def _read(self, statement: Any, values: Mapping[str, Any] | None = None) -> Any:
         with self._guard:
-            return self._open.execute(statement).fetchall()
+            return self._open.execute(statement, values).fetchall()
 
 
 def read_prompts(folder: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whichway.core.task import Task
-from whichway.errors import TaskFileError
+from whichway.errors import TaskFileError, UsageError
+from whichway.models.pricing import known_price
 from whichway.registry import get, names
 
 CODE_CONTRACT = 6  # raised when the same settings would give other predictions: old runs are then not continued
@@ -64,10 +65,18 @@ class Line:
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float | None = None) -> list[Line]:
+@dataclass(frozen=True)
+class Means:
+    """The budget of a study."""
+
+    usd: float
+    minutes: float
+
+
+def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means | None = None) -> list[Line]:
     """Return all lines in their order; `only` names strategies or families ('prompt' means all its forms).
 
-    `usd` is the money budget where it is not the task file's. Raises TaskFileError for names and settings that are none.
+    `means` is the budget where it is not the task file's. Raises TaskFileError for names and settings that are none.
     """
     chosen = settings.strategies
     every = [*DEFAULTS, *_endpoint_lines(settings), *_extra_lines()]
@@ -75,7 +84,7 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), usd: float |
     for name in (*only, *chosen.only, *chosen.skip, *chosen.settings):
         if name not in known:
             raise TaskFileError(f"There is no strategy called {name!r}.", f"Known: {', '.join(sorted(known))}.")
-    budget, lines = settings.budget.usd if usd is None else usd, []
+    budget, lines = means or Means(settings.budget.usd, settings.budget.minutes), []
     for name, way, fixed in every:
         family = {key: value for key, value in chosen.settings.get(way, {}).items() if name == way or key not in fixed}
         said = {**family, **chosen.settings.get(name, {})}
@@ -159,15 +168,10 @@ def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
     return [(name, name, {}) for name in names("strategy") if name not in ours]
 
 
-def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
+def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
     """Say why a line cannot run, where that is known before anything is spent."""
-    if not line.is_local:
-        if task.constraints.privacy == "local":
-            why = "privacy: nothing may leave this machine, and this model is behind an endpoint"
-            return replace(line, excluded=why)
-        price = settings.models.endpoints[line.model].price
-        if usd <= 0 and price is not None and (price.input > 0 or price.output > 0):
-            return replace(line, excluded="money: budget.usd is 0, and this endpoint has a price")
+    if not line.is_local and (why := _unaffordable(line, task, settings, means)):
+        return replace(line, excluded=why)
     shapes = getattr(line.strategy, "shapes", ("labels",))
     if getattr(line.strategy, "then", "prompt") != "prompt":
         shapes = ("labels",)
@@ -185,3 +189,22 @@ def _checked(line: Line, task: Task, settings: Any, usd: float) -> Line:
         if importlib.util.find_spec(package) is None:
             return replace(line, excluded=f"needs {package}, which is not installed: pip install 'whichway[local]'")
     return line
+
+
+def _unaffordable(line: Line, task: Task, settings: Any, means: Means) -> str:
+    """Say why an endpoint may not be called: privacy, an unknown price, no money for a known one, no time for a batch."""
+    if task.constraints.privacy == "local":
+        return "privacy: nothing may leave this machine, and this model is behind an endpoint"
+    try:
+        price = known_price(line.model, settings.models.endpoints[line.model])
+    except UsageError as unknown:
+        return f"money: {unknown.problem} {unknown.fix}"
+    if means.usd <= 0 and not price.is_free:
+        return "money: budget.usd is 0, and this endpoint has a price"
+    longest = settings.models.endpoints[line.model].batch_minutes
+    if settings.models.endpoints[line.model].batch and means.minutes < longest:
+        return (
+            f"time: budget.minutes is {means.minutes:g}, and a batch of {line.model!r} may take {longest:g} minutes. Raise "
+            f"budget.minutes to {longest:g} or more, take `batch` off the endpoint, or set its batch_minutes to what you know"
+        )
+    return ""

@@ -8,7 +8,10 @@ from typing import Any
 
 from whichway.core.output import Labels
 from whichway.core.task import Example, Task
+from whichway.models.pricing import price_of
+from whichway.models.rehearsal import Bill
 from whichway.study.evidence import smallest_detectable
+from whichway.study.forecast import SURE, Course, finalists_bill, judging_bill, make_cast, rehearse
 from whichway.study.lines import Line
 from whichway.study.split import Split
 
@@ -23,16 +26,23 @@ WRITING = 400  # tokens per second, many rows at once
 TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
 START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
 TOKENS_PER_CHARACTER = 0.25
+CALL_S = 1.0  # of an endpoint
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one line is expected to take: seconds for fitting and comparing, dollars, and paid calls."""
+    """What one line is expected to take to fit and compare: seconds, dollars, paid calls.
+
+    `most_usd` is what it may take at most: a search, whose course depends on the answers, may ask far more than is expected.
+    `test_usd` comes on top for a finalist.
+    """
 
     line: Line
     seconds: float
     usd: float
     calls: int
+    test_usd: float = 0.0
+    most_usd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,18 +54,54 @@ class Plan:
     excluded: tuple[Line, ...]
     detectable: dict[str, float]
     expectation: tuple[str, ...]
+    further_usd: float = 0.0  # for the finalists' test with those that practice expects in front, and for a judge
+    most_further_usd: float = 0.0
+
+    @property
+    def usd(self) -> float:
+        """Return what endpoints are expected to cost in all."""
+        return sum(one.usd for one in self.estimates) + self.further_usd
+
+    @property
+    def most_usd(self) -> float:
+        """Return what they cost if every search asks for all it may, and the dearest ways are certified."""
+        return sum(max(one.usd, one.most_usd) for one in self.estimates) + self.most_further_usd
 
 
 def make_plan(task: Task, rows: Sequence[Example], split: Split, lines: Sequence[Line], settings: Any) -> Plan:
     """Lay out a study. Times are rough (a factor of two) on another machine; they are corrected as trials end."""
     parts = {"validation": len(split.validation), "test": len(split.test)}
+    known, cast = {row.id: row for row in rows}, {}
+    included = [line for line in lines if not line.excluded]
+    if any(not line.is_local for line in included):
+        cast = make_cast(task, known, split, settings)
+    found, tests = [], []
+    for line in included:
+        one = estimate(task, rows, split, line, settings)
+        if line.model in cast:
+            one = _rehearsed(one, rehearse(task, known, split, line, cast), settings)
+        found.append(one)
+        tests.append((line, Bill(0, one.test_usd)))
+    middle, most = finalists_bill(tests)
+    judged = judging_bill(task, [known[id_] for id_ in split.validation], settings, cast)
     return Plan(
         split,
-        tuple(estimate(task, rows, split, line, settings) for line in lines if not line.excluded),
+        tuple(found),
         tuple(line for line in lines if line.excluded),
         {part: smallest_detectable(n) for part, n in parts.items() if n},
         tuple(expectation(task, len(split.learning), settings)),
+        middle.usd + judged.usd,
+        most.usd + SURE * judged.usd,
     )
+
+
+def _rehearsed(rough: Estimate, course: Course | None, settings: Any) -> Estimate:
+    """Return an endpoint's estimate from its rehearsal, where there is one."""
+    if course is None:
+        return rough
+    calls = round(course.compare.calls)
+    seconds = CALL_S * calls / max(1, settings.models.endpoints[rough.line.model].max_concurrency)
+    return Estimate(rough.line, seconds, course.compare.usd, calls, course.test.usd, course.most.usd)
 
 
 def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
@@ -102,12 +148,12 @@ def _endpoint(line: Line, settings: Any, row: float, head: float, learn: int, co
     shown = 8 if line.way == "optimise" else shown
     looked_up = getattr(line.strategy, "passages", 0) * PASSAGE_TOKENS
     tokens_in = calls * (head + row * (1 + shown) + looked_up + 20)
-    usd = 0.0
-    if found.price is not None:
-        usd = (tokens_in * found.price.input + calls * 12 * found.price.output) / 1e6
+    usd, price = 0.0, price_of(found)
+    if price is not None:
+        usd = (tokens_in * price.plain.input + calls * 12 * price.plain.output) / 1e6
         if line.strategy.trains:
-            usd += line.strategy.epochs * learn * (row + 16) * (found.price.training or 0.0) / 1e6
-    return Estimate(line, calls * 1.0 / max(1, found.max_concurrency), usd, calls)
+            usd += line.strategy.epochs * learn * (row + 16) * (price.training or 0.0) / 1e6
+    return Estimate(line, CALL_S * calls / max(1, found.max_concurrency), usd, calls)
 
 
 def _searched(strategy: Any, paid: bool = False) -> int:

@@ -19,7 +19,7 @@ from whichway.study.growth import measure_growth
 from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
-from whichway.study.lines import CODE_CONTRACT, Line, make_lines
+from whichway.study.lines import CODE_CONTRACT, Line, Means, make_lines
 from whichway.study.measuring import measure_rewrites
 from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.pursuit import raced, worth_racing
@@ -66,7 +66,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
     settings = loaded.settings
     usd = settings.budget.usd if options.usd is None else options.usd
     minutes = settings.budget.minutes if options.minutes is None else options.minutes
-    lines = make_lines(loaded.task, settings, options.only, usd)
+    lines = make_lines(loaded.task, settings, options.only, Means(usd, minutes))
     ledger = Ledger(folder, usd)
     try:
         bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
@@ -74,7 +74,10 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         ledger.note("debug", options.debug)
         if ledger.noted("started") is None:
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        watcher.planned(make_plan(loaded.task, loaded.examples, bench.split, lines, settings))
+        plan = make_plan(bench.task, loaded.examples, bench.split, lines, settings)
+        if ledger.noted("planned") is None:
+            ledger.note("planned", {"usd": round(plan.usd, 6), "most_usd": round(plan.most_usd, 6)})
+        watcher.planned(plan)
         try:
             state = _run_all(bench, lines, loaded, watcher, not (options.exhaustive or options.only))
         except KeyboardInterrupt:
@@ -111,7 +114,7 @@ def make_bench(
         test={row.id: row for row in (loaded.test if loaded.test is not None else loaded.examples)},
         split=split,
         ledger=ledger,
-        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local"),
+        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", in_study=True),
         meter=meter,
         deadline=deadline,
         fingerprint=loaded.fingerprint,

@@ -30,7 +30,7 @@ from whichway.study.certify import (
     opened,
     use_of,
 )
-from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
+from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF, endpoint_prices
 from whichway.study.evidence import paired_differences, score_interval
 from whichway.study.further import by_familiarity, further_scores
 from whichway.study.growth import growth_report
@@ -72,6 +72,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},
+        "prices": endpoint_prices(loaded.settings),
         "spent": _spent(bench),
         "spend_by": _spend_by(bench),
         "threats": _threats(bench, loaded, trials, part),
@@ -231,6 +232,7 @@ def _spent(bench: Bench) -> dict[str, Any]:
         "tokens": total.tokens_in + total.tokens_out,
         "compute_usd": round(compute, 6),
         "lost_units": bench.ledger.lost(),
+        "planned": bench.ledger.noted("planned"),
     }
 
 

@@ -1,0 +1,86 @@
+"""List prices: each has a source and a day, the user's own goes before them, and nothing is guessed."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from whichway.errors import UsageError
+from whichway.models import price_list
+from whichway.models.pricing import Tariff, known_price, price_of, training_price
+
+OPENAI = "https://api.openai.com/v1"
+PROVIDERS = yaml.safe_load(price_list.FILE.read_text())["providers"]
+
+
+def endpoint(model: str = "gpt-4.1-mini", base_url: str = OPENAI, price: Any = None) -> Any:
+    return SimpleNamespace(base_url=base_url, model=model, price=price)
+
+
+def own(**more: Any) -> Any:
+    return SimpleNamespace(**{"input": 3.0, "output": 9.0, "cached_input": None, "training": None, **more})
+
+
+def test_a_known_model_has_its_list_price_with_day_and_source():
+    found = known_price("big", endpoint())
+    assert found.plain == Tariff(0.4, 1.6, 0.1) and found.batch == Tariff(0.2, 0.8, 0.1)
+    assert found.said == "list price of 2026-10-14, https://developers.openai.com/api/docs/pricing"
+    assert price_of(endpoint("gpt-4.1-mini-2025-04-14")).plain == found.plain
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        endpoint("gpt-4.1-mini-2031-01-01"),
+        endpoint("ft:gpt-4.1-mini-2025-04-14:me::1"),
+        endpoint("GPT-4.1-mini"),
+        endpoint(base_url="https://eu.api.openai.com/v1"),
+        endpoint(base_url="https://api.openai.com.example.org/v1"),
+        endpoint(base_url="https://example.org/api.openai.com/v1"),
+        endpoint(base_url="http://api.openai.com/v1"),
+    ],
+    ids=lambda one: f"{one.base_url} {one.model}",
+)
+def test_what_only_looks_like_a_known_model_has_no_price(one: Any):
+    assert price_of(one) is None
+    with pytest.raises(UsageError, match="price of the endpoint 'big' is unknown"):
+        known_price("big", one)
+
+
+def test_the_users_own_price_goes_before_the_list():
+    found = known_price("big", endpoint(price=own()))
+    assert found.plain == Tariff(3.0, 9.0, 3.0) == found.batch and found.said == "the task file's"
+    assert known_price("big", endpoint(price=own(batch_discount=0.5))).batch == Tariff(1.5, 4.5, 1.5)
+
+
+def test_training_is_priced_by_the_user_alone():
+    assert training_price("big", endpoint(price=own(training=25.0))) == 25.0
+    with pytest.raises(UsageError, match="price of training"):
+        training_price("big", endpoint())
+
+
+def test_a_server_on_this_machine_is_free_unless_the_user_says_otherwise():
+    here = "http://127.0.0.1:8000/v1"
+    assert price_of(endpoint(base_url=here)).is_free
+    assert not price_of(endpoint(base_url=here, price=own())).is_free
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one["host"])
+def test_every_price_of_the_list_has_a_source_and_a_day_and_makes_sense(provider: Any):
+    assert provider["source"].startswith("https://") and provider["read_by"]
+    assert date.fromisoformat(provider["as_of"]) <= date.today()
+    for said in provider["models"].values():
+        assert 0 < said["cached_input"] <= said["input"] <= said["output"] < 1000
+        if "batch" in said:
+            assert said["batch"]["input"] < said["input"] and said["batch"]["output"] < said["output"]
+
+
+def test_the_list_is_part_of_the_wheel():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert price_list.FILE.suffix == ".yaml" and "*.yaml" in project["tool"]["setuptools"]["package-data"]["*"]

