@@ -36,7 +36,7 @@ NEEDING_MODELS = {
     "encoder": {"visits": 64},
     "prompt": {"form": "nearest", "shots": 2},
     "finetune": {"epochs": 1, "rank": 4},
-    "hybrid": {"epochs": 1, "shown": 1},
+    "hybrid": {"prompts": 9, "rows": 16, "minutes": 0.05, "epochs": 1, "rank": 4, "around": 80},
     "extractive": {},
     "rag": {"passages": 1},
     "raft": {"passages": 1, "epochs": 1},

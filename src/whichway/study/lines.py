@@ -13,7 +13,7 @@ from whichway.core.task import Task
 from whichway.errors import TaskFileError
 from whichway.registry import get, names
 
-CODE_CONTRACT = 5  # raised when the same settings would give other predictions: old runs are then not continued
+CODE_CONTRACT = 6  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
 DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),
@@ -27,10 +27,10 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prompt-nearest", "prompt", {"form": "nearest"}),
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
-    ("hybrid", "hybrid", {}),
     ("raft", "raft", {}),
     ("distill", "distill", {}),
     ("optimise", "optimise", {}),  # a search takes a share of the time that the others have left
+    ("hybrid", "hybrid", {}),
     ("reflect", "reflect", {}),
 )
 PACKAGES = {"causal": ("torch", "transformers"), "embedder": ("torch", "sentence_transformers")}

@@ -17,6 +17,7 @@ from whichway.core.strategy import (
     Retrieving,
     Rewritable,
     Solution,
+    Staged,
 )
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
@@ -121,11 +122,32 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
         predict_blocks(bench, line, solution.seed(), rows, "seed", spare_s)
         before = bench.ledger.predictions(line.name, "seed")
         keep_version(bench, line, solution.seed(), [before[row.id][1] for row in rows])
+    if isinstance(solution, Staged):
+        _measure_rungs(bench, line, solution, rows, spare_s)
+
+
+def _measure_rungs(bench: Bench, line: Line, solution: Staged, rows: Sequence[Example], spare_s: float) -> None:
+    """Answer the same rows with the steps before the last one, while time is left; what is in use is measured already."""
+    known = [(number, one.solution) for number, one in enumerate(solution.rungs()) if one.solution is not None]
+    try:
+        for number, one in known[:-1]:
+            bench.meter.phase = part = rung_part(number)
+            predict_blocks(bench, line, one, rows, part, spare_s)
+            if isinstance(one, Prompted):
+                answered = bench.ledger.predictions(line.name, part)
+                keep_version(bench, line, one, [answered[row.id][1] for row in rows])
+    except BudgetReached:  # the answers themselves are complete
+        bench.ledger.decide("steps not measured", {"strategy": line.name})
+
+
+def rung_part(number: int) -> str:
+    """Return the name under which the answers of a step are kept."""
+    return f"step-{number}"
 
 
 def keep_version(bench: Bench, line: Line, solution: Any, scores: Sequence[Any]) -> None:
     """Keep a solution's prompt with its score on validation, its length and what its calls cost."""
-    one, model = solution.version(), bench.shelf[line.model] if line.model in bench.shelf else None
+    one, model = solution.version(), bench.shelf[line.model] if line.model not in ("", "embedder") else None
     if one is None:
         return
     count = getattr(model, "count", None)

@@ -35,7 +35,7 @@ from whichway.study.evidence import paired_differences, score_interval
 from whichway.study.further import by_familiarity, further_scores
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
-from whichway.study.prompts import searches, sensitivity
+from whichway.study.prompts import searches, sensitivity, steps
 from whichway.study.verdict import recommendation
 
 SCHEMA = 1
@@ -67,6 +67,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "disagreements": answers.disagreements(bench, shown, part),
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "searches": searches(bench, lines),
+        "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},
