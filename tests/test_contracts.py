@@ -258,6 +258,7 @@ SAMPLES = {
         (json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}) + "\n")
         * 2,
     ),
+    "preference": ("rows.jsonl", (json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}) + "\n") * 2),
     "sharegpt": (
         "rows.json",
         json.dumps([{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}] * 2),

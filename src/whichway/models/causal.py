@@ -118,6 +118,12 @@ class CausalModel:
 
         return train(self, prompts, completions, settings, *more)
 
+    def prefer(self, rows: Any, dev: Any, settings: Mapping[str, Any], folder: Path, kit: Any) -> Any:
+        """Let the adapter in `folder` learn to prefer chosen answers to rejected ones; see models/preference.py."""
+        from whichway.models.preference import prefer
+
+        return prefer(self, rows, dev, settings, folder, kit)
+
     def _ask(self, request: Request) -> Ask:
         text = request.messages[-1][1] if request.continues else self.chat(request.messages)
         tokens = _shorten(self.tokens(text), self.limit - request.max_tokens, 0)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import RESUME, Budget, Kit, Progress
-from whichway.errors import BudgetReached, MissingExtra
+from whichway.core.strategy import RESUME, Kit
+from whichway.errors import MissingExtra
 from whichway.models import fused, hardware, packed
-from whichway.models.checkpoint import EVERY_S, Clock, Resumable, identity
+from whichway.models.checkpoint import Resumable, identity
+from whichway.models.watching import watcher
 
 LORA = {
     "method": "lora",
@@ -72,7 +73,7 @@ def train(
     network = _network(model, plan)
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
     trainer.identity = identity([rows, held], plan, model.where, kit.seed)
-    watch = _watch(trainer, held, plan, kit.budget, kit.progress)
+    watch = watcher(trainer, (lambda: _dev_loss(trainer, held)) if held else None, plan, kit)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=trainer.checkpoint())
     watch.restore(trainer.model)
@@ -192,48 +193,6 @@ def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
     keep = wanted != -100
     logits = inner.lm_head(states[keep].contiguous()).float()
     return torch.nn.functional.cross_entropy(logits, wanted[keep])
-
-
-def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Budget, progress: Any) -> Any:
-    """Return a callback that reports steps, stops at the deadline, and keeps the best epoch's weights in memory."""
-    import torch
-    from transformers import TrainerCallback
-
-    each = math.ceil(len(trainer.train_dataset) / plan["batch"])
-
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        clock = Clock(EVERY_S[plan["method"]])
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress(Progress("training", state.global_step, state.max_steps))
-            if state.global_step % each:  # at an epoch's end its dev loss comes first
-                control.should_save = self.clock.due()
-            if budget.remaining_s() <= 0:  # half-trained weights would later pass for trained ones
-                raise BudgetReached("The time budget ended during training.")
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.losses.append(_dev_loss(trainer, held) if held else 0.0)
-            if trainer.losses[-1] <= min(trainer.losses):
-                trainer.best = _trainable(trainer.model)
-            control.should_save = self.clock.due()
-            control.should_training_stop |= bool(held) and _stale(trainer.losses) >= plan["patience"]
-
-        def restore(self, network: Any) -> None:
-            with torch.no_grad():
-                for name, value in network.named_parameters():
-                    if name in trainer.best:
-                        value.copy_(trainer.best[name])
-
-    return Watch()
-
-
-def _trainable(network: Any) -> dict[str, Any]:
-    return {name: one.detach().clone() for name, one in network.named_parameters() if one.requires_grad}
-
-
-def _stale(losses: list[float]) -> int:
-    """Return how many epochs ago the lowest dev loss was."""
-    return len(losses) - 1 - losses.index(min(losses))
 
 
 def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:

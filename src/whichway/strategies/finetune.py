@@ -33,8 +33,11 @@ class Finetune:
     `shown` > 0 trains and uses prompts that carry that many nearest train examples. The prompt is bare (no instruction,
     no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones. Of text, up to `references`
     further right answers of each row are trained on, too, and a text that misses a fact or breaks a house rule is written
-    again: the best of `drafts` more is taken (0: never). Where `model` is an endpoint that fine-tunes (`fine_tuning: true`),
-    the rows are sent there, and the settings are those its jobs know: epochs and batch.
+    again: the best of `drafts` more is taken (0: never). Where rows have rejected answers, LoRA weights then learn to prefer
+    the right ones (DPO, Rafailov et al. 2023), and keep what they learned where it is true on dev, too.
+
+    Where `model` is an endpoint that fine-tunes (`fine_tuning: true`), the rows are sent there, and the settings are those
+    its jobs know: epochs and batch.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -47,6 +50,9 @@ class Finetune:
     longest: int = 512  # tokens of a training row
     references: int = 3  # further right answers of a row that are trained on
     drafts: int = 8  # of a text with a fault
+    preference: float = (
+        0.1  # DPO's beta: how close the weights stay to what they were; 0: rejected answers are not used
+    )
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = True
     reads_instruction: ClassVar[bool] = False
@@ -61,10 +67,11 @@ class Finetune:
         if self.shown and kit.embedder is None:
             raise NotApplicable("Retrieved examples need an embedder, and there is none.", "Install whichway[local].")
         draft = self._draft(task, model, train, kit)
-        trained = tune(draft, train, dev, self._settings(), kit, self.references)
+        beta = self.preference if self.method == "lora" else 0.0
+        tokens = tune(draft, train, dev, self._settings(), kit, self.references, beta)
         checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
-        return Tuned(_ready(tuned, checked), kit.folder / "weights", trained.tokens)
+        return Tuned(_ready(tuned, checked), kit.folder / "weights", tokens)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> Tuned | HostedSolution:
         if (folder / "hosted.json").exists():

@@ -19,7 +19,7 @@ from whichway.strategies.parts.racing import Race, Runner, gaps
 from whichway.strategies.parts.recipe import Pantry, Recipe
 from whichway.strategies.parts.search import Search
 from whichway.strategies.parts.searched import LABEL_ROWS, WRITTEN_ROWS, clock, ready, rows_to_score
-from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.store import apart, load_json, save_json
 from whichway.strategies.parts.tuned import tune
 from whichway.strategies.parts.writing import WrittenSolution
 
@@ -80,13 +80,13 @@ class _Climb:
     def __init__(self, way: Hybrid, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> None:
         self.way, self.task, self.train, self.kit = way, task, train, kit
         self.base: Any = kit.models[way.model]
-        self.home = kit.folder / RESUME
+        self.home = apart(kit.folder / RESUME, asdict(way), task.instruction, task.context, kit.seed)
         scored, pool = rows_to_score(task, self.base, train, dev, way.rows, kit.seed)
         self.pantry = Pantry(task, self.base, pool, kit.embedder, kit.seed)
         self.race = Race(task, scored, pool, self.home / "first")
         usual = LABEL_ROWS if isinstance(task.output, Labels) else WRITTEN_ROWS
-        apart = max(LEAST_JUDGED, min(usual, len(dev)))
-        self.judged, self.learned = rows_to_score(task, self.base, train, dev, apart, kit.seed)
+        held = max(LEAST_JUDGED, min(usual, len(dev)))
+        self.judged, self.learned = rows_to_score(task, self.base, train, dev, held, kit.seed)
         self._of_tuned: tuple[Pantry, Race] | None = None
 
     def climb(self) -> Climbed:
@@ -148,7 +148,7 @@ class _Climb:
         budget = replace(self.kit.budget, deadline=min(self.kit.budget.deadline, time.monotonic() + left))
         inner = replace(self.kit, folder=self.home / "training", budget=budget)
         try:
-            trained = tune(self.pantry.draft(recipe), self.learned, self.judged, self._settings(), inner, REFERENCES)
+            tokens = tune(self.pantry.draft(recipe), self.learned, self.judged, self._settings(), inner, REFERENCES)
         except BudgetReached:
             if self.kit.budget.remaining_s() <= 0:
                 raise
@@ -164,7 +164,7 @@ class _Climb:
         gain, ahead = _ahead(one, rival)
         shown = f"{recipe.shots} of its {found.shots} examples" if recipe.shots < found.shots else "all of it"
         said = f"trained on {len(self.learned)} rows under the prompt before, with {shown}; on other rows {ahead}"
-        return _Step(recipe, said, gain > 0, (), trained.tokens)
+        return _Step(recipe, said, gain > 0, (), tokens)
 
     def _tuned(self) -> tuple[Pantry, Race]:
         """Return what prompts on the trained weights are made with and scored on."""

@@ -10,11 +10,14 @@ from typing import Any
 
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
-from whichway.core.strategy import Kit, Progress, PromptVersion
+from whichway.core.strategy import RESUME, Kit, Progress, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.strategies.parts.answering import NONE
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
+from whichway.strategies.parts.store import apart, load_json, save_json
 from whichway.strategies.parts.writing import WrittenSolution
+
+DONE = "answers.json"
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,39 @@ def tune(
     settings: Mapping[str, Any],
     kit: Kit,
     references: int = 0,
-) -> Any:
-    """Train a fresh copy of the draft's model to answer under its prompt, into `kit.folder / "weights"`.
+    beta: float = 0.0,
+) -> int:
+    """Train a fresh copy of the draft's model to answer under its prompt, into `kit.folder / "weights"`; return tokens read.
 
-    Of text, up to `references` further right answers of a row are trained on, too. Returns what the model's `train` does.
+    Of text, up to `references` further right answers of a row are trained on, too. Where rows have rejected answers and
+    `beta` is not 0, the weights then learn to prefer the right ones (DPO).
     """
     kit.progress(Progress("training"))
-    held = pairs(draft, dev)
-    return draft.model.train(*pairs(draft, train, references), dict(settings), held, kit.folder / "weights", kit)
+    rows, held = pairs(draft, train, references), pairs(draft, dev)
+    worse = preferences(draft, train) if beta else []
+    if not worse:
+        trained = draft.model.train(*rows, dict(settings), held, kit.folder / "weights", kit)
+        return int(trained.tokens)
+    first = apart(kit.folder / RESUME, dict(settings), rows)  # a killed fit finds the first of two trainings there
+    if not (first / DONE).exists():
+        trained = draft.model.train(*rows, dict(settings), held, first / "weights", replace(kit, folder=first))
+        save_json(first / DONE, {"tokens": trained.tokens})
+    tokens = int(load_json(first / DONE)["tokens"])
+    copy_weights(first / "weights", kit.folder / "weights")
+    said = {"beta": beta, "batch": max(1, settings["batch"] // 2), "longest": settings["longest"]}
+    draft.model.prefer(worse, preferences(draft, dev), said, kit.folder / "weights", kit)
+    return tokens
+
+
+def preferences(draft: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> list[tuple[str, str, str]]:
+    """Return prompt, right answer and rejected answer, once for each rejected answer."""
+    some = [row for row in rows if row.rejected]
+    write = draft.task.output.write
+    return [
+        (prompt, lead(draft) + write(row.target), lead(draft) + write(other))
+        for prompt, row in zip(asked(draft, some), some, strict=True)
+        for other in row.rejected
+    ]
 
 
 def pairs(
