@@ -34,10 +34,11 @@ def main() -> None:
     asked.add_argument("--minutes", type=float, default=20)
     asked.add_argument("--no-gate", action="store_true", help="search even where there is no headroom")
     asked.add_argument("--only", default="prompt-few,optimise", help="ways to compare; hybrid is told step by step")
+    asked.add_argument("--settings", type=json.loads, default={}, help="JSON: settings of ways, as in a task file")
     said = asked.parse_args()
     for name in said.names:
         folder = said.work / (name + ("-no-gate" if said.no_gate else ""))
-        task = _task(name, folder, said.minutes, not said.no_gate)
+        task = _task(name, folder, said.minutes, {"optimise": {"gate": not said.no_gate}, **said.settings})
         command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(folder / "run")]
         subprocess.run([*command, "--only", said.only], check=False, stdout=subprocess.DEVNULL)
         _tell(name, folder / "run")
@@ -84,7 +85,7 @@ def _tell_seed(run: Path) -> None:
           f"gain {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}, n={gap.n})")  # fmt: skip
 
 
-def _task(name: str, folder: Path, minutes: float, gate: bool) -> Path:
+def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if name == "support_triage":
         said = yaml.safe_load((HERE / "examples" / name / "task.yaml").read_text(encoding="utf-8"))
@@ -92,7 +93,7 @@ def _task(name: str, folder: Path, minutes: float, gate: bool) -> Path:
     else:
         said = {"sms_spam": _spam, "banking10": _banking}[name](folder)
     said |= {"budget": {"minutes": minutes, "usd": 0}}
-    said["strategies"] = {"settings": {"optimise": {"gate": gate}}}
+    said["strategies"] = {"settings": settings}
     (folder / "task.yaml").write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
     return folder / "task.yaml"
 

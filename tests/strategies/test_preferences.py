@@ -28,6 +28,7 @@ class Pupil:
     trained: list[Any] = field(default_factory=list)
     preferred: list[Any] = field(default_factory=list)
     dies: bool = False
+    rates: Any = field(default_factory=lambda: {"lora": 5e-4})
 
     def generate(self, requests: Any) -> list[Reply]:
         return [Reply("Yes.", mean_logprob=-0.1) for _ in requests]
@@ -36,7 +37,7 @@ class Pupil:
         self.trained.append((prompts, answers))
         folder.mkdir(parents=True)
         (folder / "adapter_config.json").write_text("{}")
-        return SimpleNamespace(tokens=100)
+        return SimpleNamespace(tokens=100, dev_losses=(0.5,))
 
     def prefer(self, rows: Any, dev: Any, settings: Any, folder: Path, kit: Kit) -> None:
         assert (folder / "adapter_config.json").exists()
@@ -72,7 +73,7 @@ def test_rejected_answers_are_learned_from_under_the_prompt_of_the_right_ones(tm
     assert said["beta"] == 0.1 and said["batch"] == 4
 
 
-@pytest.mark.parametrize("settings", [{"preference": 0}, {"method": "full"}, {"rejected": ()}])
+@pytest.mark.parametrize("settings", [{"preference": 0}, {"method": "full"}, {"adapter": "ia3"}, {"rejected": ()}])
 def test_without_beta_adapter_or_rejected_answers_there_is_one_training(tmp_path: Path, settings: Any) -> None:
     model = Pupil()
     fit(model, tmp_path, **settings)

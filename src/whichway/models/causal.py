@@ -112,6 +112,13 @@ class CausalModel:
         listed = said if isinstance(said, list) else [said]
         return frozenset(one for one in (*listed, self.tokenizer.eos_token_id) if one is not None)
 
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """The usual learning rates of the adapters that `train` knows."""
+        from whichway.models.adapters import RATES
+
+        return RATES
+
     def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], *more: Any) -> Any:
         """Adapt a fresh copy of the weights and save it; see models/training.py for settings and result."""
         from whichway.models.training import train

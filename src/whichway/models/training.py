@@ -1,4 +1,4 @@
-"""Adapting a causal model: LoRA or full fine-tuning through trl and peft, with the loss on the completion only."""
+"""Adapting a causal model: an adapter or all weights, through trl and peft, with the loss on the completion only."""
 
 # What differs from trl's defaults was measured: bf16 base weights without gradient checkpointing, rows laid end to end
 # without padding (packed.py), adapters added in place (fused.py), and only completion positions given to the vocabulary
@@ -17,22 +17,25 @@ from typing import Any
 
 from whichway.core.strategy import RESUME, Kit
 from whichway.errors import MissingExtra
-from whichway.models import fused, hardware, packed
+from whichway.models import hardware, packed
+from whichway.models.adapters import RATES, add_adapter, network_to_train
 from whichway.models.checkpoint import Resumable, identity
 from whichway.models.watching import watcher
 
 LORA = {
     "method": "lora",
+    "adapter": "lora",
+    "layers": "usual",
+    "bits": 16,
     "rank": 16,
     "alpha": 32,
-    "rate": 5e-4,
     "epochs": 3,
     "batch": 16,
     "patience": 1,
     "longest": 1024,
 }
-FULL = {**LORA, "method": "full", "rate": 3e-5}
-LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FULL = {**LORA, "method": "full"}
+FULL_RATE = 3e-5
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ def train(
     except ImportError as missing:
         raise MissingExtra(str(missing.name), "local", "Fine-tuning") from missing
     began = time.perf_counter()
-    plan = {**(FULL if settings.get("method") == "full" else LORA), **settings}
+    full = settings.get("method") == "full"
+    plan = {**(FULL if full else LORA), **settings}
+    plan.setdefault("rate", FULL_RATE if full else RATES[plan["adapter"]])
     torch.manual_seed(kit.seed)
     rows = [_row(model, *pair, plan["longest"]) for pair in zip(prompts, completions, strict=True)]
     held = [_row(model, *pair, plan["longest"]) for pair in zip(*dev, strict=True)]
-    network = _network(model, plan)
+    network = network_to_train(model.where, plan)
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
     trainer.identity = identity([rows, held], plan, model.where, kit.seed)
     watch = watcher(trainer, (lambda: _dev_loss(trainer, held)) if held else None, plan, kit)
@@ -92,16 +97,6 @@ def _row(model: Any, prompt: str, completion: str, longest: int) -> dict[str, li
     asked = model.tokens(prompt)
     asked = asked[max(0, len(asked) - max(0, longest - len(answer))) :]
     return {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
-
-
-def _network(model: Any, plan: Mapping[str, Any]) -> Any:
-    from whichway.models.causal import load_network
-
-    full = plan["method"] == "full"
-    network, _ = load_network(model.where, exact=full)  # full: fp32 master weights, or small steps round to nothing
-    packed.install(network)
-    network.train()
-    return network
 
 
 def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], plan: Any, seed: int, folder: Path) -> Any:
@@ -136,7 +131,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         remove_unused_columns=False,
     )
     trainer = _sft_class()(
-        model=network if full else _with_lora(network, plan),
+        model=network if full else add_adapter(network, plan),
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
@@ -146,28 +141,6 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
-
-
-def _with_lora(network: Any, plan: Mapping[str, Any]) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=plan["rank"],
-        lora_alpha=plan["alpha"],
-        lora_dropout=0.0,
-        target_modules=_layers(network),
-        task_type="CAUSAL_LM",
-    )
-    adapted = get_peft_model(network, config)  # adapters in fp32
-    fused.fuse(adapted)
-    return adapted
-
-
-def _layers(network: Any) -> Any:
-    """Return the linear layers to adapt: the usual seven where the model has them, else all of its linear layers."""
-    names = {name.rsplit(".", 1)[-1] for name, _ in network.named_modules()}
-    found = [name for name in LAYERS if name in names]
-    return found or "all-linear"
 
 
 def _sft_class() -> Any:

@@ -92,7 +92,13 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     if not isinstance(task.output, Labels):
         seconds += (compare + rewritten) * ANSWER_TOKENS / WRITING
     if strategy.trains:
-        seconds += strategy.epochs * learn * (row + around + looked_up + shown * (row + 4)) / TRAINING
+        seconds += (
+            max(1, getattr(strategy, "tries", 1))
+            * strategy.epochs
+            * learn
+            * (row + around + looked_up + shown * (row + 4))
+            / TRAINING
+        )
     return seconds
 
 

@@ -14,10 +14,9 @@ from whichway.core.strategy import RESUME, Kit, Progress, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.strategies.parts.answering import NONE
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
-from whichway.strategies.parts.store import apart, load_json, save_json
+from whichway.strategies.parts.store import apart, save_json
+from whichway.strategies.parts.trying import best_of
 from whichway.strategies.parts.writing import WrittenSolution
-
-DONE = "answers.json"
 
 
 @dataclass(frozen=True)
@@ -60,24 +59,30 @@ def tune(
 ) -> int:
     """Train a fresh copy of the draft's model to answer under its prompt, into `kit.folder / "weights"`; return tokens read.
 
-    Of text, up to `references` further right answers of a row are trained on, too. Where rows have rejected answers and
-    `beta` is not 0, the weights then learn to prefer the right ones (DPO).
+    `settings` are those of models/training.py, and `tries`: how many settings are tried, judged on dev. Of text, up to
+    `references` further right answers of a row are trained on, too. Where rows have rejected answers and `beta` is not 0,
+    the weights then learn to prefer the right ones (DPO).
     """
     kit.progress(Progress("training"))
     rows, held = pairs(draft, train, references), pairs(draft, dev)
+    said = {key: value for key, value in settings.items() if key != "tries"}
+    tries = settings.get("tries", 0) if held[0] else 0  # without dev, nothing tells which try is the best
     worse = preferences(draft, train) if beta else []
-    if not worse:
-        trained = draft.model.train(*rows, dict(settings), held, kit.folder / "weights", kit)
-        return int(trained.tokens)
-    first = apart(kit.folder / RESUME, dict(settings), rows)  # a killed fit finds the first of two trainings there
-    if not (first / DONE).exists():
-        trained = draft.model.train(*rows, dict(settings), held, first / "weights", replace(kit, folder=first))
-        save_json(first / DONE, {"tokens": trained.tokens})
-    tokens = int(load_json(first / DONE)["tokens"])
-    copy_weights(first / "weights", kit.folder / "weights")
-    said = {"beta": beta, "batch": max(1, settings["batch"] // 2), "longest": settings["longest"]}
-    draft.model.prefer(worse, preferences(draft, dev), said, kit.folder / "weights", kit)
-    return tokens
+
+    def learn(chosen: Mapping[str, Any], own: Kit) -> Any:
+        return draft.model.train(*rows, dict(chosen), held, own.folder / "weights", own)
+
+    if not worse and tries < 2:
+        return int(learn(said, kit).tokens)
+    home = apart(kit.folder / RESUME, said, rows)  # a killed fit finds there what it had trained
+    first = best_of(tries, said, draft.model.rates, learn, home, kit)
+    copy_weights(first.weights, kit.folder / "weights")
+    if tries > 1:
+        save_json(kit.folder / "weights" / "settings.json", {"settings": first.settings, "dev_loss": first.loss})
+    if worse:
+        also = {"beta": beta, "batch": max(1, said["batch"] // 2), "longest": said["longest"]}
+        draft.model.prefer(worse, preferences(draft, dev), also, kit.folder / "weights", kit)
+    return first.tokens
 
 
 def preferences(draft: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> list[tuple[str, str, str]]:
