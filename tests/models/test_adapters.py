@@ -21,6 +21,7 @@ CONFIGS = {
     "lora": ({"layers": "attention"}, {"peft_type": "LORA", "use_dora": False}),
     "dora": ({"layers": "all"}, {"peft_type": "LORA", "use_dora": True}),
     "ia3": ({}, {"peft_type": "IA3", "feedforward_modules": ["down_proj"]}),
+    "prompt": ({"epochs": 6}, {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}),
 }
 
 
@@ -43,9 +44,10 @@ def test_an_adapter_is_learned_and_comes_back_from_a_standard_folder(model, tmp_
     trained = model.train(PROMPTS, ANSWERS, settings, dev, tmp_path / "weights", Kit({}, None, tmp_path))
     config = json.loads((tmp_path / "weights" / "adapter_config.json").read_text())
     assert {key: config[key] for key in wanted} == wanted
-    layers = set(config["target_modules"])
-    assert layers >= {"k_proj", "v_proj"} and ("gate_proj" in layers) == (adapter == "dora")
-    assert "lm_head" not in layers
+    if adapter != "prompt":
+        layers = set(config["target_modules"])
+        assert layers >= {"k_proj", "v_proj"} and ("gate_proj" in layers) == (adapter == "dora")
+        assert "lm_head" not in layers
     after = model.adapted(tmp_path / "weights").score(PROMPTS[:8], [" colour", " number"])
     right = [0 if one == " colour" else 1 for one in ANSWERS[:8]]
     margins = [[row[i] - row[1 - i] for row, i in zip(table, right, strict=True)] for table in (before, after)]
@@ -75,3 +77,32 @@ def test_every_adapter_that_may_be_asked_for_has_a_usual_rate():
     from whichway.strategies.finetune import Finetune
 
     assert set(get_args(get_type_hints(Finetune)["adapter"])) == set(RATES)
+
+
+@pytest.mark.slow
+def test_a_learned_prompt_is_read_by_peft_as_by_us_and_is_never_written(model, tmp_path):
+    from peft import PeftModel
+
+    from whichway.core.model import Request
+    from whichway.models import virtual
+    from whichway.models.causal import load_network
+
+    settings = {"adapter": "prompt", "epochs": 1, "batch": 8, "rank": 3}
+    model.train(PROMPTS, ANSWERS, settings, ((), ()), tmp_path / "weights", Kit({}, None, tmp_path))
+    ours = model.adapted(tmp_path / "weights")
+    assert len(ours.head) == 3 and model.head == [] and min(ours.head) == ours.network.config.vocab_size
+    exact = load_network(model.where, exact=True)[0]
+    theirs = PeftModel.from_pretrained(exact, str(tmp_path / "weights"))
+    own = virtual.load(load_network(model.where, exact=True)[0], tmp_path / "weights")
+    ids = torch.tensor([model.tokens(PROMPTS[0])])
+    with torch.inference_mode():
+        wanted = theirs(input_ids=ids).logits[0, -1]
+        found = own(input_ids=torch.tensor([[*ours.head, *ids[0].tolist()]])).logits[0, -1]
+    assert torch.allclose(found, wanted, atol=1e-3) and len(found) == ours.network.config.vocab_size
+    table = ours.score([PROMPTS[0]], [" colour", " number"])[0]
+    shares = wanted.log_softmax(-1)
+    first = [float(shares[model.tokens(text)[0]]) for text in (" colour", " number")]
+    assert table.tolist() == pytest.approx(first, abs=0.15)
+    chat = ours.generate([Request((("system", "Be brief."), ("user", "red")), 4)] * 2)
+    alone = ours.generate([Request((("system", "Be brief."), ("user", "red")), 4)])
+    assert chat[0].text == chat[1].text == alone[0].text and chat[0].spend.tokens_in > 3

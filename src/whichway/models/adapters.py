@@ -1,24 +1,28 @@
-"""What is trained beside frozen weights: LoRA, DoRA or IA3 by peft, on which layers, over weights in 16 or in 4 bits."""
+"""What is trained beside frozen weights: LoRA, DoRA, IA3 or a prompt, on which layers, over weights in 16 or in 4 bits."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from whichway.errors import UsageError
-from whichway.models import fused, hardware, packed
+from whichway.models import fused, hardware, packed, virtual
 
-RATES = {"lora": 5e-4, "dora": 5e-4, "ia3": 1e-2}  # usual learning rates
+RATES = {"lora": 5e-4, "dora": 5e-4, "ia3": 1e-2, "prompt": 1e-2}  # usual learning rates
 USUAL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LAYERS = {"usual": USUAL, "attention": USUAL[:4]}
 SCALED = ["k_proj", "v_proj", "down_proj"]  # by IA3 (Liu et al. 2022): keys, values, and what enters the last of an MLP
 
 
-def add_adapter(network: Any, plan: Mapping[str, Any]) -> Any:
+def add_adapter(network: Any, plan: Mapping[str, Any], seed: int) -> Any:
     """Return the network with a fresh adapter, in fp32; plain LoRA computes in fewer passes."""
     from peft import IA3Config, LoraConfig, get_peft_model
 
+    if plan["adapter"] == "prompt":
+        return virtual.begin(network, plan["rank"], seed)
     if plan["adapter"] == "ia3":
         found = _present(network, SCALED)
         inner = [name for name in found if name == "down_proj"] if isinstance(found, list) else []
@@ -35,6 +39,23 @@ def add_adapter(network: Any, plan: Mapping[str, Any]) -> Any:
     adapted = get_peft_model(network, config)
     fused.fuse(adapted)
     return adapted
+
+
+def save_adapter(network: Any, where: str, folder: Path) -> None:
+    """Write an adapter, or all weights, as peft or transformers do; `where` names the base model."""
+    if virtual.tokens(network):
+        virtual.save(network, where, folder)
+    else:
+        network.save_pretrained(folder, safe_serialization=True)
+
+
+def load_adapter(network: Any, folder: Path) -> Any:
+    """Return the network with a saved adapter: merged into its weights, or as tokens that every prompt begins with."""
+    from peft import PeftModel
+
+    if json.loads((folder / virtual.CONFIG).read_text(encoding="utf-8"))["peft_type"] == "PROMPT_TUNING":
+        return virtual.load(network, folder)
+    return PeftModel.from_pretrained(network, str(folder), local_files_only=True).merge_and_unload()
 
 
 def network_to_train(where: str, plan: Mapping[str, Any]) -> Any:

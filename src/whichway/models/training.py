@@ -17,8 +17,8 @@ from typing import Any
 
 from whichway.core.strategy import RESUME, Kit
 from whichway.errors import MissingExtra
-from whichway.models import hardware, packed
-from whichway.models.adapters import RATES, add_adapter, network_to_train
+from whichway.models import hardware, packed, virtual
+from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
 from whichway.models.checkpoint import Resumable, identity
 from whichway.models.watching import watcher
 
@@ -73,16 +73,18 @@ def train(
     plan = {**(FULL if full else LORA), **settings}
     plan.setdefault("rate", FULL_RATE if full else RATES[plan["adapter"]])
     torch.manual_seed(kit.seed)
-    rows = [_row(model, *pair, plan["longest"]) for pair in zip(prompts, completions, strict=True)]
-    held = [_row(model, *pair, plan["longest"]) for pair in zip(*dev, strict=True)]
     network = network_to_train(model.where, plan)
+    network = network if full else add_adapter(network, plan, kit.seed)
+    first = virtual.tokens(network)
+    rows = [_row(model, *pair, plan["longest"], first) for pair in zip(prompts, completions, strict=True)]
+    held = [_row(model, *pair, plan["longest"], first) for pair in zip(*dev, strict=True)]
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
     trainer.identity = identity([rows, held], plan, model.where, kit.seed)
     watch = watcher(trainer, (lambda: _dev_loss(trainer, held)) if held else None, plan, kit)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=trainer.checkpoint())
     watch.restore(trainer.model)
-    trainer.model.save_pretrained(folder, safe_serialization=True)
+    save_adapter(trainer.model, model.where, folder)
     shutil.rmtree(kit.folder / RESUME, ignore_errors=True)
     if plan["method"] == "full":
         model.tokenizer.save_pretrained(folder)
@@ -90,12 +92,12 @@ def train(
     return Trained(folder, time.perf_counter() - began, seen, tuple(trainer.losses))
 
 
-def _row(model: Any, prompt: str, completion: str, longest: int) -> dict[str, list[int]]:
-    """Tokenise one pair; a prompt that is too long loses its beginning, a completion loses nothing."""
+def _row(model: Any, prompt: str, completion: str, longest: int, first: list[int]) -> dict[str, list[int]]:
+    """Tokenise one pair behind its virtual tokens; a prompt that is too long loses its beginning, a completion nothing."""
     end = [model.tokenizer.eos_token_id]
     answer = model.tokens(completion) + end
     asked = model.tokens(prompt)
-    asked = asked[max(0, len(asked) - max(0, longest - len(answer))) :]
+    asked = first + asked[max(0, len(asked) - max(0, longest - len(first) - len(answer))) :]
     return {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
 
 
@@ -131,7 +133,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         remove_unused_columns=False,
     )
     trainer = _sft_class()(
-        model=network if full else add_adapter(network, plan),
+        model=network,
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

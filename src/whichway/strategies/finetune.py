@@ -36,7 +36,8 @@ class Finetune:
     again: the best of `drafts` more is taken (0: never). Where rows have rejected answers, LoRA weights then learn to prefer
     the right ones (DPO, Rafailov et al. 2023), and keep what they learned where it is true on dev, too.
 
-    `adapter` is what LoRA's place takes: DoRA (Liu et al. 2024) or IA3 (Liu et al. 2022); `layers` says which linear layers are
+    `adapter` is what LoRA's place takes: DoRA (Liu et al. 2024), IA3 (Liu et al. 2022), or a prompt
+    of `rank` learned vectors (prompt tuning, Lester et al. 2021); `layers` says which linear layers are
     adapted, `bits` 4 holds the frozen weights in 4 bits (QLoRA; a CUDA GPU alone). With `tries` > 1, adapter, rank, rate and
     epochs are searched for, beginning at these, judged by the loss on dev, in up to 60 % of the time that is left.
 
@@ -54,7 +55,7 @@ class Finetune:
     longest: int = 512  # tokens of a training row
     references: int = 3  # further right answers of a row that are trained on
     drafts: int = 8  # of a text with a fault
-    adapter: Literal["lora", "dora", "ia3"] = "lora"
+    adapter: Literal["lora", "dora", "ia3", "prompt"] = "lora"
     layers: Literal["usual", "attention", "all"] = "usual"
     bits: Literal[16, 4] = 16
     tries: int = 0  # settings that are tried: adapter, rank, rate, epochs
@@ -73,7 +74,7 @@ class Finetune:
         if self.shown and kit.embedder is None:
             raise NotApplicable("Retrieved examples need an embedder, and there is none.", "Install whichway[local].")
         draft = self._draft(task, model, train, kit)
-        beta = self.preference if self.method == "lora" and self.adapter != "ia3" else 0.0
+        beta = self.preference if self.method == "lora" and self.adapter in ("lora", "dora") else 0.0
         tokens = tune(draft, train, dev, self._settings(), kit, self.references, beta)
         checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
