@@ -75,20 +75,33 @@ def test_each_step_is_measured_on_the_same_rows_and_the_report_says_what_it_boug
     assert again_done.stdout.count("climber") == 3
 
 
-def test_steps_that_could_not_all_be_measured_have_no_gains(tmp_path):
-    broken = (
-        CLIMBER.replace("Climbed(1)), Rung", "Late(1)), Rung")
+def test_steps_that_could_not_all_be_measured_have_no_gains_until_the_run_is_continued(tmp_path):
+    late = (
+        CLIMBER.replace('"two labels", Climbed(2)', '"two labels", Late(2)')
         + """
 class Late(Climbed):
     def predict(self, inputs):
+        import os
         from whichway.errors import BudgetReached
-        raise BudgetReached("The time budget is used up.")
+        if "IN_TIME" not in os.environ:
+            raise BudgetReached("The time budget is used up.")
+        return super().predict(inputs)
 """
     )
-    task, plug_in = make_task(tmp_path), write_plug_in(tmp_path / "plug", "climber", broken)
-    done = whichway("run", task, "--out", tmp_path / "run", "--only", "majority,climber", PYTHONPATH=beside(plug_in))
+    task, plug_in = make_task(tmp_path), write_plug_in(tmp_path / "plug", "climber", late)
+    said = ("run", task, "--out", tmp_path / "run", "--only", "majority,climber")
+    done = whichway(*said, PYTHONPATH=beside(plug_in))
     assert done.returncode == 0, done.stderr
     report = report_of(tmp_path / "run")
     assert {one["state"] for one in report["trials"]} == {"done"}
+    assert report["recommendation"]["strategy"] == "climber"
     assert [one["gain"] for one in report["steps"][0]["steps"]] == [None] * 4
     assert "step by step" not in done.stdout
+    done = whichway(*said, PYTHONPATH=beside(plug_in), IN_TIME="1")
+    assert [one["gain"] is None for one in report_of(tmp_path / "run")["steps"][0]["steps"]] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert "step by step" in done.stdout

@@ -32,6 +32,7 @@ SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
+IN_STEPS = "in steps"  # a fact of a trial
 
 
 def measure_retrieval(
@@ -123,21 +124,33 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
         before = bench.ledger.predictions(line.name, "seed")
         keep_version(bench, line, solution.seed(), [before[row.id][1] for row in rows])
     if isinstance(solution, Staged):
-        _measure_rungs(bench, line, solution, rows, spare_s)
+        bench.ledger.set_trial(line.name, "running", facts={IN_STEPS: True})
 
 
-def _measure_rungs(bench: Bench, line: Line, solution: Staged, rows: Sequence[Example], spare_s: float) -> None:
-    """Answer the same rows with the steps before the last one, while time is left; what is in use is measured already."""
-    known = [(number, one.solution) for number, one in enumerate(solution.rungs()) if one.solution is not None]
-    try:
-        for number, one in known[:-1]:
-            bench.meter.phase = part = rung_part(number)
-            predict_blocks(bench, line, one, rows, part, spare_s)
+def measure_steps(bench: Bench, line: Line) -> None:
+    """Answer the validation rows with the steps before the last one, which is measured already; they decide nothing.
+
+    Raises BudgetReached where time ends; a run that is continued goes on with the rest.
+    """
+    if not goes_in_steps(bench, line):
+        return
+    bench.meter.trial = line.name
+    for number, fold in enumerate(bench.split.folds):
+        solution: Any = load_solution(bench, line, f"fold-{number}")
+        rows = [bench.rows[id_] for id_ in bench.split.validation if id_ in set(fold.validation)]
+        known = [(at, one.solution) for at, one in enumerate(solution.rungs()) if one.solution is not None]
+        for at, one in known[:-1]:
+            bench.meter.phase = part = rung_part(at)
+            predict_blocks(bench, line, one, rows, part)
             if isinstance(one, Prompted):
                 answered = bench.ledger.predictions(line.name, part)
                 keep_version(bench, line, one, [answered[row.id][1] for row in rows])
-    except BudgetReached:  # the answers themselves are complete
-        bench.ledger.decide("steps not measured", {"strategy": line.name})
+
+
+def goes_in_steps(bench: Bench, line: Line) -> bool:
+    """Tell whether a way was measured whose solution is reached in steps, without loading it."""
+    state = bench.ledger.trial(line.name)
+    return bool(state and state[0] == "done" and state[2].get(IN_STEPS))
 
 
 def rung_part(number: int) -> str:

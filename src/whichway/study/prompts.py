@@ -10,7 +10,7 @@ from whichway.core.strategy import Improved, Rung, Staged
 from whichway.study.bench import Bench, load_solution, solution_folder
 from whichway.study.evidence import paired_difference, score_interval
 from whichway.study.lines import Line
-from whichway.study.measuring import rung_part
+from whichway.study.measuring import goes_in_steps, rung_part
 
 
 def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
@@ -71,8 +71,7 @@ def steps(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
     """
     found = []
     for line in lines:
-        state = bench.ledger.trial(line.name)
-        if not state or state[0] != "done" or not solution_folder(bench, line, "fold-0").exists():
+        if not goes_in_steps(bench, line) or not solution_folder(bench, line, "fold-0").exists():
             continue
         solution: Any = load_solution(bench, line, "fold-0")
         if isinstance(solution, Staged):
