@@ -63,7 +63,7 @@ def climbed(model: Any, folder: Path, said: list[PromptVersion] | None = None, *
 
 
 def names(found: Any) -> list[tuple[str, bool]]:
-    return [(one.name, one.solution is not None) for one in found.rungs()]
+    return [(one.name, one.solution is not None) for one in found.steps()]
 
 
 def test_each_step_goes_on_from_the_one_before(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_each_step_goes_on_from_the_one_before(tmp_path: Path) -> None:
     model = Trainee(0.8, [])
     found = climbed(model, tmp_path, said, around=500)
     assert names(found)[:3] == [("seed", True), ("prompt", True), ("weights", True)]
-    seed, prompt, weights, again = found.rungs()
+    seed, prompt, weights, again = found.steps()
     assert RULE not in seed.solution.version().text and RULE in prompt.solution.version().text
     assert (seed.solution.model.share, prompt.solution.model.share, weights.solution.model.share) == (0.3, 0.3, 0.8)
     ((prompts, answers, held),) = model.trained
@@ -84,14 +84,14 @@ def test_each_step_goes_on_from_the_one_before(tmp_path: Path) -> None:
 def test_weights_that_are_not_ahead_on_rows_they_have_not_seen_are_left_out(tmp_path: Path) -> None:
     found = climbed(Trainee(0.05, []), tmp_path)
     assert names(found) == [("seed", True), ("prompt", True), ("weights", False)]
-    assert "behind by" in found.rungs()[2].said
+    assert "behind by" in found.steps()[2].said
     assert found.weights is None and found.best.model.share == 0.3 and RULE in found.version().text
 
 
 def test_training_that_outlasts_its_share_of_the_time_leaves_the_prompt(tmp_path: Path) -> None:
     found = climbed(Trainee(0.8, [], slow=True), tmp_path)
     assert names(found) == [("seed", True), ("prompt", True), ("weights", False)]
-    assert "its share of the time" in found.rungs()[2].said
+    assert "its share of the time" in found.steps()[2].said
     kit = Kit({"causal": Trainee(0.8, [], slow=True)}, None, tmp_path / "late", 0, Budget(time.monotonic() + 0.5))
     with pytest.raises(BudgetReached):
         train = rows(200)
@@ -121,7 +121,7 @@ def test_a_killed_climb_does_no_step_twice(tmp_path: Path) -> None:
     again = climbed(second, tmp_path / "killed")
     assert len(first.trained) == 1 and second.trained == []
     assert again.version() == whole.version()
-    assert [one.said for one in again.rungs()] == [one.said for one in whole.rungs()]
+    assert [one.said for one in again.steps()] == [one.said for one in whole.steps()]
 
 
 def test_a_saved_climb_answers_the_same_and_remembers_its_steps(tmp_path: Path) -> None:
@@ -132,10 +132,10 @@ def test_a_saved_climb_answers_the_same_and_remembers_its_steps(tmp_path: Path) 
     loaded = Hybrid().load(make_task(), tmp_path / "saved", kit)
     fresh = [one.inputs for one in rows(260, 200)]
     assert loaded.predict(fresh) == found.predict(fresh)
-    assert names(loaded) == names(found) and [one.edits for one in loaded.rungs()] == [
-        one.edits for one in found.rungs()
+    assert names(loaded) == names(found) and [one.edits for one in loaded.steps()] == [
+        one.edits for one in found.steps()
     ]
-    for one, other in zip(loaded.rungs(), found.rungs(), strict=True):
+    for one, other in zip(loaded.steps(), found.steps(), strict=True):
         assert one.solution is None or one.solution.predict(fresh) == other.solution.predict(fresh)
 
 

@@ -11,7 +11,7 @@ CLIMBER = """
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
-from whichway.core.strategy import PromptVersion, Rung
+from whichway.core.strategy import PromptVersion, Step
 from whichway.core.task import Prediction
 
 WORDS = {"refund": "money back charge return paid", "delivery": "parcel courier late tracking box",
@@ -35,9 +35,9 @@ class Climbed:
         return [Prediction(names[one.index(max(one))], 0.5) for one in counts]
     def version(self):
         return PromptVersion(f"I know {self.known} labels.", ())
-    def rungs(self):
-        return [Rung("seed", "one label", Climbed(1)), Rung("prompt", "two labels", Climbed(2)),
-                Rung("weights", "no better", None), Rung("prompt again", "three labels", self)]
+    def steps(self):
+        return [Step("seed", "one label", Climbed(1)), Step("prompt", "two labels", Climbed(2)),
+                Step("weights", "no better", None), Step("prompt again", "three labels", self)]
     def save(self, folder):
         (folder / "way.json").write_text("{}")
 """

@@ -135,7 +135,7 @@ class Improved(Protocol):
 
 
 @dataclass(frozen=True)
-class Rung:
+class Step:
     """One step of a way that goes in steps: `said` tells what was done, or why it was left out (then `solution` is None)."""
 
     name: str
@@ -148,7 +148,7 @@ class Rung:
 class Staged(Protocol):
     """A solution reached in steps, so that what each of them bought can be measured on the same rows."""
 
-    def rungs(self) -> Sequence[Rung]:
+    def steps(self) -> Sequence[Step]:
         """Return the steps in order; the first is what it began with, the last that has a solution is the one in use."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from whichway.core.output import Labels
-from whichway.core.strategy import RESUME, Edit, Kit, Rung, Solution
+from whichway.core.strategy import RESUME, Edit, Kit, Solution, Step
 from whichway.core.task import Example, Task
 from whichway.errors import BudgetReached, NotApplicable
 from whichway.registry import register
@@ -64,7 +64,7 @@ class Hybrid:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _Found:
     """What a step found: a prompt as a recipe, its changes, and what is said of it; `is_kept` where it helped."""
 
     recipe: Recipe
@@ -93,55 +93,55 @@ class _Climb:
         """Go up step by step."""
         start = self.pantry.seed_recipe().canonical()
         below = self._ready(start, self.pantry, self.race)
-        steps = [Rung(SEED, f"the few-shot prompt with {start.shots} examples", below)]
+        steps = [Step(SEED, f"the few-shot prompt with {start.shots} examples", below)]
         first = self._once(PROMPT, self._search)
         if first.is_kept:
             below = self._ready(first.recipe, self.pantry, self.race)
-        steps.append(_rung(PROMPT, first, below))
+        steps.append(_as_step(PROMPT, first, below))
         second = self._once(WEIGHTS, lambda: self._train(first.recipe))
         if not second.is_kept:
-            return Climbed((*steps, _rung(WEIGHTS, second, below)), below, None, second.tokens)
+            return Climbed((*steps, _as_step(WEIGHTS, second, below)), below, None, second.tokens)
         tuned, race = self._tuned()
         third = self._once(AGAIN, lambda: self._search_again(second.recipe, tuned, race))
         best = self._ready(second.recipe, tuned, race)
-        steps.append(_rung(WEIGHTS, second, best))
+        steps.append(_as_step(WEIGHTS, second, best))
         if third.is_kept:
             best = self._ready(third.recipe, tuned, race)
-        steps.append(_rung(AGAIN, third, best))
+        steps.append(_as_step(AGAIN, third, best))
         return Climbed(tuple(steps), best, self._weights, second.tokens)
 
-    def _once(self, name: str, work: Callable[[], _Step]) -> _Step:
+    def _once(self, name: str, work: Callable[[], _Found]) -> _Found:
         """Return what a step found, from the folder where it was done before."""
         file = self.home / f"{name}.json"
         if file.exists():
             kept = load_json(file)
             edits = tuple(Edit(**one) for one in kept["edits"])
-            return _Step(Recipe(**kept["recipe"]), kept["said"], kept["is_kept"], edits, kept["tokens"])
+            return _Found(Recipe(**kept["recipe"]), kept["said"], kept["is_kept"], edits, kept["tokens"])
         found = work()
         scratch = file.with_suffix(".partial")
         save_json(scratch, asdict(found))
         scratch.replace(file)
         return found
 
-    def _search(self) -> _Step:
+    def _search(self) -> _Found:
         return self._searched(Search(self.pantry, self.race, self.kit, clock(self.kit, self.way.minutes, FIRST)))
 
-    def _search_again(self, start: Recipe, tuned: Pantry, race: Race) -> _Step:
+    def _search_again(self, start: Recipe, tuned: Pantry, race: Race) -> _Found:
         """Search around the prompt that the weights were trained under."""
         said = replace(self.kit, record=lambda one: self.kit.record(replace(one, change=f"tuned: {one.change}")))
         return self._searched(Search(tuned, race, said, clock(self.kit, self.way.minutes, SECOND), start))
 
-    def _searched(self, search: Search) -> _Step:
+    def _searched(self, search: Search) -> _Found:
         try:
             found = search.run(self.way.prompts, gate=True)
         except NotApplicable as no:
-            return _Step(search.seed_recipe, no.problem, False)
+            return _Found(search.seed_recipe, no.problem, False)
         said = f"{found.scored} prompts scored on up to {len(search.race.rows)} rows to learn from"
         if found.best == found.seed:
-            return _Step(found.seed, f"{said}; none was ahead", False)
-        return _Step(found.best, f"{said}, {_ahead(search.best, search.seed)[1]}", True, found.edits)
+            return _Found(found.seed, f"{said}; none was ahead", False)
+        return _Found(found.best, f"{said}, {_ahead(search.best, search.seed)[1]}", True, found.edits)
 
-    def _train(self, found: Recipe) -> _Step:
+    def _train(self, found: Recipe) -> _Found:
         """Train under the prompt that was found; the weights are kept where they are ahead of it on rows they have not seen."""
         recipe = self.pantry.lighter(found, self.way.around)
         left = TRAINING * self.kit.budget.remaining_s()
@@ -152,7 +152,7 @@ class _Climb:
         except BudgetReached:
             if self.kit.budget.remaining_s() <= 0:
                 raise
-            return _Step(found, f"training did not end in {left:.0f} s, its share of the time", False)
+            return _Found(found, f"training did not end in {left:.0f} s, its share of the time", False)
         tuned, race = self._tuned()
         before = Race(self.task, self.judged, self.pantry.rows, self.home / "before")
         rival, one = (
@@ -164,7 +164,7 @@ class _Climb:
         gain, ahead = _ahead(one, rival)
         shown = f"{recipe.shots} of its {found.shots} examples" if recipe.shots < found.shots else "all of it"
         said = f"trained on {len(self.learned)} rows under the prompt before, with {shown}; on other rows {ahead}"
-        return _Step(recipe, said, gain > 0, (), tokens)
+        return _Found(recipe, said, gain > 0, (), tokens)
 
     def _tuned(self) -> tuple[Pantry, Race]:
         """Return what prompts on the trained weights are made with and scored on."""
@@ -187,8 +187,8 @@ class _Climb:
         return said | ({"rate": way.rate} if way.rate else {})
 
 
-def _rung(name: str, step: _Step, solution: Solution) -> Rung:
-    return Rung(name, step.said, solution if step.is_kept else None, step.edits)
+def _as_step(name: str, step: _Found, solution: Solution) -> Step:
+    return Step(name, step.said, solution if step.is_kept else None, step.edits)
 
 
 def _ahead(one: Runner, other: Runner) -> tuple[float, str]:

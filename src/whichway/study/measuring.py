@@ -138,9 +138,9 @@ def measure_steps(bench: Bench, line: Line) -> None:
     for number, fold in enumerate(bench.split.folds):
         solution: Any = load_solution(bench, line, f"fold-{number}")
         rows = [bench.rows[id_] for id_ in bench.split.validation if id_ in set(fold.validation)]
-        known = [(at, one.solution) for at, one in enumerate(solution.rungs()) if one.solution is not None]
+        known = [(at, one.solution) for at, one in enumerate(solution.steps()) if one.solution is not None]
         for at, one in known[:-1]:
-            bench.meter.phase = part = rung_part(at)
+            bench.meter.phase = part = step_part(at)
             predict_blocks(bench, line, one, rows, part)
             if isinstance(one, Prompted):
                 answered = bench.ledger.predictions(line.name, part)
@@ -153,7 +153,7 @@ def goes_in_steps(bench: Bench, line: Line) -> bool:
     return bool(state and state[0] == "done" and state[2].get(IN_STEPS))
 
 
-def rung_part(number: int) -> str:
+def step_part(number: int) -> str:
     """Return the name under which the answers of a step are kept."""
     return f"step-{number}"
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from whichway.core.strategy import Improved, Rung, Staged
+from whichway.core.strategy import Improved, Staged, Step
 from whichway.study.bench import Bench, load_solution, solution_folder
 from whichway.study.evidence import paired_difference, score_interval
 from whichway.study.lines import Line
-from whichway.study.measuring import goes_in_steps, rung_part
+from whichway.study.measuring import goes_in_steps, step_part
 
 
 def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
@@ -75,19 +75,19 @@ def steps(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
             continue
         solution: Any = load_solution(bench, line, "fold-0")
         if isinstance(solution, Staged):
-            found.append({"strategy": line.name, "steps": _steps(bench, line, list(solution.rungs()))})
+            found.append({"strategy": line.name, "steps": _steps(bench, line, list(solution.steps()))})
     return found
 
 
-def _steps(bench: Bench, line: Line, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
-    last = max(i for i, one in enumerate(rungs) if one.solution is not None)
+def _steps(bench: Bench, line: Line, every: Sequence[Step]) -> list[dict[str, Any]]:
+    last = max(i for i, one in enumerate(every) if one.solution is not None)
     answers = [
-        bench.ledger.predictions(line.name, "validation" if i == last else rung_part(i)) if one.solution else None
-        for i, one in enumerate(rungs)
+        bench.ledger.predictions(line.name, "validation" if i == last else step_part(i)) if one.solution else None
+        for i, one in enumerate(every)
     ]
     ids = [id_ for id_ in bench.split.validation if all(id_ in one for one in answers if one is not None)]
     groups, found, before = [bench.rows[id_].group for id_ in ids], [], None
-    for one, known in zip(rungs, answers, strict=True):
+    for one, known in zip(every, answers, strict=True):
         version = one.solution.version() if one.solution is not None else None  # type: ignore[attr-defined]
         said: dict[str, Any] = {"name": one.name, "said": one.said, "edits": [asdict(edit) for edit in one.edits]}
         said |= {"prompt": {"id": version.id, "text": version.text} if version else None, "score": None, "gain": None}

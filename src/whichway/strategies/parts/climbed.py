@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Edit, Kit, PromptVersion, Rung
+from whichway.core.strategy import Edit, Kit, PromptVersion, Step
 from whichway.core.task import Inputs, Prediction, Task
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
 from whichway.strategies.parts.store import load_json, save_json
@@ -16,14 +16,14 @@ from whichway.strategies.parts.writing import WrittenSolution
 
 SEED, PROMPT, WEIGHTS, AGAIN = "seed", "prompt", "weights", "prompt again"
 TUNED = (WEIGHTS, AGAIN)  # steps whose solution is asked with adapted weights
-FILE = "rungs.json"
+FILE = "steps.json"
 
 
 @dataclass(frozen=True)
 class Climbed:
     """The last step with a solution is in use: a prompt, on the base model or on `weights` (None: they were left out)."""
 
-    steps: tuple[Rung, ...]
+    path: tuple[Step, ...]
     best: PromptSolution | WrittenSolution
     weights: Path | None
     tokens: int = 0  # read while training
@@ -31,9 +31,9 @@ class Climbed:
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return self.best.predict(inputs)
 
-    def rungs(self) -> Sequence[Rung]:
+    def steps(self) -> Sequence[Step]:
         """Return the steps, the few-shot prompt first."""
-        return self.steps
+        return self.path
 
     def version(self) -> PromptVersion:
         """Return the prompt in use."""
@@ -44,10 +44,10 @@ class Climbed:
         return replace(self, best=best) if best else None
 
     def save(self, folder: Path) -> None:
-        last = max(i for i, one in enumerate(self.steps) if one.solution is not None)
+        last = max(i for i, one in enumerate(self.path) if one.solution is not None)
         kept = []
-        for number, one in enumerate(self.steps):
-            where = "." if number == last else f"rungs/{number}" if one.solution is not None else ""
+        for number, one in enumerate(self.path):
+            where = "." if number == last else f"steps/{number}" if one.solution is not None else ""
             if one.solution is not None:
                 (folder / where).mkdir(parents=True, exist_ok=True)
                 (self.best if number == last else one.solution).save(folder / where)
@@ -62,11 +62,11 @@ def load_climbed(task: Task, folder: Path, base: Any, kit: Kit) -> Climbed:
     """Read what `Climbed.save` wrote; `base` is the model that is not adapted."""
     weights = folder / "weights" if (folder / "weights").exists() else None
     tuned = base.adapted(weights) if weights else None
-    steps: list[Rung] = []
+    steps: list[Step] = []
     for one in load_json(folder / FILE):
         model = tuned if one["name"] in TUNED else base
         solution = load_prompt(task, folder / one["where"], model, kit) if one["where"] else None
-        steps.append(Rung(one["name"], one["said"], solution, tuple(Edit(**edit) for edit in one["edits"])))
+        steps.append(Step(one["name"], one["said"], solution, tuple(Edit(**edit) for edit in one["edits"])))
     best = next(one.solution for one in reversed(steps) if one.solution is not None)
     assert isinstance(best, (PromptSolution, WrittenSolution))
     return Climbed(tuple(steps), best, weights)
