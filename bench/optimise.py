@@ -27,18 +27,20 @@ PROMPTS = 30
 
 
 def main() -> None:
-    """Run prompt-few and optimise on each set, both certified on the test part, and print the paired difference."""
+    """Run the ways on each set, certify them on the test part, and print paired differences and what each step bought."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("names", nargs="*", default=list(SETS))
     asked.add_argument("--work", type=Path, default=Path("runs/optimise"))
     asked.add_argument("--minutes", type=float, default=20)
     asked.add_argument("--no-gate", action="store_true", help="search even where there is no headroom")
+    asked.add_argument("--only", default="prompt-few,optimise", help="ways to compare; hybrid is told step by step")
+    asked.add_argument("--settings", type=json.loads, default={}, help="JSON: settings of ways, as in a task file")
     said = asked.parse_args()
     for name in said.names:
         folder = said.work / (name + ("-no-gate" if said.no_gate else ""))
-        task = _task(name, folder, said.minutes, not said.no_gate)
+        task = _task(name, folder, said.minutes, {"optimise": {"gate": not said.no_gate}, **said.settings})
         command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(folder / "run")]
-        subprocess.run([*command, "--only", "prompt-few,optimise"], check=False, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, "--only", said.only], check=False, stdout=subprocess.DEVNULL)
         _tell(name, folder / "run")
 
 
@@ -49,6 +51,11 @@ def _tell(name: str, run: Path) -> None:
         print(f"{name}: {one['strategy']:11} {one['state']:8} {'  '.join(scores)} {one['reason']}")
     for gap in (one for one in report["differences"] if one["part"] == "test"):
         print(f"  {gap['a']} minus {gap['b']} on test: {gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})")
+    for way in report["steps"]:
+        for one in way["steps"]:
+            score, gain = ((one[key] or {"value": float("nan"), "low": 0, "high": 0}) for key in ("score", "gain"))
+            print(f"  {way['strategy']}, {one['name']}: {score['value']:.4f}, {gain['value']:+.4f} "
+                  f"({gain['low']:+.4f} to {gain['high']:+.4f}) {one['said']}")  # fmt: skip
     _tell_seed(run)
     for one in report["searches"]:
         scored = [p for p in read_prompts(run) if p["part"] == "train"]
@@ -78,7 +85,7 @@ def _tell_seed(run: Path) -> None:
           f"gain {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}, n={gap.n})")  # fmt: skip
 
 
-def _task(name: str, folder: Path, minutes: float, gate: bool) -> Path:
+def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if name == "support_triage":
         said = yaml.safe_load((HERE / "examples" / name / "task.yaml").read_text(encoding="utf-8"))
@@ -86,7 +93,7 @@ def _task(name: str, folder: Path, minutes: float, gate: bool) -> Path:
     else:
         said = {"sms_spam": _spam, "banking10": _banking}[name](folder)
     said |= {"budget": {"minutes": minutes, "usd": 0}}
-    said["strategies"] = {"settings": {"optimise": {"gate": gate}}}
+    said["strategies"] = {"settings": settings}
     (folder / "task.yaml").write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
     return folder / "task.yaml"
 

@@ -36,7 +36,7 @@ NEEDING_MODELS = {
     "encoder": {"visits": 64},
     "prompt": {"form": "nearest", "shots": 2},
     "finetune": {"epochs": 1, "rank": 4},
-    "hybrid": {"epochs": 1, "shown": 1},
+    "hybrid": {"prompts": 9, "rows": 16, "minutes": 0.05, "epochs": 1, "rank": 4, "around": 80},
     "extractive": {},
     "rag": {"passages": 1},
     "raft": {"passages": 1, "epochs": 1},
@@ -258,6 +258,7 @@ SAMPLES = {
         (json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}) + "\n")
         * 2,
     ),
+    "preference": ("rows.jsonl", (json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}) + "\n") * 2),
     "sharegpt": (
         "rows.json",
         json.dumps([{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}] * 2),

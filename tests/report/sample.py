@@ -255,6 +255,27 @@ _SAMPLE: dict[str, Any] = {
         ]
         for name, tilt in (("probe", 0.02), ("encoder", 0.09), ("prompt-few", 0.16))
     },
+    "steps": [
+        {
+            "strategy": "hybrid",
+            "steps": [
+                {
+                    "name": name,
+                    "said": said,
+                    "prompt": {"id": "0a1b", "text": f"Sort. {XSS}"} if value else None,
+                    "score": {"value": value, "low": value - 0.06, "high": value + 0.06, "n": 96} if value else None,
+                    "gain": {"value": gain, "low": gain - 0.05, "high": gain + 0.05, "n": 96} if gain else None,
+                    "edits": [{"what": "rule", "before": "none", "after": IMG, "bought": 0.04, "rows": 64}],
+                }
+                for name, said, value, gain in (
+                    ("seed", "the few-shot prompt", 0.52, None),
+                    ("prompt", "12 prompts scored", 0.61, 0.09),
+                    ("weights", f"trained on 210 rows {XSS}", 0.83, 0.22),
+                    ("prompt again", "No headroom", None, None),
+                )
+            ],
+        }
+    ],
     "spent": {"seconds": 611.0, "usd": 0.093, "tokens": 188_400},
     "spend_by": [
         {"strategy": name, "phase": phase, "seconds": seconds, "usd": seconds / 36_000, "tokens": tokens}

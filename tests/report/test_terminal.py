@@ -68,3 +68,9 @@ def test_a_trial_that_ended_is_one_line() -> None:
     )
     assert trial_line(trial("lora", state="skipped", reason="needs\na GPU")) == "lora             skipped: needs a GPU"
     assert trial_line({}) and "\n" not in trial_line(trial("a\nb", reason="\x1b[2J"))
+
+
+def test_what_each_step_of_a_way_bought_is_said_in_one_sentence() -> None:
+    said = " ".join(shown(report(), 100).split())
+    assert "hybrid, step by step on the same n = 96: the seed prompt scored 0.520, the prompt +0.090 (+0.040 to" in said
+    assert "the weights +0.220 (+0.170 to +0.270). Not kept: the prompt again (No headroom)." in said

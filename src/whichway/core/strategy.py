@@ -134,6 +134,24 @@ class Improved(Protocol):
         """Return what was changed and what each change bought."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of a way that goes in steps: `said` tells what was done, or why it was left out (then `solution` is None)."""
+
+    name: str
+    said: str
+    solution: Solution | None
+    edits: tuple[Edit, ...] = ()
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A solution reached in steps, so that what each of them bought can be measured on the same rows."""
+
+    def steps(self) -> Sequence[Step]:
+        """Return the steps in order; the first is what it began with, the last that has a solution is the one in use."""
+
+
 @runtime_checkable
 class Retrieving(Protocol):
     """A solution that looks documents up; how well it finds them is measured by itself."""

@@ -28,7 +28,8 @@ class Document:
 class Example:
     """One row: `inputs` are named fields, text and structured alike; `target` is a value of the task's output.
 
-    `gold_documents` are ids of the documents that hold the answer, `references` further answers that are right as well.
+    `gold_documents` are ids of the documents that hold the answer, `references` further answers that are right as well,
+    `rejected` answers that somebody has seen and likes less than the target.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Example:
     group: str | None = None
     gold_documents: tuple[str, ...] = ()
     references: tuple[Any, ...] = ()
+    rejected: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

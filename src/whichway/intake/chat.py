@@ -1,8 +1,8 @@
-"""The files that people fine-tune with: OpenAI chat, ShareGPT and Alpaca."""
+"""The files that people fine-tune with: OpenAI chat, ShareGPT, Alpaca, and pairs of a preferred and a rejected answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whichway.errors import DataError
@@ -23,6 +23,7 @@ _SPEAKERS = {
     "bot": "assistant",
     "model": "assistant",
 }
+_PAIRS = (("input", "preferred_output", "non_preferred_output"), ("prompt", "chosen", "rejected"))
 _ROLES_FIX = "Use the roles system, user and assistant, each with text."
 
 
@@ -82,6 +83,44 @@ class Alpaca:
             return Rows(rows, found.lines, found.notes, instruction=only, inputs=("input",), target="output")
         inputs = ("instruction", "input") if has_input else ("instruction",)
         return Rows(found.rows, found.lines, found.notes, inputs=inputs, target="output")
+
+
+@register("format", "preference")
+@dataclass(frozen=True)
+class Preference:
+    """OpenAI rows `{"input": {"messages"}, "preferred_output", "non_preferred_output"}`, or `{"prompt", "chosen", "rejected"}`.
+
+    In both, a question or an answer is a text or a list of messages. The preferred answer is the target.
+    """
+
+    suffixes: tuple[str, ...] = JSON_SUFFIXES
+
+    def claim(self, source: Source) -> int:
+        """Claim objects with an answer that is preferred to another one."""
+        row = first_object(source)
+        return 2 * any(all(key in row for key in keys) for keys in _PAIRS)
+
+    def read(self, source: Source) -> Rows:
+        """Return columns input, output, rejected and, where it differs between rows, system."""
+        found, rows, worse = objects(source), [], []
+        for row, line in zip(found.rows, found.lines, strict=True):
+            asked, *answers = next((keys for keys in _PAIRS if keys[1] in row), _PAIRS[0])
+            question, better, other = (_messages(source, row.get(key), line, key) for key in (asked, *answers))
+            kept = {name: row[name] for name in ("id", "group") if name in row}
+            rows.append(kept | {"messages": [*question, *(one | {"role": "assistant"} for one in better)]})
+            worse.append("\n".join(_turn(source, one, ("role", "content"), line)[1] for one in other))
+        made = _conversations(source, replace(found, rows=rows), "messages", ("role", "content"))
+        return replace(made, rows=[row | {"rejected": one} for row, one in zip(made.rows, worse, strict=True)])
+
+
+def _messages(source: Source, value: Any, line: int, key: str) -> list[dict[str, Any]]:
+    """Return a question or an answer as messages; a text is one of the user, or of the assistant."""
+    said = value.get("messages") if isinstance(value, dict) else value
+    if isinstance(said, str):
+        return [{"role": "user" if key in (one[0] for one in _PAIRS) else "assistant", "content": said}]
+    if not isinstance(said, list) or not said or not all(isinstance(one, dict) for one in said):
+        raise refuse(source.path, f"`{key}` is neither a text nor a list of messages.", _ROLES_FIX, line, key)
+    return said
 
 
 def _conversations(source: Source, found: Rows, key: str, names: tuple[str, str]) -> Rows:

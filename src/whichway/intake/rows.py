@@ -15,6 +15,8 @@ from whichway.intake.guess import is_missing, is_missing_number, to_number
 from whichway.intake.tables import Table
 
 MOST_DROPPED = 0.5
+REJECTED = "rejected"  # answers that are liked less, beside `output` in JSON rows; a column that is an input stays one
+WITH_REJECTED = ("jsonl", "json", "preference")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ def read_examples(table: Table, columns: Columns) -> tuple[tuple[Example, ...], 
             group = row.get(columns.group) if columns.group else None
             group = None if is_missing(group) else label_text(group)
             id = _given_id(row, columns.id)
-            examples.append(Example(id, inputs, target, group, _documents(row), _references(row, target)))
+            also = _references(row, target)
+            rejected = _rejected(table, row, columns, line, (target, *also))
+            examples.append(Example(id, inputs, target, group, _documents(row), also, rejected))
             lines.append(line)
     _refuse_if_most(table, columns, untold, blank)
     notes = _dropped(table, "missing-target", "no answer", untold) + _dropped(table, "empty-input", "no input", blank)
@@ -136,6 +140,28 @@ def _references(row: dict[str, Any], target: Any) -> tuple[Any, ...]:
     if not isinstance(value, list) or not isinstance(target, str):
         return ()
     return tuple(dict.fromkeys(one.strip() for one in value if isinstance(one, str) and one.strip() != target))
+
+
+def _rejected(
+    table: Table, row: dict[str, Any], columns: Columns, line: int, right: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """Return answers that are liked less than the target; raises DataError for one that is none, or is right as well."""
+    value = row.get(REJECTED)
+    is_input = REJECTED in {one.name for one in columns.fields}
+    if value is None or is_input or columns.shape == "labels" or table.format not in WITH_REJECTED:
+        return ()
+    kind, word = (str, "text") if columns.shape == "text" else (dict, "JSON object")
+    found = []
+    for one in value if isinstance(value, list) else [value]:
+        said = one.strip() if isinstance(one, str) else one
+        if not isinstance(said, kind) or not said:
+            what = f"the rejected answer {show(one, 30)} is no {word}, as the answers here are."
+            raise refuse(table.path, what, "Write one like `output`, or a list of such.", line, REJECTED)
+        if said in right:
+            what = "the rejected answer is the right one."
+            raise refuse(table.path, what, "Leave `rejected` out of the row, or mend it.", line, REJECTED)
+        found.append(said)
+    return tuple(found)
 
 
 def _read_target(table: Table, row: dict[str, Any], columns: Columns, line: int) -> str | tuple[str, ...] | None:

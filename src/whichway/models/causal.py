@@ -9,7 +9,7 @@ from typing import Any
 
 from whichway.core.model import Reply, Request, Spend
 from whichway.errors import MissingExtra, UsageError
-from whichway.models import embedded, hardware
+from whichway.models import embedded, hardware, virtual
 from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
 from whichway.models.laid_out import lay_out
@@ -31,6 +31,7 @@ class CausalModel:
         self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
         self.network, self.tokenizer = load_network(self.where, adapter)
         self._bytes: int = sum(one.numel() * one.element_size() for one in self.network.parameters())
+        self.head = virtual.tokens(self.network)  # of a prompt that was learned: every prompt begins with them
         self.scorer = PrefixScorer(self.network)
         if self.scorer.shares:
             lay_out(self.network)
@@ -65,11 +66,11 @@ class CausalModel:
         `shared` is the text that all prompts begin with; without it the prompts' own common beginning is used.
         Prompts longer than the model's window lose tokens after the shared part, never the question's end.
         """
-        rows = [self.tokens(text) for text in prompts]
+        rows = [self.head + self.tokens(text) for text in prompts]
         labels = [self.tokens(text) for text in continuations]
         if _one_begins_another(labels):
             labels = [[*label, self.tokenizer.eos_token_id] for label in labels]
-        start = self.tokens(shared)
+        start = self.head + self.tokens(shared)
         room = self.limit - max(map(len, labels))
         rows = [_shorten(row, room, len(start)) for row in rows]
         return self.scorer.score(rows, labels, start)
@@ -94,10 +95,10 @@ class CausalModel:
     def _shared(self, requests: Sequence[Request]) -> list[int]:
         """Return the tokens before the last message where those are the same in all chats; a lone one keeps them, too."""
         if not requests or any(one.continues or len(one.messages) < 2 for one in requests):
-            return []
+            return self.head
         before = {one.messages[:-1] for one in requests}
         text, last = self.chat(requests[0].messages), requests[0].messages[-1][1]
-        return self.tokens(text[: text.rfind(last)]) if len(before) == 1 and last in text else []
+        return self.head + self.tokens(text[: text.rfind(last)]) if len(before) == 1 and last in text else self.head
 
     def _holding(self, texts: set[str]) -> frozenset[int]:
         """Return the tokens within which one of these strings stands; one that spans tokens ends no answer by itself."""
@@ -112,15 +113,28 @@ class CausalModel:
         listed = said if isinstance(said, list) else [said]
         return frozenset(one for one in (*listed, self.tokenizer.eos_token_id) if one is not None)
 
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """The usual learning rates of the adapters that `train` knows."""
+        from whichway.models.adapters import RATES
+
+        return RATES
+
     def train(self, prompts: Sequence[str], completions: Sequence[str], settings: Mapping[str, Any], *more: Any) -> Any:
         """Adapt a fresh copy of the weights and save it; see models/training.py for settings and result."""
         from whichway.models.training import train
 
         return train(self, prompts, completions, settings, *more)
 
+    def prefer(self, rows: Any, dev: Any, settings: Mapping[str, Any], folder: Path, kit: Any) -> Any:
+        """Let the adapter in `folder` learn to prefer chosen answers to rejected ones; see models/preference.py."""
+        from whichway.models.preference import prefer
+
+        return prefer(self, rows, dev, settings, folder, kit)
+
     def _ask(self, request: Request) -> Ask:
         text = request.messages[-1][1] if request.continues else self.chat(request.messages)
-        tokens = _shorten(self.tokens(text), self.limit - request.max_tokens, 0)
+        tokens = _shorten(self.head + self.tokens(text), self.limit - request.max_tokens, len(self.head))
         matcher = self._grammar().matcher(request.schema, request.max_tokens) if request.schema is not None else None
         return Ask(tuple(tokens), request.max_tokens, request.temperature, matcher)
 
@@ -195,9 +209,9 @@ def load_network(where: str, adapter: Path | None = None, exact: bool = False) -
             "Give a folder in transformers format (safetensors), a hub id, or 'embedded'.",
         ) from error
     if adapter is not None:
-        from peft import PeftModel
+        from whichway.models.adapters import load_adapter
 
-        network = PeftModel.from_pretrained(network, str(adapter), local_files_only=True).merge_and_unload()
+        network = load_adapter(network, adapter)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return network.to(hardware.device()).eval(), tokenizer

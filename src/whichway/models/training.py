@@ -1,4 +1,4 @@
-"""Adapting a causal model: LoRA or full fine-tuning through trl and peft, with the loss on the completion only."""
+"""Adapting a causal model: an adapter or all weights, through trl and peft, with the loss on the completion only."""
 
 # What differs from trl's defaults was measured: bf16 base weights without gradient checkpointing, rows laid end to end
 # without padding (packed.py), adapters added in place (fused.py), and only completion positions given to the vocabulary
@@ -15,23 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import RESUME, Budget, Kit, Progress
-from whichway.errors import BudgetReached, MissingExtra
-from whichway.models import fused, hardware, packed
-from whichway.models.checkpoint import EVERY_S, Clock, Resumable, identity
+from whichway.core.strategy import RESUME, Kit
+from whichway.errors import MissingExtra
+from whichway.models import hardware, packed, virtual
+from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
+from whichway.models.checkpoint import Resumable, identity
+from whichway.models.watching import watcher
 
 LORA = {
     "method": "lora",
+    "adapter": "lora",
+    "layers": "usual",
+    "bits": 16,
     "rank": 16,
     "alpha": 32,
-    "rate": 5e-4,
     "epochs": 3,
     "batch": 16,
     "patience": 1,
     "longest": 1024,
 }
-FULL = {**LORA, "method": "full", "rate": 3e-5}
-LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FULL = {**LORA, "method": "full"}
+FULL_RATE = 3e-5
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,22 @@ def train(
     except ImportError as missing:
         raise MissingExtra(str(missing.name), "local", "Fine-tuning") from missing
     began = time.perf_counter()
-    plan = {**(FULL if settings.get("method") == "full" else LORA), **settings}
+    full = settings.get("method") == "full"
+    plan = {**(FULL if full else LORA), **settings}
+    plan.setdefault("rate", FULL_RATE if full else RATES[plan["adapter"]])
     torch.manual_seed(kit.seed)
-    rows = [_row(model, *pair, plan["longest"]) for pair in zip(prompts, completions, strict=True)]
-    held = [_row(model, *pair, plan["longest"]) for pair in zip(*dev, strict=True)]
-    network = _network(model, plan)
+    network = network_to_train(model.where, plan)
+    network = network if full else add_adapter(network, plan, kit.seed)
+    first = virtual.tokens(network)
+    rows = [_row(model, *pair, plan["longest"], first) for pair in zip(prompts, completions, strict=True)]
+    held = [_row(model, *pair, plan["longest"], first) for pair in zip(*dev, strict=True)]
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
     trainer.identity = identity([rows, held], plan, model.where, kit.seed)
-    watch = _watch(trainer, held, plan, kit.budget, kit.progress)
+    watch = watcher(trainer, (lambda: _dev_loss(trainer, held)) if held else None, plan, kit)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=trainer.checkpoint())
     watch.restore(trainer.model)
-    trainer.model.save_pretrained(folder, safe_serialization=True)
+    save_adapter(trainer.model, model.where, folder)
     shutil.rmtree(kit.folder / RESUME, ignore_errors=True)
     if plan["method"] == "full":
         model.tokenizer.save_pretrained(folder)
@@ -84,23 +92,13 @@ def train(
     return Trained(folder, time.perf_counter() - began, seen, tuple(trainer.losses))
 
 
-def _row(model: Any, prompt: str, completion: str, longest: int) -> dict[str, list[int]]:
-    """Tokenise one pair; a prompt that is too long loses its beginning, a completion loses nothing."""
+def _row(model: Any, prompt: str, completion: str, longest: int, first: list[int]) -> dict[str, list[int]]:
+    """Tokenise one pair behind its virtual tokens; a prompt that is too long loses its beginning, a completion nothing."""
     end = [model.tokenizer.eos_token_id]
     answer = model.tokens(completion) + end
     asked = model.tokens(prompt)
-    asked = asked[max(0, len(asked) - max(0, longest - len(answer))) :]
+    asked = first + asked[max(0, len(asked) - max(0, longest - len(first) - len(answer))) :]
     return {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
-
-
-def _network(model: Any, plan: Mapping[str, Any]) -> Any:
-    from whichway.models.causal import load_network
-
-    full = plan["method"] == "full"
-    network, _ = load_network(model.where, exact=full)  # full: fp32 master weights, or small steps round to nothing
-    packed.install(network)
-    network.train()
-    return network
 
 
 def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], plan: Any, seed: int, folder: Path) -> Any:
@@ -135,7 +133,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         remove_unused_columns=False,
     )
     trainer = _sft_class()(
-        model=network if full else _with_lora(network, plan),
+        model=network,
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
@@ -145,28 +143,6 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
-
-
-def _with_lora(network: Any, plan: Mapping[str, Any]) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=plan["rank"],
-        lora_alpha=plan["alpha"],
-        lora_dropout=0.0,
-        target_modules=_layers(network),
-        task_type="CAUSAL_LM",
-    )
-    adapted = get_peft_model(network, config)  # adapters in fp32
-    fused.fuse(adapted)
-    return adapted
-
-
-def _layers(network: Any) -> Any:
-    """Return the linear layers to adapt: the usual seven where the model has them, else all of its linear layers."""
-    names = {name.rsplit(".", 1)[-1] for name, _ in network.named_modules()}
-    found = [name for name in LAYERS if name in names]
-    return found or "all-linear"
 
 
 def _sft_class() -> Any:
@@ -192,48 +168,6 @@ def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
     keep = wanted != -100
     logits = inner.lm_head(states[keep].contiguous()).float()
     return torch.nn.functional.cross_entropy(logits, wanted[keep])
-
-
-def _watch(trainer: Any, held: list[dict[str, list[int]]], plan: Any, budget: Budget, progress: Any) -> Any:
-    """Return a callback that reports steps, stops at the deadline, and keeps the best epoch's weights in memory."""
-    import torch
-    from transformers import TrainerCallback
-
-    each = math.ceil(len(trainer.train_dataset) / plan["batch"])
-
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        clock = Clock(EVERY_S[plan["method"]])
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress(Progress("training", state.global_step, state.max_steps))
-            if state.global_step % each:  # at an epoch's end its dev loss comes first
-                control.should_save = self.clock.due()
-            if budget.remaining_s() <= 0:  # half-trained weights would later pass for trained ones
-                raise BudgetReached("The time budget ended during training.")
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.losses.append(_dev_loss(trainer, held) if held else 0.0)
-            if trainer.losses[-1] <= min(trainer.losses):
-                trainer.best = _trainable(trainer.model)
-            control.should_save = self.clock.due()
-            control.should_training_stop |= bool(held) and _stale(trainer.losses) >= plan["patience"]
-
-        def restore(self, network: Any) -> None:
-            with torch.no_grad():
-                for name, value in network.named_parameters():
-                    if name in trainer.best:
-                        value.copy_(trainer.best[name])
-
-    return Watch()
-
-
-def _trainable(network: Any) -> dict[str, Any]:
-    return {name: one.detach().clone() for name, one in network.named_parameters() if one.requires_grad}
-
-
-def _stale(losses: list[float]) -> int:
-    """Return how many epochs ago the lowest dev loss was."""
-    return len(losses) - 1 - losses.index(min(losses))
 
 
 def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:

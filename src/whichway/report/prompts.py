@@ -1,4 +1,4 @@
-"""The section on prompts: how far their form matters, and what searching for a better one bought."""
+"""The section on prompts: how far their form matters, what searching bought, and what each step of a way in steps did."""
 
 from __future__ import annotations
 
@@ -9,20 +9,60 @@ from whichway.report.reading import Report, Row, at, mapping, measured, metric, 
 from whichway.report.sections import Cell, Column, Section, Table, table
 
 KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
+STEPS = {"prompt": "the prompt", "weights": "the weights", "prompt again": "the prompt again"}
 MOST_LINES = 60  # of a diff
 
 
 def prompts(report: Report) -> Section:
     """Return spread over forms of the same prompt, gains of searches, edits with what each bought, and the diff."""
-    tables = tuple(one for one in (_spread(report), _gains(report), _edits(report)) if one.rows)
+    tables = tuple(one for one in (_spread(report), _gains(report), _steps(report), _edits(report)) if one.rows)
     lead = (
         "A prompt says the same in many forms. Where the score moves with the form, it is fragile: a small edit, or "
         "another version of the model, may move it as far."
     )
     diff = "\n\n".join(_diff(one) for one in rows(report, "searches") if rows(one, "edits"))
+    said = tuple(step_sentence(one, metric(report)) for one in rows(report, "steps") if measured_steps(one))
     return Section(
-        "prompts", "Prompts: fragile or firm, and what searching bought", lead if tables else "", (), tables, diff
+        "prompts", "Prompts: fragile or firm, and what searching bought", lead if tables else "", said, tables, diff
     )
+
+
+def measured_steps(way: Row) -> list[Row]:
+    """Return the steps of a way in steps that were measured."""
+    return [one for one in rows(way, "steps") if mapping(one, "score")]
+
+
+def step_sentence(way: Row, known: Row) -> str:
+    """Return in one sentence what each step of a way bought: what the prompt did, and what the weights did."""
+    first, *others = measured_steps(way)
+    begun = mapping(first, "score")
+    parts = [f"the {words.visible(first.get('name'))} prompt scored {words.score(begun.get('value'), known)}"]
+    parts += [f"{STEPS.get(_name(one), _name(one))} {words.difference(mapping(one, 'gain'), known)}" for one in others]
+    left = [
+        f"{STEPS.get(_name(one), _name(one))} ({words.cut(one.get('said'), 300)})"
+        for one in rows(way, "steps")
+        if not mapping(one, "prompt")
+    ]
+    said = f"{words.visible(way.get('strategy'))}, step by step on the same {words.sample(begun)}: {', '.join(parts)}."
+    return f"{said} Not kept: {'; '.join(left)}." if left else said
+
+
+def _name(step: Row) -> str:
+    return words.visible(step.get("name"))
+
+
+def _steps(report: Report) -> Table:
+    known, lines = metric(report), []
+    for way in rows(report, "steps"):
+        for one in rows(way, "steps"):
+            gain, _, around = words.difference(mapping(one, "gain"), known).partition(" ")
+            cells = (Cell(gain, around.strip("()")) if mapping(one, "gain") else Cell(words.MISSING),)
+            score = _scored(mapping(one, "score"), known) if mapping(one, "score") else Cell("not kept")
+            said = Cell(words.cut(one.get("said"), 300))
+            lines.append((Cell(words.visible(way.get("strategy"))), Cell(_name(one)), said, score, *cells))
+    heads = (*(Column(one, False) for one in ("way", "step", "what was done")), Column("score"))
+    columns = (*heads, Column("gain", True, "over the step before, on the same rows"))
+    return table("What each step bought, on validation rows that no step has seen", columns, lines)
 
 
 def _spread(report: Report) -> Table:
@@ -69,7 +109,10 @@ def _scored(found: Row, known: Row) -> Cell:
 
 def _edits(report: Report) -> Table:
     lines = []
-    for one in rows(report, "searches"):
+    stepped = [
+        {**step, "strategy": way.get("strategy")} for way in rows(report, "steps") for step in rows(way, "steps")
+    ]
+    for one in [*rows(report, "searches"), *stepped]:
         for edit in rows(one, "edits"):
             bought = words.number(edit.get("bought")) if edit.get("rows") else None
             lines.append(

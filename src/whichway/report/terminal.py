@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from whichway.report import verdict, words
-from whichway.report.reading import Report, Row, at, mapping, measured, metric, unmeasured, winner_name
+from whichway.report.prompts import measured_steps, step_sentence
+from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, unmeasured, winner_name
 
 WIDE = 98  # columns from which a score and its interval fit on one line
 NOT_MEASURED = {"skipped": "skipped", "failed": "failed", "stopped": "stopped", "dropped": "dropped"}
@@ -53,6 +54,9 @@ def print_table(report: Report, console: Console) -> None:
     console.print(Text(_legend(report), style="dim"))
     for trial in others:
         _indent(console, f"{words.visible(trial.get('strategy'))}: {_why(trial)}", "dim")
+    for way in rows(report, "steps"):
+        if measured_steps(way):
+            _indent(console, step_sentence(way, metric(report)))
 
 
 def print_prompts(prompts: Sequence[Row], console: Console) -> None:

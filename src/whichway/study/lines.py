@@ -28,10 +28,10 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prompt-nearest", "prompt", {"form": "nearest"}),
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
-    ("hybrid", "hybrid", {}),
     ("raft", "raft", {}),
     ("distill", "distill", {}),
     ("optimise", "optimise", {}),  # a search takes a share of the time that the others have left
+    ("hybrid", "hybrid", {}),
     ("reflect", "reflect", {}),
 )
 PACKAGES = {"causal": ("torch", "transformers"), "embedder": ("torch", "sentence_transformers")}

@@ -17,6 +17,7 @@ from whichway.core.strategy import (
     Retrieving,
     Rewritable,
     Solution,
+    Staged,
 )
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
@@ -31,6 +32,7 @@ SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
+IN_STEPS = "in steps"  # a fact of a trial
 
 
 def measure_retrieval(
@@ -121,11 +123,44 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
         predict_blocks(bench, line, solution.seed(), rows, "seed", spare_s)
         before = bench.ledger.predictions(line.name, "seed")
         keep_version(bench, line, solution.seed(), [before[row.id][1] for row in rows])
+    if isinstance(solution, Staged):
+        bench.ledger.set_trial(line.name, "running", facts={IN_STEPS: True})
+
+
+def measure_steps(bench: Bench, line: Line) -> None:
+    """Answer the validation rows with the steps before the last one, which is measured already; they decide nothing.
+
+    Raises BudgetReached where time ends; a run that is continued goes on with the rest.
+    """
+    if not goes_in_steps(bench, line):
+        return
+    bench.meter.trial = line.name
+    for number, fold in enumerate(bench.split.folds):
+        solution: Any = load_solution(bench, line, f"fold-{number}")
+        rows = [bench.rows[id_] for id_ in bench.split.validation if id_ in set(fold.validation)]
+        known = [(at, one.solution) for at, one in enumerate(solution.steps()) if one.solution is not None]
+        for at, one in known[:-1]:
+            bench.meter.phase = part = step_part(at)
+            predict_blocks(bench, line, one, rows, part)
+            if isinstance(one, Prompted):
+                answered = bench.ledger.predictions(line.name, part)
+                keep_version(bench, line, one, [answered[row.id][1] for row in rows])
+
+
+def goes_in_steps(bench: Bench, line: Line) -> bool:
+    """Tell whether a way was measured whose solution is reached in steps, without loading it."""
+    state = bench.ledger.trial(line.name)
+    return bool(state and state[0] == "done" and state[2].get(IN_STEPS))
+
+
+def step_part(number: int) -> str:
+    """Return the name under which the answers of a step are kept."""
+    return f"step-{number}"
 
 
 def keep_version(bench: Bench, line: Line, solution: Any, scores: Sequence[Any]) -> None:
     """Keep a solution's prompt with its score on validation, its length and what its calls cost."""
-    one, model = solution.version(), bench.shelf[line.model] if line.model in bench.shelf else None
+    one, model = solution.version(), bench.shelf[line.model] if line.model not in ("", "embedder") else None
     if one is None:
         return
     count = getattr(model, "count", None)

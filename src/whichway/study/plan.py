@@ -132,12 +132,19 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     looked_up = getattr(strategy, "passages", 0) * PASSAGE_TOKENS
     own += looked_up
     rewritten = 9 * 16 + 60
-    compare += _searched(strategy)
+    around = getattr(strategy, "around", 0)  # prompt, weights, prompt: two searches, and each step is measured
+    compare = (4 if around else 1) * compare + (2 if around else 1) * _searched(strategy)
     seconds = (compare + rewritten) * own / PREFILL + (head + shown * row) * 7 / PREFILL
     if not isinstance(task.output, Labels):
         seconds += (compare + rewritten) * ANSWER_TOKENS / WRITING
     if strategy.trains:
-        seconds += strategy.epochs * learn * (row + looked_up + shown * (row + 4)) / TRAINING
+        seconds += (
+            max(1, getattr(strategy, "tries", 1))
+            * strategy.epochs
+            * learn
+            * (row + around + looked_up + shown * (row + 4))
+            / TRAINING
+        )
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""What is known of the prompts of a study: how far their form matters, and what a search for a better one bought."""
+"""What is known of the prompts of a study: how far their form matters, what a search bought, and each step of several."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from whichway.core.strategy import Improved
+from whichway.core.strategy import Improved, Staged, Step
 from whichway.study.bench import Bench, load_solution, solution_folder
 from whichway.study.evidence import paired_difference, score_interval
 from whichway.study.lines import Line
+from whichway.study.measuring import goes_in_steps, step_part
 
 
 def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
@@ -60,4 +61,41 @@ def searches(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
                 "facts": getattr(solution, "facts", {}),
             }
         )
+    return found
+
+
+def steps(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return for each way that goes in steps: every step with its score on validation and its gain over the one before.
+
+    A step that was left out has neither. Steps are compared on the rows that all measured ones have answered.
+    """
+    found = []
+    for line in lines:
+        if not goes_in_steps(bench, line) or not solution_folder(bench, line, "fold-0").exists():
+            continue
+        solution: Any = load_solution(bench, line, "fold-0")
+        if isinstance(solution, Staged):
+            found.append({"strategy": line.name, "steps": _steps(bench, line, list(solution.steps()))})
+    return found
+
+
+def _steps(bench: Bench, line: Line, every: Sequence[Step]) -> list[dict[str, Any]]:
+    last = max(i for i, one in enumerate(every) if one.solution is not None)
+    answers = [
+        bench.ledger.predictions(line.name, "validation" if i == last else step_part(i)) if one.solution else None
+        for i, one in enumerate(every)
+    ]
+    ids = [id_ for id_ in bench.split.validation if all(id_ in one for one in answers if one is not None)]
+    groups, found, before = [bench.rows[id_].group for id_ in ids], [], None
+    for one, known in zip(every, answers, strict=True):
+        version = one.solution.version() if one.solution is not None else None  # type: ignore[attr-defined]
+        said: dict[str, Any] = {"name": one.name, "said": one.said, "edits": [asdict(edit) for edit in one.edits]}
+        said |= {"prompt": {"id": version.id, "text": version.text} if version else None, "score": None, "gain": None}
+        if known is not None and ids:
+            own = [known[id_][1] for id_ in ids]
+            said["score"] = score_interval(bench.metric, own, groups, seed=bench.split.seed).as_json()
+            if before is not None:
+                said["gain"] = paired_difference(bench.metric, own, before, groups, bench.split.seed).as_json()
+            before = own
+        found.append(said)
     return found

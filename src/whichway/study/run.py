@@ -20,7 +20,7 @@ from whichway.study.judging import judge_finalists
 from whichway.study.kit import ModelShelf, TrialMeter
 from whichway.study.ledger import VERSION, Ledger
 from whichway.study.lines import CODE_CONTRACT, Line, Means, make_lines
-from whichway.study.measuring import measure_rewrites
+from whichway.study.measuring import measure_rewrites, measure_steps
 from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.pursuit import raced, worth_racing
 from whichway.study.split import Split, make_split
@@ -185,6 +185,7 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
     complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
     measure_growth(bench, everyone)
+    _measure_steps(bench, everyone)
     _reword_prompts(bench, everyone)
     stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
     return "budget" if stopped or not complete else "finished"
@@ -251,6 +252,15 @@ def _certify_all(bench: Bench, lines: Sequence[Line], names: Sequence[str]) -> b
             if bench.ledger.noted("debug"):
                 raise
     return True
+
+
+def _measure_steps(bench: Bench, lines: Sequence[Line]) -> None:
+    """Measure last, too, what each step of a way in steps bought."""
+    for line in lines:
+        try:
+            measure_steps(bench, line)
+        except WhichwayError as error:
+            bench.ledger.decide("steps not measured", {"strategy": line.name, "reason": error.problem})
 
 
 def _reword_prompts(bench: Bench, lines: Sequence[Line]) -> None:

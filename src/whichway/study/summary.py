@@ -36,7 +36,7 @@ from whichway.study.further import by_familiarity, further_scores
 from whichway.study.growth import growth_report
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
-from whichway.study.prompts import searches, sensitivity
+from whichway.study.prompts import searches, sensitivity, steps
 from whichway.study.verdict import recommendation
 
 SCHEMA = 1
@@ -69,6 +69,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "searches": searches(bench, lines),
         "labels": growth_report(bench, lines, found["strategy"]),
+        "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},

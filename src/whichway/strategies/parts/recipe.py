@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import re
@@ -45,6 +46,7 @@ SHOTS = (0, 2, 4, 8, 12, 16)
 FORMATS = 14  # formats that a search may choose among
 FIXED_CHARACTERS, OWN_CHARACTERS = 5000, 2000  # of examples in a prompt: the same for all rows, or looked up for each
 HINT_WORDS = 4
+MEASURED = 16  # rows by which the length of a prompt is measured
 LIKELY = 0.5  # added to counts
 
 
@@ -119,6 +121,34 @@ class Pantry:
     def seed_recipe(self) -> Recipe:
         """Return the few-shot prompt that a search begins with: eight examples, or as many as there is room for."""
         return Recipe(shots=max(one for one in SHOTS if one <= min(8, self.most(FIXED_CHARACTERS))))
+
+    def over(self, model: Any) -> Pantry:
+        """Return the same for another model."""
+        other = copy.copy(self)
+        other.model = model
+        return other
+
+    def lighter(self, recipe: Recipe, most: int) -> Recipe:
+        """Return the recipe with fewer examples, and if need be without lists and context, until it puts at most `most`
+        tokens around a row: what is read with every row of training has to be short."""
+        bare = replace(recipe, shots=0)
+        tries = [replace(recipe, shots=one) for one in reversed(SHOTS) if one < recipe.shots]
+        tries += [replace(bare, hints=False), replace(bare, hints=False, listed=False)]
+        tries.append(replace(bare, hints=False, listed=False, context=False))
+        fitting = (one.canonical() for one in (recipe, *tries) if self.around(one.canonical()) <= most)
+        return next(fitting, tries[-1].canonical())
+
+    def around(self, recipe: Recipe) -> float:
+        """Return how many tokens a prompt holds beside the row itself, on average over a few rows."""
+        draft, some = self.draft(recipe), self.rows[:MEASURED]
+        inputs = [row.inputs for row in some]
+        few = draft.near.nearest(inputs, draft.shots) if draft.near is not None else [draft.shown] * len(some)
+        count = self.model.count
+        sizes: list[int] = [
+            count(draft.form.prompt(self.task, row, one)) - count(described(self.task, row))
+            for row, one in zip(inputs, few, strict=True)
+        ]
+        return sum(sizes) / max(1, len(sizes))
 
     def most(self, characters: int) -> int:
         """Return how many examples fit into so many characters."""

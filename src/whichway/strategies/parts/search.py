@@ -38,14 +38,16 @@ class Found:
 class Search:
     """One search over recipes; every prompt that is scored is handed to `kit.record`.
 
-    `used` tells which share of the time for it has been used.
+    `used` tells which share of the time for it has been used. It begins at `start`, or at the few-shot prompt.
     """
 
-    def __init__(self, pantry: Pantry, race: Race, kit: Kit, used: Callable[[], float]) -> None:
+    def __init__(
+        self, pantry: Pantry, race: Race, kit: Kit, used: Callable[[], float], start: Recipe | None = None
+    ) -> None:
         self.pantry, self.race, self.kit, self.used = pantry, race, kit, used
         self.recipes: dict[str, Recipe] = {}
         self.lengths: dict[str, int] = {}
-        self.seed_recipe = pantry.seed_recipe().canonical()
+        self.seed_recipe = (start or pantry.seed_recipe()).canonical()
         self.seed = self._enter(self.seed_recipe)
         self.best = self.seed
         self.judged: set[str] = set()

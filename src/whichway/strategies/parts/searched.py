@@ -90,9 +90,9 @@ def rows_to_score(
     return scored[:wanted], pool
 
 
-def clock(kit: Kit, minutes: float) -> Callable[[], float]:
-    """Return a function that tells which share of a search's time has been used."""
-    began, most = time.monotonic(), 60 * minutes or TIME_SHARE * kit.budget.remaining_s()
+def clock(kit: Kit, minutes: float, share: float = TIME_SHARE) -> Callable[[], float]:
+    """Return a function that tells how much of a search's time has been used: `minutes`, or a share of what is left."""
+    began, most = time.monotonic(), 60 * minutes or share * kit.budget.remaining_s()
     return lambda: (time.monotonic() - began) / max(1e-9, most)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WhichwayError(f"A part of the saved solution cannot be read: {path}", "Run the study again.") from error
+
+
+def apart(folder: Path, *said: Any) -> Path:
+    """Return a folder named after all that is said: what a killed fit left there under other settings is passed over."""
+    text = json.dumps(said, ensure_ascii=False, sort_keys=True, default=str)
+    return folder / hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:

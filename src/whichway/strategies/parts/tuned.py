@@ -1,0 +1,149 @@
+"""Weights trained under a prompt and used under the same one: pairs of prompt and answer, training, what is saved."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whichway.core.fields import Fields
+from whichway.core.output import Labels
+from whichway.core.strategy import RESUME, Kit, Progress, PromptVersion
+from whichway.core.task import Example, Inputs, Prediction, Task
+from whichway.strategies.parts.answering import NONE
+from whichway.strategies.parts.prompted import PromptSolution, load_prompt
+from whichway.strategies.parts.store import apart, save_json
+from whichway.strategies.parts.trying import best_of
+from whichway.strategies.parts.writing import WrittenSolution
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Adapted weights under the prompt they were trained with; `weights` is their PEFT or transformers folder."""
+
+    inner: PromptSolution | WrittenSolution
+    weights: Path
+    tokens: int = 0  # read while training, over all epochs
+
+    def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
+        return self.inner.predict(inputs)
+
+    def version(self) -> PromptVersion:
+        """Return the prompt that the weights were trained under."""
+        return self.inner.version()
+
+    def rewritten(self, kind: str, number: int) -> Tuned | None:
+        inner = self.inner.rewritten(kind, number)
+        return replace(self, inner=inner) if inner else None
+
+    def save(self, folder: Path) -> None:
+        self.inner.save(folder)
+        copy_weights(self.weights, folder / "weights")
+
+
+def load_tuned(task: Task, folder: Path, model: Any, kit: Kit) -> Tuned:
+    """Read what `Tuned.save` wrote; `model` is the one that was adapted."""
+    return Tuned(load_prompt(task, folder, model.adapted(folder / "weights"), kit), folder / "weights")
+
+
+def tune(
+    draft: PromptSolution | WrittenSolution,
+    train: Sequence[Example],
+    dev: Sequence[Example],
+    settings: Mapping[str, Any],
+    kit: Kit,
+    references: int = 0,
+    beta: float = 0.0,
+) -> int:
+    """Train a fresh copy of the draft's model to answer under its prompt, into `kit.folder / "weights"`; return tokens read.
+
+    `settings` are those of models/training.py, and `tries`: how many settings are tried, judged on dev. Of text, up to
+    `references` further right answers of a row are trained on, too. Where rows have rejected answers and `beta` is not 0,
+    the weights then learn to prefer the right ones (DPO).
+    """
+    kit.progress(Progress("training"))
+    rows, held = pairs(draft, train, references), pairs(draft, dev)
+    said = {key: value for key, value in settings.items() if key != "tries"}
+    tries = settings.get("tries", 0) if held[0] else 0  # without dev, nothing tells which try is the best
+    worse = preferences(draft, train) if beta else []
+
+    def learn(chosen: Mapping[str, Any], own: Kit) -> Any:
+        return draft.model.train(*rows, dict(chosen), held, own.folder / "weights", own)
+
+    if not worse and tries < 2:
+        return int(learn(said, kit).tokens)
+    home = apart(kit.folder / RESUME, said, rows)  # a killed fit finds there what it had trained
+    first = best_of(tries, said, draft.model.rates, learn, home, kit)
+    copy_weights(first.weights, kit.folder / "weights")
+    if tries > 1:
+        save_json(kit.folder / "weights" / "settings.json", {"settings": first.settings, "dev_loss": first.loss})
+    if worse:
+        also = {"beta": beta, "batch": max(1, said["batch"] // 2), "longest": said["longest"]}
+        draft.model.prefer(worse, preferences(draft, dev), also, kit.folder / "weights", kit)
+    return first.tokens
+
+
+def preferences(draft: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> list[tuple[str, str, str]]:
+    """Return prompt, right answer and rejected answer, once for each rejected answer."""
+    some = [row for row in rows if row.rejected]
+    write = draft.task.output.write
+    return [
+        (prompt, lead(draft) + write(row.target), lead(draft) + write(other))
+        for prompt, row in zip(asked(draft, some), some, strict=True)
+        for other in row.rejected
+    ]
+
+
+def pairs(
+    draft: PromptSolution | WrittenSolution, rows: Sequence[Example], references: int = 0
+) -> tuple[list[str], list[str]]:
+    """Return prompts, exactly as they are asked in use, and completions; a row with several labels gives one pair for each."""
+    prompts, answers = [], []
+    for prompt, row in zip(asked(draft, rows), rows, strict=True):
+        right = right_answers(draft, row, references)
+        prompts += [prompt] * len(right)
+        answers += [lead(draft) + one for one in right]
+    return prompts, answers
+
+
+def asked(draft: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> list[str]:
+    """Return the prompts of labelled rows as plain text; no row is shown its own answer."""
+    task, form = draft.task, draft.form
+    every = zip(rows, shown_to(draft, rows), strict=True)
+    if _is_chat(draft):
+        return [draft.model.chat(form.messages(task, row.inputs, few)) for row, few in every]
+    return [form.prompt(task, row.inputs, few) for row, few in every]
+
+
+def shown_to(draft: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> list[Sequence[Example]]:
+    """Return the examples that each labelled row is shown, itself never among them."""
+    if draft.near is None:
+        return [[one for one in draft.shown if one.id != row.id] for row in rows]
+    found = draft.near.nearest([row.inputs for row in rows], draft.shots + 1)
+    return [[one for one in few if one.id != row.id][-draft.shots :] for few, row in zip(found, rows, strict=True)]
+
+
+def right_answers(draft: PromptSolution | WrittenSolution, row: Example, references: int) -> list[str]:
+    """Return the right answers of a row as the prompt has them written."""
+    if not isinstance(draft.task.output, Labels):
+        return [draft.task.output.write(value) for value in (row.target, *row.references[:references])]
+    names = [row.target] if isinstance(row.target, str) else row.target or [NONE]
+    return [draft.form.label_text(name) for name in names]
+
+
+def lead(draft: PromptSolution | WrittenSolution) -> str:
+    """Return what stands between prompt and answer: nothing in a chat, or before an object, which begins a line of its own."""
+    return "" if _is_chat(draft) or isinstance(draft.task.output, Fields) else " "
+
+
+def copy_weights(weights: Path, folder: Path) -> None:
+    """Copy a folder of weights to where a solution is saved, unless it lies there."""
+    if weights != folder:
+        shutil.copytree(weights, folder, dirs_exist_ok=True)
+
+
+def _is_chat(draft: PromptSolution | WrittenSolution) -> bool:
+    """Tell whether the model is asked by chat messages: where it writes, unless it was trained to go on after plain text."""
+    return isinstance(draft, WrittenSolution) and not draft.continues
