@@ -135,7 +135,7 @@ def test_the_verdict_comes_first_and_the_sections_keep_their_order() -> None:
             "What the study cost",
             "What was noticed about the data",
             "Threats to validity",
-            "Skipped and failed",
+            "Dropped, skipped and failed",
             "How to repeat it",
         ]
         places = [shown.rindex(one) if i > 1 else shown.index(one) for i, one in enumerate(order)]

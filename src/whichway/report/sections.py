@@ -122,9 +122,10 @@ def worth(report: Report) -> Section:
 
 
 def skipped(report: Report) -> Section:
-    """Return which ways have no score, and why."""
+    """Return which ways have no score, or one on their first rows alone, and why."""
     lines = []
-    for one in unmeasured(report):
+    partly = [one for one in measured(report) if one.get("state") not in (None, "done", "finished")]
+    for one in [*partly, *unmeasured(report)]:
         name = Cell(words.cut(one.get("strategy") or "?", 60), words.visible(one.get("way") or ""))
         state, why = (
             words.visible(one.get("state") or "not run"),
@@ -132,8 +133,8 @@ def skipped(report: Report) -> Section:
         )
         lines.append((name, Cell(state), Cell(why)))
     columns = (Column("way", False), Column("state", False), Column("why", False))
-    shown = (table("Ways without a score", columns, lines),) if lines else ()
-    return Section("skipped", "Skipped and failed", "", (), shown)
+    shown = (table("Ways that were not run to their end", columns, lines),) if lines else ()
+    return Section("skipped", "Dropped, skipped and failed", "", (), shown)
 
 
 def would_change(report: Report) -> Section:
@@ -170,6 +171,7 @@ def _size(report: Report, part: str) -> float | None:
 def _way(trial: Row, report: Report) -> tuple[Cell, ...]:
     use, build = mapping(trial, "use"), mapping(trial, "build")
     place = ", leaves this machine" if trial.get("local") is False else ""
+    place += ", dropped" if trial.get("state") == "dropped" else ""
     found, test = (_scored(trial, part, report) for part in ("validation", "test"))
     if found.text == test.text == words.MISSING:
         found = Cell(words.visible(trial.get("state") or "not run"))

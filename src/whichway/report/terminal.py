@@ -52,7 +52,7 @@ def print_table(report: Report, console: Console) -> None:
         )
     console.print(table)
     console.print(Text(_legend(report), style="dim"))
-    for trial in others:
+    for trial in [*(one for one in found if not _is_done(one)), *others]:
         _indent(console, f"{words.visible(trial.get('strategy'))}: {_why(trial)}", "dim")
     for way in rows(report, "steps"):
         if measured_steps(way):
@@ -96,6 +96,7 @@ def trial_line(trial: Row, metric: Row | None = None) -> str:
 def _cells(trial: Row, report: Report, is_wide: bool) -> list[str]:
     name = words.cut(trial.get("strategy") or "?", 40)
     shown = f"> {name}" if trial.get("strategy") == winner_name(report) else f"  {name}"
+    shown += " *" if trial.get("state") == "dropped" else ""
     scores = [_score(mapping(trial, part), report, is_wide) for part in ("validation", "test")]
     if scores == [words.MISSING, words.MISSING]:
         scores[0] = words.visible(trial.get("state") or "not run")
@@ -124,6 +125,7 @@ def _legend(report: Report) -> str:
             sizes.append(f"{part} n = {' or '.join(words.count(size) for size in sorted(filter(None, found)))}")
     name = words.visible(metric(report).get("name") or "score")
     said = [f"{name} with 95% intervals", *sizes, "> recommended", "steady: same answer to reworded requests"]
+    said += ["* dropped on its first rows"] if any(one.get("state") == "dropped" for one in measured(report)) else []
     return "; ".join(said)
 
 

@@ -22,6 +22,7 @@ LOW, TOP, RUNGS = (
 )  # rungs are an eighth, a quarter, a half and all of the train rows; the race tries a quarter first
 WORTH_A_RUNG_S = 15.0  # a fit that takes less is not tried on a quarter first
 FEWEST_LABELS = 80
+PROMPT_S = 8.0  # that a prompt takes before its first answer: weights, examples, calibration
 
 
 class LiveArena:
@@ -88,6 +89,8 @@ class LiveArena:
         whole = estimate(self.bench.task, rows, split, line, loaded.settings).seconds
         fit = estimate(self.bench.task, rows, replace(split, validation=()), line, loaded.settings).seconds
         row = max(0.0, whole - fit) / max(1, self.rows)
+        if line.model == "causal" and not line.strategy.trains and not _searches(line):
+            fit = min(fit, PROMPT_S)  # the rest of its estimate is other forms of the prompt, which come last
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
         if line.way not in LEARNING:
             return [Arm(line.name, line.name, labels, fit, row)]
@@ -140,6 +143,10 @@ class LiveArena:
         if len(scores):
             where = f"{scores.mean():.3f} on {len(scores)} rows"
             self.bench.say(self.arms[arm].name, Progress(where, len(scores), self.rows))
+
+
+def _searches(line: Line) -> bool:
+    return getattr(line.strategy, "prompts", 0) > 0
 
 
 def _ordered(bench: Bench, ids: Sequence[str]) -> list[str]:

@@ -20,7 +20,9 @@ from whichway.study.race import PROMISE, Beliefs, gradient, learnt_beliefs, plai
 
 SECOND = 0.001 / 60  # what a second of this machine must be worth in score: a tenth of a point per minute
 RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
-LEAST_KEPT = 3  # lines run to the end, so that there is something to compare and to certify
+LEAST_KEPT = 2  # lines run to the end, so that there is something to compare and to certify
+SCREENED = 32  # rows that every way answers first
+SCREENING = 0.05  # of the time that is left: a way whose first rows cost more is judged by what it reached elsewhere
 ALIKE = {"prompt-few": "prompt-few-16", "prompt-nearest": "prompt-nearest-8"}  # how the matrix calls what the study has
 
 
@@ -46,6 +48,7 @@ def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[]
     """
     arena = LiveArena(bench, [line for line in lines if not line.excluded], loaded, spare_s)
     beliefs = beliefs_about(arena, isinstance(bench.task.output, Labels))
+    _screen(arena)
     gradient(arena, beliefs, second=SECOND)
     mean, spread = beliefs.after(arena)
     last: dict[str, int] = {}
@@ -62,6 +65,16 @@ def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[]
             dropped[name] = _why(arena, i, best, mean, spread)
     bench.ledger.decide("race", {"leader": arena.lines[best].name, "dropped": dropped, "read": _read(arena)})
     return Raced(dropped, frozenset(arena.ended))
+
+
+def _screen(arena: LiveArena) -> None:
+    """Let every line answer its first rows, the cheapest first, so that none is dropped untried unless trying it is dear."""
+    first: dict[str, int] = {}
+    for i, line in enumerate(arena.lines):
+        first.setdefault(line.name, i)
+    for i in sorted(first.values(), key=lambda i: arena.cost(i, SCREENED)):
+        if not len(arena.scores(i)) and arena.cost(i, SCREENED) <= SCREENING * arena.left():
+            arena.read(i, SCREENED)
 
 
 def beliefs_about(arena: LiveArena, labels: bool) -> Beliefs:
