@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench replay clean
 demo: $(READY)
 	$(BIN)/whichway demo; code=$$?; test $$code = 0 -o $$code = 4 -o $$code = 6
 
@@ -18,6 +18,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python bench/compare.py
+
+replay: $(READY)
+	cd bench/replay && ../../$(BIN)/python replay.py && ../../$(BIN)/python forecasts.py && ../../$(BIN)/python published.py
 
 $(READY): requirements.txt requirements-models.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("whichway needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'

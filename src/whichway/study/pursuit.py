@@ -28,9 +28,15 @@ ALIKE = {"prompt-few": "prompt-few-16", "prompt-nearest": "prompt-nearest-8"}  #
 
 def worth_racing(bench: Bench, lines: Sequence[Line], loaded: Any) -> bool:
     """Tell whether there is enough to save: more than three lines, that would take more than a minute in all."""
-    open_ = [line for line in lines if not line.excluded]
+    open_ = raceable(lines, loaded)
     seconds = sum(estimate(bench.task, loaded.examples, bench.split, one, loaded.settings).seconds for one in open_)
     return len(open_) > LEAST_KEPT and seconds > RACE_FROM_S
+
+
+def raceable(lines: Sequence[Line], loaded: Any) -> list[Line]:
+    """Return the lines that can answer a few rows first: an endpoint asked in batches answers all at once, hours later."""
+    endpoints = loaded.settings.models.endpoints
+    return [one for one in lines if not one.excluded and not getattr(endpoints.get(one.model), "batch", False)]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[]
 
     What was fitted and answered is in the ledger: lines that are kept go on from there.
     """
-    arena = LiveArena(bench, [line for line in lines if not line.excluded], loaded, spare_s)
+    arena = LiveArena(bench, raceable(lines, loaded), loaded, spare_s)
     beliefs = beliefs_about(arena, isinstance(bench.task.output, Labels))
     _screen(arena)
     gradient(arena, beliefs, second=SECOND)

@@ -1,0 +1,60 @@
+"""`whichway why` and `whichway plan --labels` from the command line, on a run that was made by it."""
+
+import json
+
+import pytest
+from studies import ONLY, make_task, whichway
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("why")
+    task = make_task(folder, 400)
+    done = whichway("run", task, "--out", folder / "run", *ONLY)
+    assert done.returncode == 0, done.stderr
+    return task, folder / "run"
+
+
+def test_why_gives_the_verdict_of_the_report_with_its_numbers(run):
+    _, folder = run
+    said = whichway("why", folder)
+    assert said.returncode == 0
+    assert said.stdout.startswith("Use classic") and "P(meets all)" in said.stdout
+    assert "majority" in said.stdout
+
+
+def test_another_condition_changes_the_verdict_and_nothing_in_the_folder(run):
+    _, folder = run
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    said = whichway("why", folder, "--if", "max_p95_ms=0.0001", "--if", "smallest_difference=0.9")
+    assert said.returncode == 0
+    assert "If max_p95_ms = 0.0001 and smallest_difference = 0.9" in said.stdout
+    assert "No way meets these conditions" in said.stdout and "Without that: Use classic" in said.stdout
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_wrong_condition_is_two_lines_and_exit_code_two(run):
+    _, folder = run
+    said = whichway("why", folder, "--if", "accuracy=1")
+    assert said.returncode == 2 and said.stderr.count("\n") == 2 and "min_score" in said.stderr
+
+
+def test_plan_tells_what_more_labels_would_buy_and_what_they_cost(run):
+    task, folder = run
+    with_price = task.with_name("priced.yaml")
+    with_price.write_text(task.read_text() + "objective: {label_usd: 0.5}\n")
+    said = whichway("plan", with_price, "--labels", 200, "--out", folder)
+    assert said.returncode == 0, said.stderr
+    assert "with 200 more" in said.stdout and "classic" in said.stdout and "$100.00" in said.stdout
+    far = whichway("plan", task, "--labels", 100_000, "--out", folder)
+    assert "at least" in far.stdout and "too far to say more" in far.stdout
+
+
+def test_plan_labels_without_a_run_says_what_to_do(run, tmp_path):
+    said = whichway("plan", run[0], "--labels", 10, "--out", tmp_path / "none")
+    assert said.returncode == 2 and "whichway run" in said.stderr
+    (tmp_path / "report.json").write_text(
+        json.dumps({**json.loads((run[1] / "report.json").read_text()), "labels": []})
+    )
+    said = whichway("plan", run[0], "--labels", 10, "--out", tmp_path)
+    assert said.returncode == 2 and "no way was measured on parts of its labels" in said.stderr

@@ -1,0 +1,105 @@
+"""The race inside a real study: what is dropped, why, and that nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from studies import make_task
+
+from whichway import Options, Watcher, load_task, registry, run_study
+from whichway.core.task import Prediction
+from whichway.study import pursuit
+from whichway.study.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Answers that have nothing to do with the row."""
+
+    fitted: ClassVar[list[int]] = []
+    needs: ClassVar[tuple[str, ...]] = ()
+    trains: ClassVar[bool] = False
+
+    def fit(self, task: Any, train: Any, dev: Any, kit: Any) -> Any:
+        self.fitted.append(len(train))
+        return self.load(task, kit.folder, kit)
+
+    def load(self, task: Any, folder: Path, kit: Any) -> Any:
+        return _Noise(task.output.names)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    names: tuple[str, ...]
+
+    def predict(self, inputs: Any) -> list[Prediction]:
+        return [Prediction(self.names[len(str(row)) % len(self.names)], 0.5) for row in inputs]
+
+    def save(self, folder: Path) -> None:
+        """Keep nothing."""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Return a function that runs a study of four ways in a folder, raced whatever it would take."""
+    registry.names("strategy")
+    monkeypatch.setitem(registry._things["strategy"], "noise", Noise)
+    monkeypatch.setattr(pursuit, "RACE_FROM_S", 0.0)
+    Noise.fitted.clear()
+    loaded = load_task(make_task(tmp_path, 600, "strategies: {only: [majority, classic, noise]}\n"))
+
+    def run(**options: Any) -> dict[str, Any]:
+        report = run_study(loaded, tmp_path / "run", Options(**options), Watcher())
+        return {one["strategy"]: one for one in report["trials"]} | {"": report}
+
+    run.folder = tmp_path / "run"  # type: ignore[attr-defined]
+    return run
+
+
+def test_a_way_that_is_clearly_worse_is_dropped_on_its_first_rows_with_the_reason(study):
+    found = study()
+    assert found["classic"]["state"] == "done" and found[""]["recommendation"]["strategy"] == "classic"
+    dropped = [found[name] for name in ("majority", "noise") if found[name]["state"] == "dropped"]
+    assert len(dropped) == 1  # two are kept, to have something to compare with
+    (one,) = dropped
+    assert one["validation"]["n"] < found["classic"]["validation"]["n"]
+    assert one["reason"].startswith("ruled out by classic: it alone is right on")
+    assert not one["finalist"]
+    assert any(said.startswith(f"{one['strategy']}: dropped") for said in found[""]["recommendation"]["not_tested"])
+
+
+def test_exhaustive_and_named_ways_are_run_to_the_end(study):
+    named = study(only=("majority", "classic", "noise"))
+    assert {named[name]["state"] for name in ("majority", "classic", "noise")} == {"done"}
+
+
+def test_exhaustive_takes_up_what_the_race_had_dropped_and_does_nothing_twice(study):
+    before = study()
+    ledger = Ledger(study.folder)
+    fits = sum(phase == "fit" for _, phase, *_ in ledger.spends())
+    ledger.close()
+    again = study()
+    assert {n: one["state"] for n, one in again.items() if n} == {n: one["state"] for n, one in before.items() if n}
+    assert Noise.fitted.count(Noise.fitted[0]) == 1
+    whole = study(exhaustive=True)
+    assert {whole[name]["state"] for name in ("majority", "classic", "noise")} == {"done"}
+    sizes = {whole[name]["validation"]["n"] for name in ("majority", "classic", "noise")}
+    assert len(sizes) == 1 and Noise.fitted.count(Noise.fitted[0]) == 1  # the race's fit is the trial's
+    ledger = Ledger(study.folder)
+    assert sum(phase == "fit" for _, phase, *_ in ledger.spends()) == fits
+    ledger.close()
+
+
+def test_growth_is_measured_on_nested_rungs_and_foretold(study):
+    (growth,) = study()[""]["labels"]
+    sizes = [rung["labels"] for rung in growth["rungs"]]
+    assert growth["strategy"] == "classic" and sizes == [sizes[-1] // 8, sizes[-1] // 4, sizes[-1] // 2, sizes[-1]]
+    values = [rung["value"] for rung in growth["rungs"]]
+    assert values[-1] > values[0]
+    last = growth["band"][-1]
+    assert last["labels"] == 4 * sizes[-1] and last["low"] <= last["value"] <= last["high"]
+    even = growth["break_even"]
+    assert even["against"] in ("majority", "noise") and even["available"] > 0.9
