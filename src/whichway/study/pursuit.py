@@ -18,7 +18,7 @@ from whichway.study.lines import Line
 from whichway.study.plan import estimate
 from whichway.study.race import PROMISE, Beliefs, gradient, learnt_beliefs, plain_beliefs
 
-SECOND = 0.001 / 60  # what a second of this machine must be worth in score: a tenth of a point per minute
+SECOND = 0.002 / 60  # what a second of this machine must be worth in score: two tenths of a point per minute
 RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
 LEAST_KEPT = 2  # lines run to the end, so that there is something to compare and to certify
 SCREENED = 32  # rows that every way answers first
