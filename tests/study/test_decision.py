@@ -64,7 +64,7 @@ def test_a_dearer_machine_changes_local_costs_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["min_score", "accuracy=0.9", "min_score=high", "min_score=-1", "min_score=nan", "privacy=no"]
+    "text", ["min_score", "accuracy=0.9", "min_score=high", "max_p95_ms=-1", "min_score=nan", "privacy=no"]
 )
 def test_a_condition_that_is_none_is_refused_with_what_there_is(tmp_path, text):
     with pytest.raises(UsageError) as caught:

@@ -34,7 +34,10 @@ def write_task(folder, server: FaultServer) -> None:
 def honest(seen: Seen) -> Fault:
     """Prefer the answer that names the row's number; grade 5 or 1 by the same."""
     said = seen.body["messages"][-1]["content"]
-    number = re.search(r"number: (\d+)", said)[1]
+    found = re.search(r"number: (\d+)", said)
+    if found is None:  # what finds out what the endpoint offers
+        return Fault(body=answer("yes"))
+    number = found[1]
     answers = re.findall(r"Answer ?[12]?:\n(.*)", said)
     good = [bool(re.search(rf"number {number}\.", one)) for one in answers]
     if len(good) == 1:
@@ -61,7 +64,10 @@ def test_a_judge_is_told_with_its_agreement_and_decides_nothing(tmp_path, judge,
     found = report["judge"]
     assert found["agreement"]["agreement"] == agreement and found["agreement"]["n"] == found["n"] == 12
     assert found["one_sided"] == (0.0 if judge is honest else 1.0)
-    assert sent == 2 * 2 * 12 + 4 * 12, "pairs of people's answers and of two finalists, both orders; four grades"
+    probed = 2
+    assert sent == probed + 2 * 2 * 12 + 4 * 12, (
+        "pairs of people's answers and of two finalists, both orders; four grades"
+    )
     assert report["recommendation"]["strategy"] == "extractive"
     if judge is honest:
         assert (

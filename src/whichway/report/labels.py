@@ -32,6 +32,12 @@ def _sentence(one: Row) -> str:
     if median is None:
         upto = words.count(even.get("horizon"))
         return f"{name} is not expected to pass {against} with up to {upto} labels (probability {never:.0%})."
+    points = [words.number(rung.get("labels")) or 0.0 for rung in rows(one, "rungs")]
+    first, far = min(points, default=0.0), 4 * max(points, default=0.0)
+    if median < first:
+        return f"{name} passes {against} as it is now from {words.count(first)} labels on, or fewer."
+    if median > far:
+        return f"{name} needs at least {words.count(far)} labels to pass {against} as it is now; how many is too far to tell."
     low, high = even.get("low"), even.get("high")
     upto = f"to {words.count(high)}" if words.number(high) is not None else "with no upper end in sight"
     said = f"{name} passes {against} as it is now from about {words.count(median)} labels on (80 %: {words.count(low)} {upto})"

@@ -90,7 +90,8 @@ def common_part(report: Report) -> str:
 def front(report: Report) -> list[Row]:
     """Return the trials of which none is both better and cheaper, the cheapest first (on the common part)."""
     part = common_part(report)
-    points = [(cost_of(one), number(at(one, part, "value")), one) for one in measured(report)]
+    whole = [one for one in measured(report) if one.get("state") != "dropped"]  # first rows are no fair comparison
+    points = [(cost_of(one), number(at(one, part, "value")), one) for one in whole]
     known = [(cost, value, one) for cost, value, one in points if cost is not None and value is not None]
     kept, best = [], -math.inf
     for _, value, one in sorted(known, key=lambda point: (point[0], -point[1])):

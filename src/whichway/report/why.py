@@ -39,7 +39,9 @@ def _headline(one: Redecided) -> str:
     if verdict.chosen is None:
         if verdict.closest is None:
             return "No way is left to choose from."
-        return f"No way meets these conditions with probability 0.9; {verdict.closest} comes closest."
+        count = len(verdict.p_feasible)
+        judged = f"the {count} certified ways" if one.kept.part == "test" else f"the {count} ways judged"
+        return f"None of {judged} meets these conditions with probability 0.9; {verdict.closest} comes closest."
     tied = len(verdict.tied) - 1
     why = f", the cheapest of {tied + 1} that tie" if tied else ""
     return f"{VERBS[verdict.level]} {verdict.chosen}{why}."

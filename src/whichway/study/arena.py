@@ -22,6 +22,7 @@ LOW, TOP, RUNGS = (
 )  # rungs are an eighth, a quarter, a half and all of the train rows; the race tries a quarter first
 WORTH_A_RUNG_S = 15.0  # a fit that takes less is not tried on a quarter first
 FEWEST_LABELS = 80
+RESERVED = 0.35  # of the time at the start of a race: to finish who is kept, and for the finalists' refit and test
 PROMPT_S = 8.0  # that a prompt takes before its first answer: weights, examples, calibration
 
 
@@ -33,10 +34,17 @@ class LiveArena:
 
     def __init__(self, bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Any) -> None:
         self.bench, self.spare_s = bench, spare_s
+        self.reserved_s = RESERVED * max(0.0, bench.deadline - time.monotonic())
+        low, high = bench.metric.bounds
+        self.span = high - low
+        grouped = any(row.group is not None for row in bench.rows.values())
+        # Rows that hang together, or answered by fits that saw each other's rows, are no coin tosses: no e-process then.
+        self.is_exchangeable = bench.metric.is_mean and len(bench.split.folds) == 1 and not grouped
         self.order = [id_ for fold in bench.split.folds for id_ in _ordered(bench, fold.validation)]
         self.rows = len(self.order)
         self.lines: list[Line] = []
         self.ended: set[str] = set()
+        self.failed_arms: set[int] = set()
         self.pace: dict[str, list[float]] = {}
         arms: list[Arm] = []
         for line in lines:
@@ -48,11 +56,11 @@ class LiveArena:
 
     def left(self) -> float:
         """Return the seconds that may still be spent before the finalists' test."""
-        return max(0.0, self.bench.deadline - time.monotonic() - float(self.spare_s()))
+        return max(0.0, self.bench.deadline - time.monotonic() - max(self.reserved_s, float(self.spare_s())))
 
     def cost(self, arm: int, upto: int) -> float:
         """Estimate the seconds of having an arm's first `upto` rows answered, fits of further folds included."""
-        if self.lines[arm].name in self.ended:
+        if self.lines[arm].name in self.ended or arm in self.failed_arms:
             return float("inf")
         one, done = self.arms[arm], len(self.scores(arm))
         fits = one.fit_s * (self._folds(upto) - (self._folds(done) if done else 0)) / len(self.bench.split.folds)
@@ -62,11 +70,14 @@ class LiveArena:
         """Fit and answer; False once the budget has ended. A line that cannot go on costs infinitely much from then on."""
         line, expected, began = self.lines[arm], self.cost(arm, upto), time.monotonic()
         work = self._full if self.arms[arm].rung in (0, TOP) else self._low
-        if not guarded(self.bench, line, lambda: work(arm, upto)):
+        is_low, well = self.arms[arm].rung == LOW, guarded(self.bench, line, lambda: work(arm, upto))
+        self._scores.clear()
+        if not well and is_low:  # a quarter of the rows may be too few where all of them are enough
+            self.failed_arms.add(arm)
+        elif not well:
             self.ended.add(line.name)
-        self._scores.pop(arm, None)
-        if 0 < expected < float("inf"):
-            self.pace.setdefault(line.model, []).append((time.monotonic() - began) * self._pace(arm) / expected)
+        if well and 0 < expected < float("inf"):
+            self.pace.setdefault(line.way, []).append((time.monotonic() - began) * self._pace(arm) / expected)
         self._tell(arm)
         return self.left() > 0
 
@@ -74,6 +85,8 @@ class LiveArena:
         """Return float64 scores between 0 and 1 of the rows answered so far, in the shared order up to the first gap."""
         import numpy as np
 
+        if self.lines[arm].name in self.ended:  # what broke off is nobody's rival
+            return np.zeros(0)
         if arm not in self._scores:
             metric, low, high = self.bench.metric, *self.bench.metric.bounds
             known, found = self.bench.ledger.predictions(self.lines[arm].name, self._part(arm)), []
@@ -134,8 +147,8 @@ class LiveArena:
         return count
 
     def _pace(self, arm: int) -> float:
-        """Return what this kind of work has taken of its estimate, pulled towards 1 while little is known."""
-        seen = self.pace.get(self.lines[arm].model, [])
+        """Return what this way has taken of its estimate, pulled towards 1 while little is known."""
+        seen = self.pace.get(self.lines[arm].way, [])
         return (1.0 + sum(seen[-6:])) / (1 + len(seen[-6:]))
 
     def _tell(self, arm: int) -> None:

@@ -112,6 +112,9 @@ def redecide(kept: Kept, conditions: Mapping[str, Any]) -> Redecided:
     kept = replace(kept, constraints=replace(kept.constraints, **limits), objective=replace(kept.objective, **wishes))
     price = kept.objective.compute_usd_per_hour
     if price is not None and "compute_usd_per_hour" in conditions:
+        if kept.hourly_usd <= 0:
+            fix = "Give objective.compute_usd_per_hour in the task file and run the study's command again."
+            raise UsageError("This run took its machine to be free, so another price cannot be applied to it.", fix)
         kept = _repriced(kept, price)
     out = (
         () if kept.constraints.privacy == "any" else tuple(c.name for c in kept.candidates if c.name not in kept.local)
@@ -138,7 +141,7 @@ def parse_condition(text: str) -> tuple[str, Any]:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number) or number < 0:
+    if not math.isfinite(number) or (number < 0 and name != "min_score"):  # money lost is a score below zero
         raise UsageError(f"{name} cannot be {value!r}.", f"Give a number that is not negative, such as {name}=0.9.")
     return name, number
 

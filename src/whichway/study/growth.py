@@ -34,6 +34,8 @@ GAINS = (0.5, 1.0, 3.0)  # more labels, as shares of those at hand
 
 def measure_growth(bench: Bench, lines: Sequence[Line]) -> None:
     """Fit and measure the lower rungs of finished strategies, the quickest first, while there is time; nothing is done twice."""
+    if bench.metric.bounds != (0.0, 1.0):  # curves lie between 0 and 1: money, say, has no such ends
+        return
     able = [line for line in lines if line.way in LEARNING and line.is_local and _is_done(bench, line)]
     for line in sorted(able, key=lambda line: _seconds(bench, line)):
         seconds = _seconds(bench, line)
@@ -44,8 +46,10 @@ def measure_growth(bench: Bench, lines: Sequence[Line]) -> None:
                 measure_rung(bench, line, labels, KEPT_S)
         except BudgetReached:
             return
-        except (WhichwayError, ValueError) as error:  # too few rows of a label, say: the strategy itself is measured
+        except Exception as error:  # too few rows of a label, say: the strategy itself is measured, and stays so
             bench.ledger.decide("growth not measured", {"strategy": line.name, "reason": str(error)[:200]})
+            if bench.ledger.noted("debug") and not isinstance(error, WhichwayError):
+                raise
 
 
 def rungs_of(bench: Bench) -> list[int]:

@@ -23,11 +23,20 @@ RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every 
 LEAST_KEPT = 2  # lines run to the end, so that there is something to compare and to certify
 SCREENED = 32  # rows that every way answers first
 SCREENING = 0.05  # of the time that is left: a way whose first rows cost more is judged by what it reached elsewhere
+NOT_BY_ROW = ("f1", "average_precision", "recall_at_precision")  # metrics of which single rows tell nothing
 ALIKE = {"prompt-few": "prompt-few-16", "prompt-nearest": "prompt-nearest-8"}  # how the matrix calls what the study has
 
 
 def worth_racing(bench: Bench, lines: Sequence[Line], loaded: Any) -> bool:
-    """Tell whether there is enough to save: more than three lines, that would take more than a minute in all."""
+    """Tell whether a race can decide and has enough to save: three lines or more, that would take over a minute in all.
+
+    Limits on latency, cost, memory or consistency can make a slightly worse way the only one to use, and some metrics are not
+    made of single rows (average precision): then every line is run to its end.
+    """
+    limits = bench.task.constraints
+    named = ("max_cost_per_1000_usd", "max_upfront_usd", "max_p95_ms", "max_memory_mb", "min_consistency")
+    if bench.metric.name in NOT_BY_ROW or any(getattr(limits, name) is not None for name in named):
+        return False
     open_ = raceable(lines, loaded)
     seconds = sum(estimate(bench.task, loaded.examples, bench.split, one, loaded.settings).seconds for one in open_)
     return len(open_) > LEAST_KEPT and seconds > RACE_FROM_S
@@ -45,6 +54,7 @@ class Raced:
 
     dropped: dict[str, str]
     ended: frozenset[str]
+    order: tuple[str, ...] = ()  # the most promising first
 
 
 def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[], float]) -> Raced:
@@ -60,17 +70,19 @@ def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[]
     last: dict[str, int] = {}
     for i, line in enumerate(arena.lines):
         last[line.name] = i  # a line's arms stand in the order of their rungs
-    ranked = sorted(last, key=lambda name: -mean[last[name]])
-    best = max((i for i in last.values() if len(arena.scores(i))), key=lambda i: mean[i], default=None)
-    if best is None:
+    ranked = [one for one in sorted(last, key=lambda name: -mean[last[name]]) if one not in arena.ended]
+    read = [one for one in ranked if len(arena.scores(last[one]))]
+    if not read:
         return Raced({}, frozenset(arena.ended))
+    best, gap = last[read[0]], bench.task.objective.smallest_difference / arena.span
     dropped = {}
-    for place, name in enumerate(ranked):
-        i = last[name]
-        if name not in arena.ended and place >= LEAST_KEPT and i != best and mean[i] + PROMISE * spread[i] < mean[best]:
+    for name in ranked:
+        i, answered = last[name], len(arena.scores(last[name]))
+        is_behind = mean[i] + PROMISE * spread[i] < mean[best] - gap
+        if name not in read[:LEAST_KEPT] and answered < arena.rows and (is_behind or not answered):
             dropped[name] = _why(arena, i, best, mean, spread)
     bench.ledger.decide("race", {"leader": arena.lines[best].name, "dropped": dropped, "read": _read(arena)})
-    return Raced(dropped, frozenset(arena.ended))
+    return Raced(dropped, frozenset(arena.ended), tuple(ranked))
 
 
 def _screen(arena: LiveArena) -> None:
@@ -99,8 +111,12 @@ def _matrix() -> tuple[Any, list[tuple[str, int]]]:
     names = [(line, rung) for line, rung in kept["arms"]]
     table = np.array(kept["scores"], dtype=float)  # None becomes NaN
     place = {name: i for i, name in enumerate(names)}
+    same = [
+        i for i, (line, _) in enumerate(names) if line != "hybrid"
+    ]  # there it is fine-tuning with examples looked up
     more = [(ours, place[theirs, 0]) for ours, theirs in ALIKE.items()]
-    return np.hstack([table, table[:, [at for _, at in more]]]), names + [(ours, 0) for ours, _ in more]
+    kept_names = [names[i] for i in same] + [(ours, 0) for ours, _ in more]
+    return table[:, same + [at for _, at in more]], kept_names
 
 
 def _why(arena: LiveArena, arm: int, best: int, mean: Any, spread: Any) -> str:
@@ -109,7 +125,7 @@ def _why(arena: LiveArena, arm: int, best: int, mean: Any, spread: Any) -> str:
     chance = 0.5 * math.erfc(
         (mean[best] - mean[arm]) / (math.sqrt(2) * max(1e-9, math.hypot(spread[arm], spread[best])))
     )
-    if len(scores) and set(scores) | set(arena.scores(best)) <= {0.0, 1.0}:
+    if len(scores) and arena.is_exchangeable and set(scores) | set(arena.scores(best)) <= {0.0, 1.0}:
         wins = paired_wins(list(arena.scores(best)), list(scores))
         if log_evidence(*wins) >= threshold(len(arena.arms)):
             return (
@@ -117,6 +133,8 @@ def _why(arena: LiveArena, arm: int, best: int, mean: Any, spread: Any) -> str:
                 "(anytime-valid test over all arms, 5 %)"
             )
     seen = f"{scores.mean():.3f} on {len(scores)} rows" if len(scores) else _before(arena, arm)
+    if not len(scores) and chance > 0.1:
+        seen += f" (about {arena.cost(arm, arena.rows):.0f} s, more than what it may bring is worth)"
     return (
         f"not pursued: {seen}, {leader} has {arena.scores(best).mean():.3f} on {len(arena.scores(best))}; "
         f"chance of passing it {max(chance, 0.0):.0%} (estimate; --exhaustive runs it to the end)"

@@ -174,8 +174,8 @@ def _same_study(bench: Bench, loaded: Any) -> None:
 
 def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher, race: bool) -> str:
     """Run all trials that are worth it, then certify; return 'finished' or 'budget'."""
-    settled = _raced(bench, lines, loaded) if race else set()
-    for line in lines:
+    settled, order = _raced(bench, lines, loaded) if race else (set(), ())
+    for line in sorted(lines, key=lambda line: order.index(line.name) if line.name in order else -1):
         if _is_at(bench, line, ("done",)):
             continue
         if line.name not in settled:
@@ -191,18 +191,18 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
     return "budget" if stopped or not complete else "finished"
 
 
-def _raced(bench: Bench, lines: Sequence[Line], loaded: Any) -> set[str]:
-    """Race what is open; return the lines on which nothing more is to be spent by this command."""
+def _raced(bench: Bench, lines: Sequence[Line], loaded: Any) -> tuple[set[str], tuple[str, ...]]:
+    """Race what is open; return the lines on which nothing more is to be spent by this command, and an order for the others."""
     dropped = {line.name for line in lines if _is_at(bench, line, ("dropped",))}
     open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done", "dropped"))]
     if dropped or not worth_racing(bench, open_, loaded):
-        return dropped
+        return dropped, ()
     for line in open_:
         _forget_if_changed(bench, line)
     found = raced(bench, open_, loaded, lambda: _spare_seconds(bench, lines))
     for name, reason in found.dropped.items():
         bench.ledger.set_trial(name, "dropped", reason)
-    return {*found.dropped, *found.ended}
+    return {*found.dropped, *found.ended}, found.order
 
 
 def _is_at(bench: Bench, line: Line, states: Sequence[str]) -> bool:

@@ -209,6 +209,10 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
         for one in loaded.findings
         if one.severity != "info" and one.code.startswith(("leak", "conflict"))
     ]
+    if dropped := [one["strategy"] for one in trials if one["state"] == "dropped"]:
+        found.append(
+            f"Dropped by the race, so not among those compared (--exhaustive runs them): {', '.join(dropped)}."
+        )
     if any(one["state"] in ("stopped", "failed") for one in trials):
         names = ", ".join(one["strategy"] for one in trials if one["state"] in ("stopped", "failed"))
         found.append(f"Not all strategies were measured to the end: {names}.")
