@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from fault_server import Fault, FaultServer, Seen, answer
+from fault_server import Fault, FaultServer, Seen, answer, to_probe
 from studies import report_of, whichway
 
 PLACES = ["annex", "boathouse", "cellar", "dovecote", "foundry", "granary", "icehouse", "lodge", "mill", "orangery"]
@@ -146,6 +146,8 @@ def test_objects_are_asked_for_from_an_endpoint_by_their_schema(tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
 
     def script(seen: Seen) -> Fault:
+        if probe := to_probe(seen):
+            return probe
         paid = int(re.search(r"paid (\d+) euro", seen.body["messages"][-1]["content"])[1])
         return Fault(body=answer(json.dumps({"sum": paid + (paid % 5 == 0), "currency": "EUR"})))
 
@@ -157,7 +159,9 @@ def test_objects_are_asked_for_from_an_endpoint_by_their_schema(tmp_path):
         )
         done = whichway("run", "task.yaml", "--only", "prompt-zero@big", "--out", "run", cwd=tmp_path)
         assert done.returncode in (0, 6), done.stderr
-        schemas = [one.body["response_format"]["json_schema"]["schema"] for one in server.log]
+        schemas = [
+            one.body["response_format"]["json_schema"]["schema"] for one in server.log if "paid" in str(one.body)
+        ]
     assert schemas and all(set(one["properties"]) == {"sum", "currency"} for one in schemas)
     (trial,) = report_of(tmp_path / "run")["trials"]
     assert trial["state"] == "done" and trial["validation"]["value"] == pytest.approx(0.8, abs=0.01)

@@ -29,6 +29,14 @@ class Fault:
     billed_usd: float = 0.0
 
 
+def to_probe(seen: Seen) -> Fault | None:
+    """Return what an endpoint that offers everything says to the two calls of a probe; None for any other request."""
+    said = seen.body["messages"][-1]["content"]
+    if "Is ice frozen water?" in said:
+        return Fault(body=answer('{"label": "yes"}' if "response_format" in seen.body else "yes"))
+    return Fault(body=answer("yes")) if said == "Write the word yes and nothing else." else None
+
+
 def answer(text: Any = "spam", finish: str | None = "stop", model: str = "small", **more: Any) -> dict[str, Any]:
     """Return a chat completion; `usage=None` leaves it out, `message` and `logprobs` are taken as they are."""
     message = more.get("message", {"role": "assistant", "content": text})

@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from fault_server import Fault, FaultServer, Seen, answer
+from fault_server import Fault, FaultServer, Seen, answer, to_probe
 from studies import report_of, whichway
 
 FOODS = {"thai": "serves thai curry", "greek": "grills greek lamb", "french": "bakes french bread"}
@@ -34,10 +34,9 @@ def write_task(folder, server: FaultServer) -> None:
 def honest(seen: Seen) -> Fault:
     """Prefer the answer that names the row's number; grade 5 or 1 by the same."""
     said = seen.body["messages"][-1]["content"]
-    found = re.search(r"number: (\d+)", said)
-    if found is None:  # what finds out what the endpoint offers
-        return Fault(body=answer("yes"))
-    number = found[1]
+    if probe := to_probe(seen):
+        return probe
+    number = re.search(r"number: (\d+)", said)[1]
     answers = re.findall(r"Answer ?[12]?:\n(.*)", said)
     good = [bool(re.search(rf"number {number}\.", one)) for one in answers]
     if len(good) == 1:
