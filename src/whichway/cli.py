@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -102,6 +102,10 @@ def run(
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Run every strategy to the end: no race, nothing is dropped.")
     ] = False,
+    allocation: Annotated[
+        Literal["kg", "halving"],
+        typer.Option(help="How the race spends its time: by knowledge gradient, or by successive halving."),
+    ] = "kg",
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")
     ] = False,
@@ -115,7 +119,7 @@ def run(
     from whichway.study.run import Options
 
     command = "whichway " + " ".join(_quoted(one) for one in sys.argv[1:])
-    options = Options(budget_minutes, budget_usd, _names(only), debug, exhaustive, command)
+    options = Options(budget_minutes, budget_usd, _names(only), debug, exhaustive, allocation, command)
     raise typer.Exit(_study(task, out, seed, options))
 
 

@@ -71,6 +71,12 @@ def test_a_way_that_is_clearly_worse_is_dropped_on_its_first_rows_with_the_reaso
     assert any(said.startswith(f"{one['strategy']}: dropped") for said in found[""]["recommendation"]["not_tested"])
 
 
+def test_successive_halving_can_be_asked_for(study):
+    found = study(allocation="halving")
+    assert found["classic"]["state"] == "done" and found[""]["recommendation"]["strategy"] == "classic"
+    assert "dropped" in {found["majority"]["state"], found["noise"]["state"]}
+
+
 def test_exhaustive_and_named_ways_are_run_to_the_end(study):
     named = study(only=("majority", "classic", "noise"))
     assert {named[name]["state"] for name in ("majority", "classic", "noise")} == {"done"}

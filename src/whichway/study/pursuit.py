@@ -16,7 +16,7 @@ from whichway.study.bench import Bench
 from whichway.study.guarantee import log_evidence, paired_wins, threshold
 from whichway.study.lines import Line
 from whichway.study.plan import estimate
-from whichway.study.race import PROMISE, Beliefs, gradient, learnt_beliefs, plain_beliefs
+from whichway.study.race import PROMISE, Beliefs, gradient, halving, learnt_beliefs, plain_beliefs
 
 SECOND = 0.002 / 60  # what a second of this machine must be worth in score: two tenths of a point per minute
 RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
@@ -57,15 +57,21 @@ class Raced:
     order: tuple[str, ...] = ()  # the most promising first
 
 
-def raced(bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[], float]) -> Raced:
+def raced(
+    bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Callable[[], float], allocation: str = "kg"
+) -> Raced:
     """Race lines on validation rows, and drop those that are not worth more.
 
-    What was fitted and answered is in the ledger: lines that are kept go on from there.
+    What was fitted and answered is in the ledger: lines that are kept go on from there. `allocation` is 'kg' (knowledge
+    gradient) or 'halving' (cost-rationed successive halving).
     """
     arena = LiveArena(bench, raceable(lines, loaded), loaded, spare_s)
     beliefs = beliefs_about(arena, isinstance(bench.task.output, Labels))
     _screen(arena)
-    gradient(arena, beliefs, second=SECOND)
+    if allocation == "halving":
+        halving(arena)
+    else:
+        gradient(arena, beliefs, second=SECOND)
     mean, spread = beliefs.after(arena)
     last: dict[str, int] = {}
     for i, line in enumerate(arena.lines):

@@ -37,7 +37,8 @@ CLOSING_S = 4.0  # kept for evidence and report, which come after the last measu
 class Options:
     """How a study is run. `minutes` and `usd` override the task file; `only` restricts which strategies take part.
 
-    With `exhaustive`, or where strategies were named, every one is run to the end; else a race drops those not worth it.
+    With `exhaustive`, or where strategies were named, every one is run to the end; else a race drops those not worth it,
+    and `allocation` says how it spends its time: 'kg' or 'halving' (see study/race.py).
     """
 
     minutes: float | None = None
@@ -45,6 +46,7 @@ class Options:
     only: tuple[str, ...] = ()
     debug: bool = False
     exhaustive: bool = False
+    allocation: str = "kg"
     command: str = "whichway run task.yaml"
 
 
@@ -79,7 +81,8 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
             ledger.note("planned", {"usd": round(plan.usd, 6), "most_usd": round(plan.most_usd, 6)})
         watcher.planned(plan)
         try:
-            state = _run_all(bench, lines, loaded, watcher, not (options.exhaustive or options.only))
+            race = "" if options.exhaustive or options.only else options.allocation
+            state = _run_all(bench, lines, loaded, watcher, race)
         except KeyboardInterrupt:
             state = "interrupted"
         everyone = all_lines(bench, loaded, lines)
@@ -172,9 +175,9 @@ def _same_study(bench: Bench, loaded: Any) -> None:
         )
 
 
-def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher, race: bool) -> str:
+def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher, race: str) -> str:
     """Run all trials that are worth it, then certify; return 'finished' or 'budget'."""
-    settled, order = _raced(bench, lines, loaded) if race else (set(), ())
+    settled, order = _raced(bench, lines, loaded, race) if race else (set(), ())
     for line in sorted(lines, key=lambda line: order.index(line.name) if line.name in order else -1):
         if _is_at(bench, line, ("done",)):
             continue
@@ -191,7 +194,7 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
     return "budget" if stopped or not complete else "finished"
 
 
-def _raced(bench: Bench, lines: Sequence[Line], loaded: Any) -> tuple[set[str], tuple[str, ...]]:
+def _raced(bench: Bench, lines: Sequence[Line], loaded: Any, allocation: str) -> tuple[set[str], tuple[str, ...]]:
     """Race what is open; return the lines on which nothing more is to be spent by this command, and an order for the others."""
     dropped = {line.name for line in lines if _is_at(bench, line, ("dropped",))}
     open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done", "dropped"))]
@@ -199,7 +202,7 @@ def _raced(bench: Bench, lines: Sequence[Line], loaded: Any) -> tuple[set[str], 
         return dropped, ()
     for line in open_:
         _forget_if_changed(bench, line)
-    found = raced(bench, open_, loaded, lambda: _spare_seconds(bench, lines))
+    found = raced(bench, open_, loaded, lambda: _spare_seconds(bench, lines), allocation)
     for name, reason in found.dropped.items():
         bench.ledger.set_trial(name, "dropped", reason)
     return {*found.dropped, *found.ended}, found.order
