@@ -22,7 +22,7 @@ def _finite(value: float | None) -> float | None:
 app = typer.Typer(
     name="whichway",
     help="Which way should a model be customised for your task? Prompting, embeddings, classical learning, fine-tuning or a "
-    "hybrid: whichway runs them all on your rows, on one honest split, and says which to use, how sure it is, and what it "
+    "hybrid: whichway races them on your rows, on one honest split, and says which to use, how sure it is, and what it "
     "costs.\n\nBegin with:  whichway init rows.csv  then  whichway run task.yaml.  No rows at hand?  whichway demo",
     no_args_is_help=True,
     add_completion=False,

@@ -11,8 +11,9 @@ from studies import make_task
 
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.task import Prediction
-from whichway.study import pursuit
+from whichway.study import growth, pursuit
 from whichway.study.ledger import Ledger
+from whichway.study.split import DEV_SHARE
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,20 @@ def test_exhaustive_takes_up_what_the_race_had_dropped_and_does_nothing_twice(st
     ledger.close()
 
 
+def test_a_rung_learns_from_as_many_rows_as_it_says(study, monkeypatch):
+    monkeypatch.setattr(growth, "LEARNING", ("noise",))
+    (found,) = study(only=("majority", "noise"))[""]["labels"]
+    lower = [rung["labels"] for rung in found["rungs"]][:-1]
+    assert {size - round(DEV_SHARE * size) for size in lower} <= set(Noise.fitted)
+
+
 def test_growth_is_measured_on_nested_rungs_and_foretold(study):
-    (growth,) = study()[""]["labels"]
-    sizes = [rung["labels"] for rung in growth["rungs"]]
-    assert growth["strategy"] == "classic" and sizes == [sizes[-1] // 8, sizes[-1] // 4, sizes[-1] // 2, sizes[-1]]
-    values = [rung["value"] for rung in growth["rungs"]]
+    (grown,) = study()[""]["labels"]
+    sizes = [rung["labels"] for rung in grown["rungs"]]
+    assert grown["strategy"] == "classic" and sizes == [sizes[-1] // 8, sizes[-1] // 4, sizes[-1] // 2, sizes[-1]]
+    values = [rung["value"] for rung in grown["rungs"]]
     assert values[-1] > values[0]
-    last = growth["band"][-1]
+    last = grown["band"][-1]
     assert last["labels"] == 4 * sizes[-1] and last["low"] <= last["value"] <= last["high"]
-    even = growth["break_even"]
+    even = grown["break_even"]
     assert even["against"] in ("majority", "noise") and even["available"] > 0.9
