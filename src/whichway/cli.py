@@ -165,6 +165,12 @@ def predict(
     min_confidence: Annotated[
         float, typer.Option(help="Mark less sure answers as withheld; the report says what it buys.", min=0, max=1)
     ] = 0.0,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Answer about this share of rows (0.95, 0.9 or 0.8) and mark the least sure rest as withheld."
+        ),
+    ] = None,
     documents: Annotated[
         Path | None,
         typer.Option(
@@ -182,7 +188,7 @@ def predict(
     def say(done: int, all_: int) -> None:
         typer.echo(f"{done}/{all_} rows", err=True)
 
-    name, rows = answer_file(folder, inputs, out, Asked(strategy, budget_usd, min_confidence, documents), say)
+    name, rows = answer_file(folder, inputs, out, Asked(strategy, budget_usd, min_confidence, documents, coverage), say)
     if out is None:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))

@@ -40,6 +40,7 @@ def finish(
     task: Task | None = None,
     endpoints: dict[str, Any] | None = None,
     usd: float = 0.0,
+    abstention: dict[str, Any] | None = None,
 ) -> list[str]:
     """Write the bundle of a study of these trials."""
     task = task or make_task()
@@ -48,4 +49,5 @@ def finish(
     loaded = SimpleNamespace(task=task, settings=SimpleNamespace(models=models, budget=SimpleNamespace(usd=usd)))
     recommendation = {"strategy": chosen, "closest": trials[0]["strategy"] if trials else None, "sentence": "So."}
     about = {"name": task.name, "metric": {"name": "accuracy"}}
-    return write_bundle(loaded, {"task": about, "recommendation": recommendation, "trials": trials}, run)
+    report = {"task": about, "recommendation": recommendation, "trials": trials, "abstention": abstention or {}}
+    return write_bundle(loaded, report, run)

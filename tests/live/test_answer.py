@@ -10,7 +10,8 @@ from kept import finish, lay_solution, make_task, trial
 
 from whichway.errors import DataError, UsageError
 from whichway.live import answer
-from whichway.live.answer import BLOCK, answer_file
+from whichway.live.answer import BLOCK, Asked, answer_file
+from whichway.live.bundle import threshold
 
 
 @pytest.fixture
@@ -35,6 +36,43 @@ def test_every_row_is_answered_in_order_over_several_blocks(run: Path, tmp_path:
     assert written == rows and [one["id"] for one in rows] == [f"r{i}" for i in range(count)]
     assert rows[0] == {"id": "r0", "output": "a", "confidence": 0.5}
     assert [path.name for path in out.parent.iterdir()] == ["out.jsonl"]
+
+
+def with_thresholds(run: Path, thresholds: dict[str, float]) -> None:
+    kept = json.loads((run / "solutions.json").read_text())
+    kept["solutions"]["majority"]["thresholds"] = thresholds
+    (run / "solutions.json").write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize(("coverage", "withheld"), [(0.9, True), (0.8, False)])
+def test_answers_below_the_threshold_chosen_for_a_coverage_are_withheld(
+    run: Path, tmp_path: Path, coverage: float, withheld: bool
+) -> None:
+    with_thresholds(run, {"0.9": 0.51, "0.8": 0.49})
+    _, rows = answer_file(run, ask(tmp_path, 2), None, Asked(coverage=coverage))
+    assert [one.get("withheld", False) for one in rows] == [withheld, withheld]
+
+
+def test_a_coverage_for_which_no_threshold_was_chosen_is_refused_and_those_there_are_named(
+    run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no threshold") as plain:
+        answer_file(run, ask(tmp_path, 1), None, Asked(coverage=0.9))
+    assert "run the study again" in plain.value.fix
+    with_thresholds(run, {"0.9": 0.51, "0.8": 0.49})
+    with pytest.raises(UsageError, match="no threshold") as told:
+        answer_file(run, ask(tmp_path, 1), None, Asked(coverage=0.5))
+    assert "0.9, 0.8" in told.value.fix
+    with pytest.raises(UsageError, match="both say"):
+        answer_file(run, ask(tmp_path, 1), None, Asked(coverage=0.9, min_confidence=0.3))
+
+
+def test_the_study_s_thresholds_go_into_what_is_loaded(tmp_path: Path) -> None:
+    lay_solution(tmp_path / "run", "majority", "fold-0", "a")
+    promises = [{"coverage": 0.9, "threshold": 0.51}, {"coverage": 0.8, "threshold": 0.7}]
+    finish(tmp_path / "run", [trial("majority")], "majority", abstention={"majority": {"promises": promises}})
+    for folder in (tmp_path / "run", tmp_path / "run" / "bundle"):
+        assert threshold(folder, "majority", 0.8) == 0.7
 
 
 def test_a_file_without_rows_is_refused_and_no_answers_are_written(run: Path, tmp_path: Path) -> None:

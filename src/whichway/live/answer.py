@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from whichway.core.text import Text
 from whichway.errors import UsageError
 from whichway.intake.documents import read_documents
 from whichway.intake.load import load_inputs
-from whichway.live.bundle import load_solution
+from whichway.live.bundle import load_solution, threshold
 
 BLOCK = 256
 
@@ -24,13 +24,15 @@ class Asked:
     """How rows are answered: by which `strategy` of the run (None: the recommended one), for at most `usd` in all uses.
 
     Answers less sure than `min_confidence` are marked as withheld. `documents`, a folder or documents.jsonl, take the place
-    of those of the run. `usd` None stands for the task's budget.
+    of those of the run. `usd` None stands for the task's budget. With a `coverage` the least confidence is the one that the
+    study chose on validation rows so that this share is answered; the rest is marked as withheld.
     """
 
     strategy: str | None = None
     usd: float | None = None
     min_confidence: float = 0.0
     documents: Path | None = None
+    coverage: float | None = None
 
 
 def answer_file(
@@ -51,6 +53,7 @@ def answer_file(
             raise UsageError(f"{out} is a folder, not a file to write.", f"Name a file: -o {out / 'answers.jsonl'}")
         out.parent.mkdir(parents=True, exist_ok=True)
     task, solution, name = load_solution(folder, asked.strategy, asked.usd)
+    asked = _with_threshold(asked, folder, name)
     rows, found = load_inputs(inputs, task), []
     solution = _with_documents(solution, name, asked.documents)
     for start in range(0, len(rows), BLOCK):
@@ -63,6 +66,14 @@ def answer_file(
         scratch.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found), encoding="utf-8")
         scratch.replace(out)
     return name, found
+
+
+def _with_threshold(asked: Asked, folder: Path, name: str) -> Asked:
+    if asked.coverage is None:
+        return asked
+    if asked.min_confidence:
+        raise UsageError("--coverage and --min-confidence both say which answers to withhold.", "Give one of them.")
+    return replace(asked, min_confidence=threshold(folder, name, asked.coverage))
 
 
 def _with_documents(solution: Solution, name: str, documents: Path | None) -> Solution:

@@ -40,7 +40,12 @@ def write_bundle(loaded: Any, report: Mapping[str, Any], folder: Path) -> list[s
         "budget_usd": loaded.settings.budget.usd,
         "recommended": report["recommendation"]["strategy"],
         "solutions": {
-            one["strategy"]: {"way": one["way"], "settings": one["settings"], "folder": where}
+            one["strategy"]: {
+                "way": one["way"],
+                "settings": one["settings"],
+                "folder": where,
+                "thresholds": _thresholds(report, one["strategy"]),
+            }
             for one in report["trials"]
             if one["state"] == "done" and (where := _where(folder, one))
         },
@@ -87,6 +92,19 @@ def solution_names(folder: Path) -> list[str]:
     return list(_kept(Path(folder))["solutions"])
 
 
+def threshold(folder: Path, strategy: str, coverage: float) -> float:
+    """Return the confidence from which on a strategy answers this share of rows, as chosen on validation by the study."""
+    known = _kept(Path(folder))["solutions"][strategy].get("thresholds", {})
+    for share, found in known.items():
+        if float(share) == coverage:
+            return float(found)
+    listed = ", ".join(known)
+    raise UsageError(
+        f"{folder} holds no threshold at which {strategy} answers {coverage:g} of the rows.",
+        f"Choose one of {listed}, or --min-confidence." if known else "Give --min-confidence, or run the study again.",
+    )
+
+
 def causal_name(folder: Path) -> str:
     """Return the language model that a run was made with: 'embedded', a folder or a hub id."""
     return str(_kept(Path(folder))["models"]["causal"])
@@ -100,6 +118,12 @@ def _kept(folder: Path) -> dict[str, Any]:
             f"{folder} holds no finished run.", "Run it first: whichway run task.yaml --out DIR"
         ) from error
     return found
+
+
+def _thresholds(report: Mapping[str, Any], strategy: str) -> dict[str, float]:
+    """Return the least confidence by share of rows to answer; nothing for a way whose confidences were not looked at."""
+    promises = report.get("abstention", {}).get(strategy, {}).get("promises", [])
+    return {f"{one['coverage']:g}": one["threshold"] for one in promises}
 
 
 def _chosen(kept: Mapping[str, Any], strategy: str | None, folder: Path) -> str:
