@@ -16,7 +16,7 @@ from whichway.study.bench import Bench
 from whichway.study.guarantee import log_evidence, paired_wins, threshold
 from whichway.study.lines import Line
 from whichway.study.plan import estimate
-from whichway.study.race import PROMISE, Beliefs, gradient, halving, learnt_beliefs, plain_beliefs
+from whichway.study.race import PROMISE, Arena, Beliefs, gradient, halving, learnt_beliefs, plain_beliefs
 
 SECOND = 0.002 / 60  # what a second of this machine must be worth in score: two tenths of a point per minute
 RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
@@ -67,35 +67,70 @@ def raced(
     """
     arena = LiveArena(bench, raceable(lines, loaded), loaded, spare_s)
     beliefs = beliefs_about(arena, isinstance(bench.task.output, Labels))
-    _screen(arena)
+    screen(arena)
     if allocation == "halving":
         halving(arena)
     else:
         gradient(arena, beliefs, second=SECOND)
+    gap = bench.task.objective.smallest_difference / arena.span
+    found = standing(arena, beliefs, gap, frozenset(arena.ended))
+    if found is None:
+        return Raced({}, frozenset(arena.ended))
     mean, spread = beliefs.after(arena)
-    last: dict[str, int] = {}
-    for i, line in enumerate(arena.lines):
-        last[line.name] = i  # a line's arms stand in the order of their rungs
-    ranked = [one for one in sorted(last, key=lambda name: -mean[last[name]]) if one not in arena.ended]
+    dropped = {name: _why(arena, found.last[name], found.best, mean, spread) for name in found.behind}
+    chances = {name: round(p, 4) for name, p in passing(arena, beliefs, found, gap).items()}
+    decided = {"leader": arena.lines[found.best].name, "dropped": dropped, "read": _read(arena), "chances": chances}
+    bench.ledger.decide("race", decided)
+    return Raced(dropped, frozenset(arena.ended), found.ranked)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a race has come to: lines by promise, the `last` arm of each, the `best` arm, and the lines left `behind`."""
+
+    ranked: tuple[str, ...]
+    last: dict[str, int]
+    best: int
+    behind: tuple[str, ...]
+
+
+def standing(arena: Arena, beliefs: Beliefs, gap: float, ended: frozenset[str] = frozenset()) -> Standing | None:
+    """Say which lines are not worth more; None where nothing was read.
+
+    A line is left behind when its 90 % quantile is more than `gap` below the leader, or when nothing was read of it; never
+    one of the two best, nor one that has answered every row.
+    """
+    mean, spread = beliefs.after(arena)
+    last = {one.line: i for i, one in enumerate(arena.arms)}  # a line's arms stand in the order of their rungs
+    ranked = [one for one in sorted(last, key=lambda name: -mean[last[name]]) if one not in ended]
     read = [one for one in ranked if len(arena.scores(last[one]))]
     if not read:
-        return Raced({}, frozenset(arena.ended))
-    best, gap = last[read[0]], bench.task.objective.smallest_difference / arena.span
-    dropped = {}
+        return None
+    best, behind = last[read[0]], []
     for name in ranked:
         i, answered = last[name], len(arena.scores(last[name]))
         is_behind = mean[i] + PROMISE * spread[i] < mean[best] - gap
         if name not in read[:LEAST_KEPT] and answered < arena.rows and (is_behind or not answered):
-            dropped[name] = _why(arena, i, best, mean, spread)
-    bench.ledger.decide("race", {"leader": arena.lines[best].name, "dropped": dropped, "read": _read(arena)})
-    return Raced(dropped, frozenset(arena.ended), tuple(ranked))
+            behind.append(name)
+    return Standing(tuple(ranked), last, best, tuple(behind))
 
 
-def _screen(arena: LiveArena) -> None:
+def passing(arena: Arena, beliefs: Beliefs, found: Standing, gap: float) -> dict[str, float]:
+    """Return for each line left behind the believed chance that it would pass the leader by more than `gap` (an estimate)."""
+    mean, covariance = beliefs.jointly_after(arena)
+    chances, best = {}, found.best
+    for name in found.behind:
+        i = found.last[name]
+        spread = math.sqrt(max(1e-9, covariance[i, i] + covariance[best, best] - 2 * covariance[i, best]))
+        chances[name] = 0.5 * math.erfc((mean[best] + gap - mean[i]) / (math.sqrt(2) * spread))
+    return chances
+
+
+def screen(arena: Arena) -> None:
     """Let every line answer its first rows, the cheapest first, so that none is dropped untried unless trying it is dear."""
     first: dict[str, int] = {}
-    for i, line in enumerate(arena.lines):
-        first.setdefault(line.name, i)
+    for i, one in enumerate(arena.arms):
+        first.setdefault(one.line, i)
     for i in sorted(first.values(), key=lambda i: arena.cost(i, SCREENED)):
         if not len(arena.scores(i)) and arena.cost(i, SCREENED) <= SCREENING * arena.left():
             arena.read(i, SCREENED)

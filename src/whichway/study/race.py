@@ -65,9 +65,16 @@ class Beliefs:
         """Return mean and standard deviation of every arm's score, given all that was read."""
         import numpy as np
 
+        mean, covariance = self.jointly_after(arena)
+        return mean, np.sqrt(np.maximum(np.diag(covariance), 1e-8))
+
+    def jointly_after(self, arena: Arena) -> tuple[Any, Any]:
+        """Return mean [arms] and covariance [arms, arms] of the scores, given all that was read."""
+        import numpy as np
+
         read = [i for i in range(len(arena.arms)) if len(arena.scores(i))]
         if not read:
-            return self.mean, np.sqrt(np.diag(self.covariance))
+            return self.mean, self.covariance
         seen = np.array([arena.scores(i).mean() for i in read])
         noise = np.array([_noise(seen[k], len(arena.scores(i)), arena.rows) for k, i in enumerate(read)])
         across = self.covariance[:, read]
@@ -76,8 +83,7 @@ class Beliefs:
         mean = self.mean + solved.T @ off
         surprise = float(off @ np.linalg.solve(across[read] + np.diag(noise), off))
         wider = max(1.0, (TRUST + surprise) / (TRUST + len(read)))  # an odd task: what was believed counts for less
-        variance = wider * (np.diag(self.covariance) - np.einsum("ij,ji->i", across, solved))
-        return mean, np.sqrt(np.maximum(variance, 1e-8))
+        return mean, wider * (self.covariance - across @ solved)
 
 
 def plain_beliefs(arms: Sequence[Arm]) -> Beliefs:
