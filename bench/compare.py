@@ -102,7 +102,7 @@ def measures(scale: float) -> list[Measure]:
             lambda: _training(int(200 * scale)),
             (
                 ("whichway, bf16 products", "train.py", "full", {}),
-                ("whichway, fp32", "train.py", "full", {"WHICHWAY_DTYPE": "float32"}),
+                ("whichway, fp32", "train.py", "full", {"WHICHWAY_DTYPE": "fp32"}),
             ),
         ),
         Measure(

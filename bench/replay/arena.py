@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from whichway.study.race import Arm
+from whichway.study.beliefs import Arm
 
 HERE = Path(__file__).parent
 EVIDENCE = Path(os.environ.get("WHICHWAY_EVIDENCE", HERE.parents[2] / "shared" / "evidence"))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from arena import Replay
 
-from whichway.study.race import UPPER, gradient, halving, leader, learnt_beliefs, plain_beliefs
+from whichway.study.beliefs import Averaged, learnt_beliefs, plain_beliefs
+from whichway.study.race import UPPER, gradient, halving, leader
 
 Policy = Callable[[Replay, Any, int], "int | None"]  # arena, prior (table, names), seed
 
@@ -92,6 +93,16 @@ def kg_plain(arena: Replay, prior: Any, seed: int) -> int | None:
     return gradient(arena, plain_beliefs(arena.arms))
 
 
+def kg_averaged(arena: Replay, prior: Any, seed: int) -> int | None:
+    """Knowledge gradient that believes other data sets as far as what it reads bears them out; what a study does."""
+    return gradient(arena, Averaged((learnt_beliefs(arena.arms, *prior), plain_beliefs(arena.arms))))
+
+
+def read_all(arena: Replay, prior: Any, seed: int) -> int | None:
+    """Read every row of every arm, whatever that costs, and take the best mean: what the rows can tell at all."""
+    return int(arena.table.mean(axis=1).argmax())
+
+
 def kg_learnt(arena: Replay, prior: Any, seed: int) -> int | None:
     """Knowledge gradient with beliefs from all other data sets."""
     return gradient(arena, learnt_beliefs(arena.arms, *prior))
@@ -109,7 +120,8 @@ def _read_all(arena: Replay, order: list[int]) -> int | None:
 
 
 POLICIES: dict[str, Policy] = {
-    "race (knowledge gradient, learnt beliefs)": kg_learnt,
+    "race (knowledge gradient, averaged beliefs)": kg_averaged,
+    "knowledge gradient, learnt beliefs": kg_learnt,
     "knowledge gradient, plain beliefs": kg_plain,
     "successive halving, late bloomers": race_halving,
     "successive halving": plain_halving,
@@ -120,4 +132,5 @@ POLICIES: dict[str, Policy] = {
     "always fine-tune": always("finetune"),
     "always prompt": always("prompt"),
     "always embed": always("probe"),
+    "no budget: every row of every arm read, best mean": read_all,
 }

@@ -10,9 +10,10 @@ from arena import EVIDENCE, Measured, Replay
 from scipy.special import betainc, betaln
 from scipy.stats import beta
 
+from whichway.study.beliefs import plain_beliefs
 from whichway.study.evidence import clopper_pearson
 from whichway.study.guarantee import log_evidence, threshold
-from whichway.study.race import gradient, halving, plain_beliefs
+from whichway.study.race import gradient, halving
 
 ARMS, ROWS = 30, 250
 OPENED = 16

@@ -17,7 +17,7 @@ from whichway.report.plots.svg import drawing, line, linear, text
 HERE = Path(__file__).parent
 ROWS = 200
 LEAST_ARMS = 20
-OURS = "race (knowledge gradient, learnt beliefs)"
+OURS = "race (knowledge gradient, averaged beliefs)"
 RIVALS = ("successive halving", "successive halving, late bloomers")
 COLOURS = (
     "#d55e00",
@@ -31,6 +31,8 @@ COLOURS = (
     "#8c510a",
     "#e69f00",
     "#5e3c99",
+    "#7fbc41",
+    "#4d4d4d",
 )
 
 Regrets = dict[str, dict[str, Any]]  # by policy and data set

@@ -18,10 +18,11 @@ from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Field, Objective, Task
 from whichway.report.plots.svg import drawing, line, linear, tag, text
+from whichway.study.beliefs import Averaged, learnt_beliefs, plain_beliefs
 from whichway.study.cost import Cost
 from whichway.study.evidence import calibration, clopper_pearson, joint_samples
 from whichway.study.pursuit import screen, standing
-from whichway.study.race import gradient, learnt_beliefs
+from whichway.study.race import gradient
 from whichway.study.recommend import Candidate, Verdict, decide, pick_finalists
 
 HERE = Path(__file__).parent
@@ -51,16 +52,31 @@ def main() -> None:
     asked.add_argument("--budgets", default="0.10,0.25,1")
     said = asked.parse_args()
     sets, lines, pairs = by_set(), ["# Verdicts in replayed studies", ""], []
-    lines += [f"{said.studies} studies of each of {len(sets)} data sets; right: within {said.gap:g} of the best way there was; `make replay`.", ""]
+    lines += [
+        f"{said.studies} studies of each of {len(sets)} data sets; right: within {said.gap:g} of the best way.",
+        "",
+    ]
     lines += ["| race's share | spent in all | regret | verdict | studies | right |", "|---|---|---|---|---|---|"]
     for share in map(float, said.budgets.split(",")):
-        found = [_study(arms, _prior(sets, name), share, said.gap, i) for name, arms in sets.items() for i in range(said.studies)]
+        found = [
+            _study(arms, _prior(sets, name), share, said.gap, i)
+            for name, arms in sets.items()
+            for i in range(said.studies)
+        ]
         lines += _rows(share, found, said.gap)
         pairs += _pairs(found)
         print("\n".join(lines[-3:]), flush=True)
     error, bins = calibration([p for p, _ in pairs], [hit for _, hit in pairs])
-    lines += ["", f"P(best) of every finalist against how often it was the best of them: expected calibration error {error:.3f} (n = {len(pairs)}).", ""]
-    lines += ["| said | found | n |", "|---|---|---|", *(f"| {one['confidence']:.2f} | {one['accuracy']:.2f} | {one['n']} |" for one in bins)]
+    lines += [
+        "",
+        f"P(best) of every finalist against how often it was the best of them: calibration error {error:.3f} (n = {len(pairs)}).",
+        "",
+    ]
+    lines += [
+        "| said | found | n |",
+        "|---|---|---|",
+        *(f"| {one['confidence']:.2f} | {one['accuracy']:.2f} | {one['n']} |" for one in bins),
+    ]
     (HERE / "verdicts.md").write_text("\n".join(lines) + "\n")
     (HERE / "reliability.svg").write_text(_plot(bins))
     print("\n".join(lines[-len(bins) - 4 :]))
@@ -80,7 +96,9 @@ def _study(arms: list[Measured], prior: Any, share: float, gap: float, seed: int
     whole = sum(one.fit_s + VALIDATION * one.row_s for one in tops.values())
     kept, spent = list(tops), whole
     if share < 1:
-        kept, spent = _raced([replace(one, scores=one.scores[validation]) for one in arms], tops, prior, share * whole, gap, seed)
+        kept, spent = _raced(
+            [replace(one, scores=one.scores[validation]) for one in arms], tops, prior, share * whole, gap, seed
+        )
     task = _task(gap)
     picked = pick_finalists(task, _candidates(tops, kept, validation, seed))
     verdict = decide(task, _candidates(tops, picked, test, seed))
@@ -93,7 +111,7 @@ def _raced(
     """Return the lines that a race keeps, and the seconds of the race and of finishing those."""
     arena = Replay(arms, VALIDATION, 1.0, seed, whole=True)
     arena.budget = budget
-    beliefs = learnt_beliefs(arena.arms, *prior)
+    beliefs = Averaged((learnt_beliefs(arena.arms, *prior), plain_beliefs(arena.arms)))
     screen(arena)
     gradient(arena, beliefs)
     found = standing(arena, beliefs, gap)
@@ -152,7 +170,11 @@ def _plot(bins: list[dict[str, Any]]) -> str:
     most = max(one["n"] for one in bins)
     for one in bins:
         size = 3 + 9 * (one["n"] / most) ** 0.5
-        parts.append(tag("circle", cx=across(one["confidence"]), cy=up(one["accuracy"]), r=size, fill="#d55e00", fill_opacity=0.7))
+        parts.append(
+            tag(
+                "circle", cx=across(one["confidence"]), cy=up(one["accuracy"]), r=size, fill="#d55e00", fill_opacity=0.7
+            )
+        )
     parts.append(text(left + 110, side - 8, "P(best) said by the verdict"))
     svg = drawing((side, side), "reliability", ("Reliability of P(best)", "see verdicts.md"), *parts)
     return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="13" ', 1)

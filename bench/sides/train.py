@@ -18,7 +18,7 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def full(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """All weights instead of adapters: fp32 weights with bf16 products, or fp32 throughout under WHICHWAY_DTYPE=float32."""
+    """All weights instead of adapters: fp32 weights with bf16 products, or fp32 throughout under WHICHWAY_DTYPE=fp32."""
     return _ours(inputs, {"batch": 16, "method": "full"})
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from whichway.study.race import DIFFICULTY, Arm, gradient, halving, leader, learnt_beliefs, plain_beliefs
+from whichway.study.beliefs import DIFFICULTY, Arm, Averaged, learnt_beliefs, plain_beliefs
+from whichway.study.race import gradient, halving, leader
 
 
 class Simulated:
@@ -81,3 +82,22 @@ def test_beliefs_from_other_data_sets_take_out_how_hard_each_was():
     assert mean[1] < 0.15 < mean[0]  # where a is weak, b is weaker
     assert spread[0] < spread[2]
     assert leader(arena, beliefs) == 0
+
+
+def test_beliefs_from_elsewhere_give_way_where_this_task_is_unlike_those():
+    table = np.array([[0.9, 0.5], [0.5, 0.1], [0.7, 0.3], [0.8, 0.4]])  # everywhere a is .4 above b
+    arms = (Arm("a", "a", 1, 0.0, 1.0), Arm("b", "b", 1, 0.0, 1.0))
+    parts = (learnt_beliefs(arms, table, [("a", 0), ("b", 0)]), plain_beliefs(arms))
+    alike, unlike = Simulated(arms, (0.8, 0.4), 1000), Simulated(arms, (0.4, 0.8), 1000)
+    for arena in (alike, unlike):
+        assert Averaged(parts).credibility(arena) == pytest.approx([0.5, 0.5])
+        for arm in (0, 1):
+            arena.read(arm, 128)
+    assert Averaged(parts).credibility(alike)[0] > 0.9
+    assert Averaged(parts).credibility(unlike)[0] < 0.1
+    mean, spread = Averaged(parts).after(unlike)
+    assert mean == pytest.approx(parts[1].after(unlike)[0], abs=0.03)
+    mixed, covariance = Averaged((parts[0], parts[1])).jointly_after(Simulated(arms, (0.4, 0.8), 1000))
+    between = (parts[0].mean - parts[1].mean) / 2
+    assert mixed == pytest.approx((parts[0].mean + parts[1].mean) / 2)
+    assert covariance == pytest.approx((parts[0].covariance + parts[1].covariance) / 2 + between[:, None] * between)

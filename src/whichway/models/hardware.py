@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from whichway.errors import UsageError
+
 
 @functools.cache
 def device() -> Any:
@@ -30,9 +32,11 @@ def dtype() -> Any:
 
     if device().type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    wanted = os.environ.get("WHICHWAY_DTYPE", "")
+    wanted, known = os.environ.get("WHICHWAY_DTYPE", ""), {"bf16": torch.bfloat16, "fp32": torch.float32}
     if wanted:
-        return {"bf16": torch.bfloat16, "fp32": torch.float32}[wanted]
+        if wanted not in known:
+            raise UsageError(f"WHICHWAY_DTYPE cannot be {wanted!r}.", f"Known: {', '.join(known)}; or leave it unset.")
+        return known[wanted]
     return torch.bfloat16 if torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_has_bf16() else torch.float32
 
 

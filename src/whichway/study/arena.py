@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from whichway.core.strategy import Progress
+from whichway.study.beliefs import Arm
 from whichway.study.bench import BLOCK, Bench, fitted, predict_blocks
 from whichway.study.growth import LEARNING, measure_rung
 from whichway.study.lines import Line
 from whichway.study.plan import START_S, estimate
-from whichway.study.race import Arm
 from whichway.study.trial import guarded
 
 LOW, TOP, RUNGS = (

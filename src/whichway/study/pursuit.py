@@ -12,11 +12,12 @@ from typing import Any
 
 from whichway.core.output import Labels
 from whichway.study.arena import LiveArena
+from whichway.study.beliefs import Arena, Averaged, Belief, learnt_beliefs, plain_beliefs
 from whichway.study.bench import Bench
 from whichway.study.guarantee import log_evidence, paired_wins, threshold
 from whichway.study.lines import Line
 from whichway.study.plan import estimate
-from whichway.study.race import PROMISE, Arena, Beliefs, gradient, halving, learnt_beliefs, plain_beliefs
+from whichway.study.race import PROMISE, gradient, halving
 
 SECOND = 0.002 / 60  # what a second of this machine must be worth in score: two tenths of a point per minute
 RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
@@ -94,7 +95,7 @@ class Standing:
     behind: tuple[str, ...]
 
 
-def standing(arena: Arena, beliefs: Beliefs, gap: float, ended: frozenset[str] = frozenset()) -> Standing | None:
+def standing(arena: Arena, beliefs: Belief, gap: float, ended: frozenset[str] = frozenset()) -> Standing | None:
     """Say which lines are not worth more; None where nothing was read.
 
     A line is left behind when its 90 % quantile is more than `gap` below the leader, or when nothing was read of it; never
@@ -115,7 +116,7 @@ def standing(arena: Arena, beliefs: Beliefs, gap: float, ended: frozenset[str] =
     return Standing(tuple(ranked), last, best, tuple(behind))
 
 
-def passing(arena: Arena, beliefs: Beliefs, found: Standing, gap: float) -> dict[str, float]:
+def passing(arena: Arena, beliefs: Belief, found: Standing, gap: float) -> dict[str, float]:
     """Return for each line left behind the believed chance that it would pass the leader by more than `gap` (an estimate)."""
     mean, covariance = beliefs.jointly_after(arena)
     chances, best = {}, found.best
@@ -136,12 +137,12 @@ def screen(arena: Arena) -> None:
             arena.read(i, SCREENED)
 
 
-def beliefs_about(arena: LiveArena, labels: bool) -> Beliefs:
+def beliefs_about(arena: LiveArena, labels: bool) -> Belief:
     """Return what the race believes before it begins: of labelling tasks, what arms reached on the matrix's data sets."""
     if not labels:
         return plain_beliefs(arena.arms)
     table, names = _matrix()
-    return learnt_beliefs(arena.arms, table, names)
+    return Averaged((learnt_beliefs(arena.arms, table, names), plain_beliefs(arena.arms)))
 
 
 @functools.cache

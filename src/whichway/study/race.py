@@ -8,122 +8,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
+
+from whichway.study.beliefs import GROWTH, Arena, Belief, noise_of, plain_beliefs
 
 BLOCKS = (32, 64, 128, 256, 512, 1024)  # rows up to which an arm answers, step by step
 UPPER = 1.3  # times an estimated cost: an action that may cost more than is left is not begun
 WORTH = 2e-4  # expected gain in score below which nothing more is bought
 PROMISE = 1.28  # standard deviations to the 90 % quantile
-GROWTH = 0.06  # what a doubling of the labels may bring where nothing is known yet, and how unsure that is
 THRIFT = 0.3  # power of the cost that an expected gain is divided by; 1 fritters a small budget away (docs/method.md)
-TRUST = 4.0  # arms read that beliefs from elsewhere count for, when this task turns out unlike those
-DIFFICULTY = 0.3  # spread of scores between tasks, of all arms alike
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A deployable thing: one line at one of its rungs. Costs are estimates in seconds."""
-
-    name: str
-    line: str
-    labels: int
-    fit_s: float
-    row_s: float
-    rung: int = 0
-    rungs: int = 1
-
-
-class Arena(Protocol):
-    """What a race is run on; scores are between 0 and 1, rows stand in one shared order."""
-
-    arms: Sequence[Arm]
-    rows: int
-
-    def left(self) -> float:
-        """Return what may still be spent, in seconds."""
-
-    def cost(self, arm: int, upto: int) -> float:
-        """Estimate the seconds of having an arm's first `upto` rows answered."""
-
-    def read(self, arm: int, upto: int) -> bool:
-        """Have them answered; False where that could not be done within the budget."""
-
-    def scores(self, arm: int) -> Any:
-        """Return the scores read so far, in order."""
-
-
-@dataclass(frozen=True)
-class Beliefs:
-    """Gaussian beliefs about the arms' scores before anything is read: mean [arms], covariance [arms, arms]."""
-
-    mean: Any
-    covariance: Any
-
-    def after(self, arena: Arena) -> tuple[Any, Any]:
-        """Return mean and standard deviation of every arm's score, given all that was read."""
-        import numpy as np
-
-        mean, covariance = self.jointly_after(arena)
-        return mean, np.sqrt(np.maximum(np.diag(covariance), 1e-8))
-
-    def jointly_after(self, arena: Arena) -> tuple[Any, Any]:
-        """Return mean [arms] and covariance [arms, arms] of the scores, given all that was read."""
-        import numpy as np
-
-        read = [i for i in range(len(arena.arms)) if len(arena.scores(i))]
-        if not read:
-            return self.mean, self.covariance
-        seen = np.array([arena.scores(i).mean() for i in read])
-        noise = np.array([_noise(seen[k], len(arena.scores(i)), arena.rows) for k, i in enumerate(read)])
-        across = self.covariance[:, read]
-        off = seen - self.mean[read]
-        solved = np.linalg.solve(across[read] + np.diag(noise), across.T)
-        mean = self.mean + solved.T @ off
-        surprise = float(off @ np.linalg.solve(across[read] + np.diag(noise), off))
-        wider = max(1.0, (TRUST + surprise) / (TRUST + len(read)))  # an odd task: what was believed counts for less
-        return mean, wider * (self.covariance - across @ solved)
-
-
-def plain_beliefs(arms: Sequence[Arm]) -> Beliefs:
-    """Return beliefs that know nothing but that tasks differ, rungs of a line go together, and more labels help."""
-    import numpy as np
-
-    lines = np.array([one.line for one in arms])
-    missing = np.array([one.rungs - 1 - one.rung for one in arms])
-    together = (lines[:, None] == lines[None]) * 0.1**2
-    apart = np.diag(0.05**2 + (GROWTH * missing) ** 2 / 2)
-    return Beliefs(0.6 - GROWTH * missing, DIFFICULTY**2 + together + apart)
-
-
-def learnt_beliefs(arms: Sequence[Arm], table: Any, names: Sequence[tuple[str, int]]) -> Beliefs:
-    """Return beliefs from other data sets: table [data sets, arms known] of scores (NaN: not measured), by (line, rung).
-
-    Each data set's own level is taken out; what is left has a mean per arm and a covariance, shrunk towards that of
-    `plain_beliefs` as data sets are few. Arms that no other data set has are believed in plainly.
-    """
-    import numpy as np
-
-    plain = plain_beliefs(arms)
-    place = {name: i for i, name in enumerate(names)}
-    known = [i for i, one in enumerate(arms) if (one.line, one.rung) in place]
-    if not known or len(table) < 3:
-        return plain
-    some = table[:, [place[arms[i].line, arms[i].rung] for i in known]]
-    level = np.nanmean(some, axis=1, keepdims=True)
-    rest = some - level
-    mean = np.nanmean(rest, axis=0)
-    rest = np.where(np.isnan(rest), mean, rest) - mean
-    sample = rest.T @ rest / max(1, len(rest) - 1)
-    own = plain.covariance[np.ix_(known, known)] - DIFFICULTY**2
-    covariance, centre = plain.covariance.copy(), plain.mean.copy()
-    covariance[np.ix_(known, known)] = DIFFICULTY**2 + 0.6 * sample + 0.4 * own * np.trace(sample) / np.trace(own)
-    centre[known] = float(np.nanmean(level)) + mean
-    return Beliefs(centre, covariance)
-
-
-def gradient(arena: Arena, beliefs: Beliefs, thrift: float = THRIFT, second: float = 0.0) -> int | None:
+def gradient(arena: Arena, beliefs: Belief, thrift: float = THRIFT, second: float = 0.0) -> int | None:
     """Spend by knowledge gradient over cost to the power `thrift`; return the arm to choose, None if none was read.
 
     An action must be worth `second` in score for each second that it takes; where none is, the race is over.
@@ -135,7 +31,7 @@ def gradient(arena: Arena, beliefs: Beliefs, thrift: float = THRIFT, second: flo
             return leader(arena, beliefs)
 
 
-def leader(arena: Arena, beliefs: Beliefs) -> int | None:
+def leader(arena: Arena, beliefs: Belief) -> int | None:
     """Return the read arm with the highest expected score, None if none was read."""
     mean, _ = beliefs.after(arena)
     read = [i for i in range(len(arena.arms)) if len(arena.scores(i))]
@@ -153,7 +49,7 @@ def _best_action(arena: Arena, mean: Any, spread: Any, thrift: float, second: fl
             cost = arena.cost(i, upto)
             if UPPER * cost > left:
                 break
-            noise = _noise(mean[i], upto - done, arena.rows)
+            noise = noise_of(mean[i], upto - done, arena.rows)
             moved = spread[i] ** 2 / math.sqrt(spread[i] ** 2 + noise)
             worth = _gain(mean[i], moved, rival, i in read)
             if worth > WORTH + second * cost and worth / (cost + 1e-3) ** thrift > best:
@@ -222,15 +118,9 @@ def _value(arena: Arena, own: list[int], rung: int, late_bloomers: bool) -> floa
     highest = max((arena.arms[i].rung for i in own if UPPER * arena.cost(i, arena.rows) <= arena.left()), default=0)
     steps = max(0, highest - last.rung)
     growth = max(0.0, now - float(read[-2][1].mean())) if len(read) > 1 else GROWTH
-    unsure = math.hypot(GROWTH * steps, math.sqrt(_noise(now, len(scores), arena.rows)))
+    unsure = math.hypot(GROWTH * steps, math.sqrt(noise_of(now, len(scores), arena.rows)))
     return min(1.0, now + 0.8 * growth * steps) + PROMISE * unsure
 
 
 def _steps(done: int, rows: int) -> list[int]:
     return [n for n in (*(b for b in BLOCKS if b < rows), rows) if n > done]
-
-
-def _noise(mean: float, read: int, rows: int) -> float:
-    """Return the variance of a mean of scores between 0 and 1; never nothing, as further rows are like these."""
-    share = min(max(mean, 0.02), 0.98)
-    return share * (1 - share) / max(1, read)
