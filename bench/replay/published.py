@@ -10,7 +10,7 @@ from arena import EVIDENCE, Measured, Replay
 from scipy.special import betainc, betaln
 from scipy.stats import beta
 
-from whichway.study.beliefs import plain_beliefs
+from whichway.study.beliefs import Averaged, learnt_beliefs, plain_beliefs
 from whichway.study.evidence import clopper_pearson
 from whichway.study.guarantee import log_evidence, threshold
 from whichway.study.race import gradient, halving
@@ -27,13 +27,18 @@ def main() -> None:
     said = asked.parse_args()
     sets = outcomes()
     policies = {
-        "successive halving": lambda arena: halving(arena),
-        "knowledge gradient, plain beliefs": lambda arena: gradient(arena, plain_beliefs(arena.arms)),
-        "uniform": _uniform,
+        "successive halving": lambda arena, prior: halving(arena),
+        "knowledge gradient, plain beliefs": lambda arena, prior: gradient(arena, plain_beliefs(arena.arms)),
+        "knowledge gradient, averaged beliefs": _informed,
+        "uniform": lambda arena, prior: _uniform(arena),
     }
+    named = arm_names()
+    priors = {name: _beliefs_without(sets, named, name) for name in sets}
     for name, policy in policies.items():
-        regret = [np.mean([_regret(table, policy, i) for i in range(said.replays)]) for table in sets.values()]
-        print(f"10 %: {name:36} mean regret {100 * np.mean(regret):.2f} points over {len(sets)} data sets", flush=True)
+        known = named if policy is _informed else {one: list(map(str, range(len(arms)))) for one, arms in sets.items()}
+        regret = {one: _mean_regret(sets[one], known[one], priors[one], policy, said.replays) for one in sets}
+        mean, by_set = np.mean(list(regret.values())), ", ".join(f"{one} {value:.2f}" for one, value in regret.items())
+        print(f"10 %: {name:36} mean regret {mean:.2f} points over {len(sets)} data sets ({by_set})", flush=True)
     wrong = [_violated(table, i) for table in sets.values() for i in range(said.replays * 2)]
     print(f"G1 in replays: {_rate(wrong)}")
     print(f"G1 between equals: {_rate([_equals_violated(i) for i in range(1000)])}")
@@ -48,12 +53,40 @@ def outcomes() -> dict[str, Any]:
         return {name: np.unpackbits(kept[f"{name}__correct"], axis=1)[:, : sizes[name]] for name in names}
 
 
-def _regret(table: Any, policy: Any, seed: int) -> float:
+def arm_names() -> dict[str, list[str]]:
+    """Return for each data set and arm its language model, how examples were chosen, and their number; seeds are alike."""
+    with np.load(EVIDENCE / "longctx_icl_correct.npz", allow_pickle=False) as kept:
+        found = {name.removesuffix("__arms"): kept[name] for name in kept.files if name.endswith("__arms")}
+        return {name: ["|".join(str(one).split("|")[:3]) for one in arms] for name, arms in found.items()}
+
+
+def _beliefs_without(sets: dict[str, Any], named: dict[str, list[str]], left_out: str) -> Any:
+    """Return mean scores of all other data sets [data sets, kinds of arm] and the kinds as (name, rung)."""
+    related = {"trec": "trecfine", "trecfine": "trec"}  # the same questions with other labels
+    others = [name for name in sets if name not in (left_out, related.get(left_out))]
+    kinds = sorted({kind for name in others for kind in named[name]})
+    place, sums, counts = {kind: i for i, kind in enumerate(kinds)}, *np.zeros((2, len(others), len(kinds)))
+    for row, name in enumerate(others):
+        for kind, score in zip(named[name], sets[name].mean(axis=1), strict=True):
+            sums[row, place[kind]] += score
+            counts[row, place[kind]] += 1
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), [(kind, 0) for kind in kinds]
+
+
+def _informed(arena: Replay, prior: Any) -> int | None:
+    return gradient(arena, Averaged((learnt_beliefs(arena.arms, *prior), plain_beliefs(arena.arms))))
+
+
+def _mean_regret(table: Any, names: list[str], prior: Any, policy: Any, replays: int) -> float:
+    return 100 * float(np.mean([_regret(table, names, prior, policy, i) for i in range(replays)]))
+
+
+def _regret(table: Any, names: list[str], prior: Any, policy: Any, seed: int) -> float:
     rng = np.random.default_rng(seed)
     some = rng.choice(len(table), ARMS, replace=False)
-    measured = [Measured("", 0, str(i), 1, 1, 0, 0.0, 1.0, table[i].astype(float)) for i in some]
+    measured = [Measured("", 0, names[i], 1, 1, 0, 0.0, 1.0, table[i].astype(float)) for i in some]
     arena = Replay(measured, ROWS, 0.10, seed, whole=True)
-    return arena.regret(policy(arena))
+    return arena.regret(policy(arena, prior))
 
 
 def _uniform(arena: Replay) -> int:
