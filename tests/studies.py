@@ -24,6 +24,8 @@ TIMED_KEYS = {
     "timing",
     "spent",
     "break_even",
+    "cost",
+    "flips",
     "seconds",
     "usd",
     "usd_per_1000",
@@ -33,7 +35,10 @@ TIMED_KEYS = {
     "compute_usd",
     "command",
 }
-TIMED_SENTENCES = re.compile(r"^If an answer must come within|^95 of 100 single answers")
+TIMED_SENTENCES = re.compile(
+    r"^If (an answer must come|an hour of|tokens of|a machine by|1,000 answers)|^(From|Up to) about .* requests a month"
+    r"|^95 of 100 single answers|^No volume"
+)
 MONEY = re.compile(r"\$[\d.,]+")
 
 

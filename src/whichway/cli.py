@@ -145,8 +145,8 @@ def why(
 ) -> None:
     """Say why a run recommends what it does, or what it would under other conditions. Nothing is run or spent.
 
-    Conditions: min_score, max_cost_per_1000_usd, max_upfront_usd, max_p95_ms, max_memory_mb, min_consistency, privacy;
-    smallest_difference, requests_per_month, horizon_months, compute_usd_per_hour.
+    Conditions: all limits (min_score, max_p95_ms, deadline_days, privacy, ...), volume and prices (requests_per_month,
+    compute_usd_per_hour, endpoint_price_factor, label_usd, hourly_usd, ...); a name that is none is answered with all.
     """
     from whichway.live.why import explain
     from whichway.report.why import print_why

@@ -83,6 +83,8 @@ def test_the_fingerprint_changes_with_the_data_and_with_the_task_and_with_nothin
     assert load(tmp_path, csv_text(good_rows()), "# a comment\ntarget: 'label'\n").fingerprint == one
     assert load(tmp_path, csv_text(good_rows()) + "x,aaa\n").fingerprint != one
     assert load(tmp_path, csv_text(good_rows()), "target: label\nseed: 1\n").fingerprint != one
+    priced = "target: label\nobjective: {hourly_usd: 80, hours: {prompt: 2}}\nconstraints: {deadline_days: 3}\n"
+    assert load(tmp_path, csv_text(good_rows()), priced).fingerprint == one, "prices move the verdict and no answer"
 
 
 def test_train_rows_in_the_test_file_are_dropped_and_ids_stay_apart(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`whichway why` and `whichway plan --labels` from the command line, on a run that was made by it."""
 
 import json
+import shutil
 
 import pytest
 from studies import ONLY, make_task, whichway
@@ -37,6 +38,26 @@ def test_a_wrong_condition_is_two_lines_and_exit_code_two(run):
     _, folder = run
     said = whichway("why", folder, "--if", "accuracy=1")
     assert said.returncode == 2 and said.stderr.count("\n") == 2 and "min_score" in said.stderr
+
+
+def test_why_tells_at_which_numbers_the_answer_flips(run):
+    said = " ".join(whichway("why", run[1]).stdout.split())
+    assert "If you require more than" in said and "requests a month" in said
+
+
+def test_prices_may_be_edited_in_the_task_file_of_a_finished_run(run, tmp_path):
+    task, folder = run
+    work = tmp_path / "again"
+    shutil.copytree(task.parent, work)
+    text = (work / task.name).read_text()
+    (work / task.name).write_text(text + "objective: {hourly_usd: 100, hours: {classic: 7.5}}\n")
+    done = whichway("run", work / task.name, "--out", work / folder.name, *ONLY)
+    assert done.returncode == 0 and "$750" in done.stdout, done.stderr
+    report = json.loads((work / folder.name / "report.json").read_text())
+    (priced,) = [one for one in report["cost"]["ways"] if one["strategy"] == "classic"]
+    assert priced["upfront_usd"]["value"] == pytest.approx(750, abs=0.1) and priced["hours"] == 7.5
+    page = (work / folder.name / "report.md").read_text()
+    assert "What it costs over time" in page and "7.5 h of work" in page
 
 
 def test_plan_tells_what_more_labels_would_buy_and_what_they_cost(run):

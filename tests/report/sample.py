@@ -110,7 +110,49 @@ _TRIALS = [
     trial("rag", way="hybrid", state="failed", reason=f"the answer was cut off \x1b[31mred {XSS}", build=_build(3.0)),
 ]
 
+
+def _cost(name: str, start: float, per_1000: float, even: tuple[float, ...] = (), **more: Any) -> dict[str, Any]:
+    """Return one way of the part on costs; `even` is its break-even volume against `probe` with its interval."""
+    requests, low, high = even or (None, None, None)
+    refresh = 20.0 if start > 100 else 0.0
+    total = start + 120 * per_1000 + 4 * refresh
+    cheaper = (
+        [] if requests is None else [{"from": 0, "to": requests}] if start < 480 else [{"from": requests, "to": None}]
+    )
+    return {
+        "strategy": name,
+        "upfront_usd": {"value": start, "low": None, "high": None},
+        "per_1000_usd": {"value": per_1000, "low": per_1000 * 0.8, "high": per_1000 * 1.3},
+        "total_usd": {"value": total, "low": total * 0.95, "high": total * 1.1},
+        "hosting_usd_per_month": 0.0,
+        "carries_per_month": None,
+        "refresh_usd": refresh,
+        "hours": start / 80,
+        "break_even": {"requests": requests, "low": low, "high": high, "never": 0.0, "sentence": ""},
+        "cheaper": cheaper,
+        **more,
+    }
+
+
+_COSTS = {
+    "against": "probe",
+    "horizon_months": 12,
+    "requests": 120_000,
+    "refreshes": 4,
+    "ways": [
+        _cost("majority", 40.0, 0.0),
+        _cost("prompt", 80.0, 0.12, (4_200_000, 3_100_000, 5_900_000)),
+        _cost("prompt-few", 160.0, 0.31, (1_030_000, 800_000, 1_400_000)),
+        _cost("classic", 240.0, 0.0001),
+        _cost("probe", 480.0, 0.0021),
+        _cost(f"encoder {XSS}", 1_280.0, 0.0011, (800_000_000, 90_000_000, None)),
+        _cost("nearest", 481.0, 0.002, (10_000_000, 2_000_000, None)),
+    ],
+    "notes": ["A way on this machine is paid for by use.", f"Labels are there already. {IMG}"],
+}
+
 _SAMPLE: dict[str, Any] = {
+    "cost": _COSTS,
     "schema": 1,
     "whichway": "0.1.0",
     "state": "finished",

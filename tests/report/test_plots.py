@@ -18,6 +18,7 @@ from whichway.report.plots.naming import Named, draw_names
 from whichway.report.plots.scores import draw_scores, score_domain
 from whichway.report.plots.spend import draw_spend
 from whichway.report.plots.svg import NARROW, WIDE, Box, log_ticks, ticks, width_of
+from whichway.report.plots.total import draw_total
 from whichway.report.reading import Report, measured
 
 LINE = ("x1", "x2", "y1", "y2")
@@ -25,7 +26,7 @@ LINE = ("x1", "x2", "y1", "y2")
 
 def every_plot(of: Report) -> list[str]:
     """Draw all there is to draw, for a page and for a phone."""
-    drawn = [draw(of, width) for draw in (draw_scores, draw_cost) for width in (WIDE, NARROW)]
+    drawn = [draw(of, width) for draw in (draw_scores, draw_cost, draw_total) for width in (WIDE, NARROW)]
     drawn += [draw_confusion(of), *draw_calibration(of), *draw_spend(of), *draw_spend(of, NARROW)]
     return [one for one in drawn if one]
 

@@ -149,3 +149,16 @@ def test_a_trial_is_known_by_what_it_is(lines):
     other = lines("strategies:\n  settings:\n    classic: {head: linear}\n", only=("classic",))[0]
     assert one.key("data") == same.key("data")
     assert len({one.key("data"), one.key("other data"), other.key("data")}) == 3
+
+
+def test_hours_of_a_strategy_that_there_is_not_are_refused_with_those_there_are(lines):
+    with pytest.raises(TaskFileError, match="hours of 'gpt', which is no strategy") as caught:
+        lines("objective: {hours: {gpt: 4}}\n")
+    assert "finetune" in caught.value.fix
+    assert lines("objective: {hours: {prompt: 4}, refresh_hours: {prompt-few: 1}}\n")
+
+
+def test_what_takes_longer_to_build_than_the_deadline_is_left_out_before_anything_is_spent(lines):
+    found = lines("objective: {hours: {prompt: 4, finetune: 40}}\nconstraints: {deadline_days: 3}\n")
+    late = {line.name: line.excluded for line in found if line.excluded.startswith("deadline")}
+    assert late == {"finetune": "deadline: its hours of work take 5 days, and constraints.deadline_days is 3"}

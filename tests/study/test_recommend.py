@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from studies import ONLY, make_task, report_of, whichway
@@ -9,9 +11,12 @@ from studies import ONLY, make_task, report_of, whichway
 from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Constraints, Field, Objective, Task
+from whichway.study.conditions import Case
 from whichway.study.cost import Cost
 from whichway.study.evidence import joint_samples, paired_difference
-from whichway.study.recommend import Candidate, broken_limits, changes, decide, pick_finalists
+from whichway.study.flips import changes as said_of
+from whichway.study.flips import flips
+from whichway.study.recommend import Candidate, broken_limits, cheapest, decide, pick_finalists
 
 ACCURACY = registry.get("metric", "accuracy")()
 
@@ -24,6 +29,11 @@ def task(gap: float = 0.02, **limits) -> Task:
 def arm(name: str, score: float, usd: float, spread: float = 0.001, **more) -> Candidate:
     noise = np.random.default_rng(sum(map(ord, name))).normal(0, spread, 2000)
     return Candidate(name, score + noise, Cost(0.0, usd), **more)
+
+
+def changes(wanted: Task, verdict, arms) -> list[str]:
+    case = Case(tuple(arms), wanted.constraints, wanted.objective, 0.1)
+    return said_of(case, verdict, flips(case, verdict))
 
 
 def test_the_cheapest_of_those_that_tie_is_chosen():
@@ -42,6 +52,14 @@ def test_a_gap_wider_than_the_smallest_difference_is_worth_its_price():
 
 def test_of_equally_cheap_ones_that_tie_the_better_one_is_chosen():
     assert decide(task(), [arm("a", 0.90, 1.0), arm("b", 0.91, 1.01)]).chosen == "b"
+
+
+def test_what_costs_about_the_same_is_told_apart_by_its_score_at_any_volume():
+    a, b, c = arm("a", 0.90, 1.0), arm("b", 0.91, 1.4), arm("c", 0.92, 1.6)
+    for volume in (10, 1e3, 1e6):
+        goal = Objective(requests_per_month=volume)
+        assert cheapest([a, b, c], goal).name == "b"
+    assert cheapest([arm("free", 0.5, 0.0), b], Objective()).name == "free"
 
 
 @pytest.mark.parametrize(
@@ -188,3 +206,44 @@ def test_the_report_says_who_scored_higher_and_was_passed_over(tmp_path):
     assert found["strategy"] == "majority"
     (said,) = [one for one in found["reasons"] if one.startswith("Passed over")]
     assert said.startswith("Passed over: classic scored") and "0.2 is the limit" in said
+
+
+def spread_out(name: str, p95: float, width: float, **more) -> Candidate:
+    drawn = np.random.default_rng(0).normal(p95, width, 2000)
+    return arm(name, 0.9, 1.0, p95_ms=p95, p95_samples=drawn, **more)
+
+
+def test_a_latency_that_is_only_just_within_its_limit_is_not_taken_for_met():
+    close, safe = spread_out("close", 95.0, 10.0), spread_out("safe", 80.0, 10.0)
+    verdict = decide(task(max_p95_ms=100), [close, replace(safe, samples=safe.samples - 0.1)])
+    assert verdict.p_feasible["close"] == pytest.approx(0.69, abs=0.03) and verdict.p_feasible["safe"] > 0.95
+    assert verdict.chosen == "safe"
+    assert decide(task(), [close, safe]).p_feasible["close"] == 1.0
+
+
+def test_a_price_per_answer_is_as_uncertain_as_the_answers_were_different():
+    pace = np.linspace(0.5, 1.5, 2000)
+    wanted = task(max_cost_per_1000_usd=1.2)
+    assert decide(wanted, [arm("a", 0.9, 1.0, pace=pace)]).p_feasible["a"] == pytest.approx(0.7, abs=0.01)
+    assert decide(wanted, [arm("a", 0.9, 1.0)]).p_feasible["a"] == 1.0
+
+
+def test_score_latency_and_price_are_judged_in_the_same_samples():
+    rng = np.random.default_rng(0)
+    score = rng.normal(0.9, 0.02, 2000)
+    fast = score > np.quantile(score, 0.5)
+    one = Candidate("a", score, Cost(0, 1), p95_ms=100.0, p95_samples=np.where(fast, 90.0, 110.0))
+    both = decide(task(min_score=float(np.quantile(score, 0.5)), max_p95_ms=100), [one])
+    assert both.p_feasible["a"] == pytest.approx(0.5, abs=0.01), "independent they would be met in a quarter"
+
+
+def test_the_deadline_counts_days_of_building():
+    quick, slow = arm("quick", 0.8, 1.0, build_days=0.5), arm("slow", 0.9, 1.0, build_days=3.0)
+    assert decide(task(deadline_days=2), [quick, slow]).chosen == "quick"
+    assert decide(task(), [quick, slow]).chosen == "slow"
+    assert broken_limits(task(deadline_days=2), slow) == ["takes 3 days to build, and 2 is the deadline"]
+
+
+def test_a_verdict_is_the_same_each_time():
+    arms = [spread_out("a", 95.0, 10.0), spread_out("b", 99.0, 1.0)]
+    assert decide(task(max_p95_ms=100), arms) == decide(task(max_p95_ms=100), arms)

@@ -95,7 +95,10 @@ class Teachable(Protocol):
 
 @dataclass(frozen=True)
 class Constraints:
-    """What an answer must satisfy; None means: no such limit."""
+    """What an answer must satisfy; None means: no such limit.
+
+    `deadline_days` is how long building may take: people's hours in days of eight, this machine's around the clock.
+    """
 
     min_score: float | None = None
     max_cost_per_1000_usd: float | None = None
@@ -103,12 +106,18 @@ class Constraints:
     max_p95_ms: float | None = None
     max_memory_mb: float | None = None
     min_consistency: float | None = None
+    deadline_days: float | None = None
     privacy: Literal["local", "any"] = "any"
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is worth having: `smallest_difference` is the gap in score below which two strategies count as tied."""
+    """What is worth having: `smallest_difference` is the gap in score below which two strategies count as tied.
+
+    The rest prices what a strategy needs (study.cost). `labels_owned`: labels that need not be bought, None for all of the
+    data. `hours` and `refresh_hours` are people's, by strategy or by family, for building once and for each refresh, at
+    `hourly_usd`. `hosting_usd_per_month`: the machine that answers locally is rented by the month and not by use.
+    """
 
     smallest_difference: float = 0.02
     requests_per_month: float = 10_000
@@ -116,6 +125,13 @@ class Objective:
     label_usd: float = 0.0
     compute_usd_per_hour: float | None = None
     timeline_days: float | None = None
+    labels_owned: float | None = None
+    refresh_months: float | None = None
+    refresh_labels: float = 0.0
+    hourly_usd: float = 0.0
+    hours: Mapping[str, float] = field(default_factory=dict)
+    refresh_hours: Mapping[str, float] = field(default_factory=dict)
+    hosting_usd_per_month: float | None = None
 
 
 @dataclass(frozen=True)

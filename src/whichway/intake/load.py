@@ -30,6 +30,21 @@ WEIGHTS_HEAD = 64 * 1024
 WEIGHTS_SAMPLES = 64
 
 
+# What may be priced otherwise in the same study: it moves the verdict and no answer.
+PRICED = {
+    "objective": (
+        "labels_owned",
+        "refresh_months",
+        "refresh_labels",
+        "hourly_usd",
+        "hours",
+        "refresh_hours",
+        "hosting_usd_per_month",
+    ),
+    "constraints": ("deadline_days",),
+}
+
+
 @dataclass(frozen=True)
 class LoadedTask:
     """A task with its rows. `test` are those of the user's own test file; `folder` holds the task file.
@@ -286,13 +301,15 @@ def _files(settings: TaskFile, folder: Path, *tables: Table | None) -> list[Path
 
 
 def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], documents: Sequence[Document] = ()) -> str:
-    """Hash what answers and their score depend on: not the budget, how an endpoint is reached, or what is reported beside.
+    """Hash what answers and their score depend on: not the budget, prices, how an endpoint is reached, or what is told beside.
 
     Instruction and context are left to the strategies that read them: an edit makes new trials of those alone.
     """
     said = settings.model_dump(
         mode="json", exclude={"budget", "strategies", "further", "judge", "instruction", "context"}
     )
+    for section, names in PRICED.items():
+        said[section] = {key: value for key, value in said[section].items() if key not in names}
     said["models"]["endpoints"] = {
         name: {key: one[key] for key in ("base_url", "model")} for name, one in said["models"]["endpoints"].items()
     }

@@ -146,6 +146,13 @@ class ObjectiveSection(BaseModel):
     label_usd: NotNegative = 0.0
     compute_usd_per_hour: NotNegative | None = None
     timeline_days: NotNegative | None = None
+    labels_owned: NotNegative | None = None
+    refresh_months: Positive | None = None
+    refresh_labels: NotNegative = 0
+    hourly_usd: NotNegative = 0.0
+    hours: dict[str, NotNegative] = Field(default_factory=dict)
+    refresh_hours: dict[str, NotNegative] = Field(default_factory=dict)
+    hosting_usd_per_month: NotNegative | None = None
 
 
 class ConstraintSection(BaseModel):
@@ -158,6 +165,7 @@ class ConstraintSection(BaseModel):
     max_p95_ms: Positive | None = None
     max_memory_mb: Positive | None = None
     min_consistency: Share | None = None
+    deadline_days: NotNegative | None = None
     privacy: Literal["local", "any"] = "any"
 
 

@@ -19,10 +19,10 @@ from whichway.core.task import Field, Task
 from whichway.core.text import Text
 from whichway.errors import UsageError
 from whichway.registry import get
+from whichway.study.described import metric_settings
 from whichway.study.kit import FreshEmbedder, ModelShelf
 from whichway.study.ledger import Ledger
 from whichway.study.lines import folder_name, needs_embedder
-from whichway.study.summary import metric_settings
 
 KEPT = "solutions.json"
 SCHEMA = 1

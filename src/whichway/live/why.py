@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whichway.errors import UsageError
-from whichway.study.decision import Redecided, parse_condition, read_decision, redecide
+from whichway.study.conditions import parse_condition
+from whichway.study.decision import Redecided, read_decision, redecide
 
 
 @dataclass(frozen=True)

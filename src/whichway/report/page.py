@@ -20,6 +20,7 @@ from whichway.report.plots.growth import draw_growth
 from whichway.report.plots.scores import draw_scores
 from whichway.report.plots.spend import draw_spend
 from whichway.report.plots.svg import NARROW, WIDE
+from whichway.report.plots.total import draw_total
 from whichway.report.reading import Report, at, winner_name
 
 
@@ -61,6 +62,7 @@ def _plots(report: Report) -> dict[str, list[tuple[str, Markup]]]:
     found: dict[str, list[tuple[str, str]]] = {
         "scores": [(css, draw_scores(report, width)) for css, width in both],
         "worth": [(css, draw_cost(report, width)) for css, width in both],
+        "costs": [(css, draw_total(report, width)) for css, width in both],
         "confusions": [("fixed", draw_confusion(report))],
         "calibration": [("panel", one) for one in draw_calibration(report)],
         "abstaining": [("panel", one) for one in draw_coverage(report)],

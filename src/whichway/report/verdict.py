@@ -170,7 +170,7 @@ def _speed_tile(report: Report, trial: Row) -> Tile:
 
 
 def _build_tile(report: Report, trial: Row) -> Tile:
-    usd, tokens = (words.number(at(trial, "build", "usd")), words.number(at(trial, "build", "tokens")))
+    usd, tokens = (_upfront(report, trial), words.number(at(trial, "build", "tokens")))
     most = words.number(at(report, "task", "constraints", "max_upfront_usd"))
     small = ", ".join(
         one
@@ -179,6 +179,13 @@ def _build_tile(report: Report, trial: Row) -> Tile:
     )
     limit = f"at most {words.money(most)}" if most is not None else ""
     return Tile("to build", words.duration(at(trial, "build", "seconds")), small, limit, _within(usd, most))
+
+
+def _upfront(report: Report, trial: Row) -> float | None:
+    """Return what the start costs in all; reports of earlier versions know of paid calls and this machine's time alone."""
+    own = next((one for one in rows(report, "cost", "ways") if one.get("strategy") == trial.get("strategy")), {})
+    found = words.number(at(own, "upfront_usd", "value"))
+    return words.number(at(trial, "build", "usd")) if found is None else found
 
 
 def _tiles_without_winner(report: Report) -> tuple[Tile, ...]:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from whichway.report import words
-from whichway.study.cost import break_even_sentence, horizon_requests
+from whichway.study.cost import total_cost
+from whichway.study.costing import break_even_sentence
 from whichway.study.decision import Redecided
 
 VERBS = {"decided": "Use", "leaning": "Lean towards", "undecided": "Undecided; if you must choose now, take"}
@@ -50,7 +51,8 @@ def _headline(one: Redecided) -> str:
 def _reasons(one: Redecided) -> list[str]:
     verdict, kept = one.verdict, one.kept
     where = "the sealed test part" if kept.part == "test" else "validation rows, without a certificate"
-    gap, found = kept.objective.smallest_difference, []
+    case, found = kept.case, []
+    gap = case.objective.smallest_difference
     if verdict.chosen is not None:
         found.append(
             f"With probability {verdict.sure:.2f} it is within {gap:g} of the best of {len(verdict.p_best)} ways "
@@ -59,22 +61,23 @@ def _reasons(one: Redecided) -> list[str]:
     if len(verdict.tied) > 1:
         found.append(f"Tied within {gap:g} with probability 0.8 or more: {', '.join(verdict.tied)}.")
     if verdict.chosen and verdict.runner_up:
-        costs = {one.name: one.cost for one in kept.candidates}
-        found.append(break_even_sentence((verdict.chosen, verdict.runner_up), costs)["sentence"])
-    if one.excluded:
-        found.append(f"Left out, as nothing may leave this machine: {', '.join(one.excluded)}.")
+        by_name = {one.name: one for one in case.candidates}
+        pair = by_name[verdict.chosen], by_name[verdict.runner_up]
+        found.append(break_even_sentence(pair, case.objective)["sentence"])
+    if case.excluded:
+        found.append(f"Left out, as nothing may leave this machine: {', '.join(case.excluded)}.")
     return found
 
 
 def _table(one: Redecided) -> Table:
-    kept, verdict = one.kept, one.verdict
-    months = kept.objective.horizon_months
+    case, verdict = one.kept.case, one.verdict
+    months = case.objective.horizon_months
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("way", overflow="fold")
     for name in ("score", "90 % interval", "P(meets all)", "P(best)", f"$ in {months:g} months", "p95"):
         table.add_column(Text(name), justify="right")
-    ranked = sorted(kept.candidates, key=lambda one: -float(one.samples.mean()))
-    for each in (c for c in ranked if c.name not in one.excluded):
+    ranked = sorted(case.candidates, key=lambda one: -float(one.samples.mean()))
+    for each in (c for c in ranked if c.name not in case.excluded):
         samples = sorted(map(float, each.samples))
         low, high = samples[len(samples) // 20], samples[-1 - len(samples) // 20]
         cells = (
@@ -83,7 +86,7 @@ def _table(one: Redecided) -> Table:
             f"{low:.3f} to {high:.3f}",
             f"{verdict.p_feasible.get(each.name, 0.0):.2f}",
             f"{verdict.p_best.get(each.name, 0.0):.2f}",
-            f"{each.cost.total(horizon_requests(kept.objective)):,.2f}",
+            words.money(total_cost(each.cost, case.objective)).lstrip("$"),
             "" if each.p95_ms is None else f"{each.p95_ms:,.0f} ms",
         )
         table.add_row(*map(Text, cells), style="bold" if each.name == verdict.chosen else "")

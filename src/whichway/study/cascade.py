@@ -8,8 +8,8 @@ from typing import Any
 
 from whichway.study.answers import answers_of, rows_of
 from whichway.study.bench import Bench
-from whichway.study.certify import use_of
 from whichway.study.evidence import paired_differences
+from whichway.study.facts import use_of
 from whichway.study.lines import Line
 
 STEPS = 40  # thresholds tried, at quantiles of the cheap way's confidence

@@ -6,12 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from whichway.core.model import Spend
 from whichway.errors import BudgetReached
-from whichway.models.pricing import Usage, price_of
 from whichway.study.bench import Bench, fitted, load_solution, predict_blocks
-from whichway.study.cost import Cost, hourly_usd, local_per_1000
 from whichway.study.evidence import joint_samples
+from whichway.study.facts import use_facts
 from whichway.study.lines import Line
 from whichway.study.measuring import measure_retrieval
 from whichway.study.recommend import Candidate, pick_finalists
@@ -110,89 +108,6 @@ def common_rows(bench: Bench, answered: dict[str, Any], part: str) -> list[str]:
     """Return the ids that every strategy has answered, in the study's order."""
     order = bench.split.test if part == "test" else bench.split.validation
     return [id_ for id_ in order if all(id_ in found for found in answered.values())] if answered else []
-
-
-def use_facts(bench: Bench, line: Line, answered: dict[str, Any]) -> dict[str, Any]:
-    """Return cost, latency, memory, consistency and share of parsed answers, as the decision needs them."""
-    use, build = use_of(bench, line), build_of(bench, line)
-    measured = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use") or {}
-    return {
-        "cost": Cost(build["usd"], use["usd_per_1000"] if use else 0.0),
-        "p95_ms": use["p95_ms"] if use else None,
-        "memory_mb": measured.get("memory_mb"),
-        "consistency": consistency_of(bench, line),
-        "parsed": sum(one.parsed for one, _ in answered.values()) / len(answered) if answered else None,
-    }
-
-
-def build_of(bench: Bench, line: Line) -> dict[str, Any]:
-    """Return seconds, dollars (paid calls and this machine's time) and tokens of one fit; with folds, their mean."""
-    spends = [(phase, one) for trial, phase, _, one in bench.ledger.spends() if trial == line.name]
-    fits = [(phase, one) for phase, one in spends if phase.split(":")[0] == "fit"]
-    folds = len(bench.split.folds)
-    seconds = sum(one.seconds for phase, one in fits if ":" not in phase) / folds  # a fit's seconds hold its calls'
-    usd = sum(one.usd for _, one in fits) / folds + seconds * hourly_price(bench) / 3600
-    tokens = sum(one.tokens_in + one.tokens_out for _, one in fits) // folds
-    return {"seconds": round(seconds, 3), "usd": round(usd, 6), "tokens": tokens}
-
-
-def hourly_price(bench: Bench) -> float:
-    """Return what an hour of the machine costs on which this study was measured."""
-    gpu = any(bench.ledger.noted("gpu") or [])
-    return hourly_usd(bench.task.objective, gpu)
-
-
-def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
-    """Return dollars per 1,000, p50 and p95 in milliseconds, and rows per second; None where nothing was measured."""
-    if line.is_local:
-        found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use")
-        if not found:
-            return None
-        singles, speed = found["singles_ms"], found["rows_per_s"]
-        per_1000 = local_per_1000(speed, hourly_price(bench))
-    else:
-        return _paid_use_of(bench, line)
-    return _use(per_1000, singles, speed)
-
-
-def _paid_use_of(bench: Bench, line: Line) -> dict[str, float] | None:
-    """Return the same of an endpoint; in use rows come one by one, so what a batch answered counts at the ordinary price."""
-    single = bench.ledger.call_seconds(line.name, "validation:call")
-    batched = bench.ledger.call_seconds(line.name, "validation:batched")
-    count = len(single) + len(batched)
-    if not count:
-        return None
-    spent: dict[str, Spend] = {}
-    for trial, phase, _, one in bench.ledger.spends():
-        if trial == line.name:
-            spent[phase] = spent.get(phase, Spend()) + one
-    usd, price = spent.get("validation:call", Spend()).usd, price_of(bench.shelf.endpoints[line.model])
-    if batched and price:
-        found = spent["validation:batched"]
-        usd += price.plain.cost(Usage(found.tokens_in, found.tokens_out, found.cached_tokens), 0.0).usd
-    timed = single or bench.ledger.call_seconds(line.name, "fit:call")
-    speed = count / max(1e-6, sum(bench.ledger.call_seconds(line.name, "validation")))
-    return _use(1000 * usd / count, [1000 * s for s in timed], speed)
-
-
-def _use(per_1000: float, singles_ms: Sequence[float], rows_per_s: float) -> dict[str, float]:
-    import numpy as np
-
-    p50, p95 = (float(x) for x in np.quantile(singles_ms, [0.5, 0.95])) if singles_ms else (0.0, 0.0)
-    return {"usd_per_1000": per_1000, "p50_ms": p50, "p95_ms": p95, "rows_per_s": rows_per_s}
-
-
-def consistency_of(bench: Bench, line: Line) -> float | None:
-    """Return the share of answers that stay the same under other forms of the prompt; 1 where there is no prompt.
-
-    Answers drawn at a temperature are left out: what is served is drawn at none.
-    """
-    found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/consistency")
-    forms = found["forms"].items() if found else ()
-    same = [one["same"] for kind, tried in forms if kind != "repeat" for one in tried]
-    if found and same and found["rows"]:
-        return float(sum(same) / (len(same) * found["rows"]))
-    return 1.0 if line.model in ("", "embedder") and not found else None
 
 
 def certify(bench: Bench, line: Line) -> None:

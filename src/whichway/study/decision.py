@@ -3,73 +3,68 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from whichway.core.task import Constraints, Objective
 from whichway.errors import UsageError
 from whichway.study.bench import Bench
-from whichway.study.certify import build_of, candidates, hourly_price, judged_on
-from whichway.study.cost import Cost
+from whichway.study.certify import candidates, judged_on
+from whichway.study.conditions import Case
+from whichway.study.cost import Needs, priced
+from whichway.study.facts import hourly_price
+from whichway.study.flips import Flip, changes, flips
 from whichway.study.lines import Line
-from whichway.study.recommend import Candidate, Verdict, changes, decide
+from whichway.study.recommend import Candidate, Verdict
 
 FILE = "decision.json"
-SCHEMA = 1
+SCHEMA = 2
 DIGITS = 5
+PLAIN = ("name", "p95_ms", "memory_mb", "consistency", "parsed", "order")
+DRAWN = ("samples", "p95_samples", "pace", "build")
+LABELS = ("strategy", "rungs", "band", "break_even")  # what the decision needs of how ways grow with labels
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Candidates with their posterior samples, what they were decided under, and which share of their cost is this machine's."""
+    """What is decided about, on which part it was measured, and how ways grow with labels."""
 
-    candidates: tuple[Candidate, ...]
-    constraints: Constraints
-    objective: Objective
+    case: Case
     part: str
-    local: frozenset[str]
-    machine_usd: Mapping[str, float]  # of each upfront cost
-    hourly_usd: float
+    labels: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class Redecided:
-    """A verdict under some conditions: what would change it, and whom privacy excluded."""
+    """A verdict under some conditions: what it was made of, at which numbers it flips, and that in sentences."""
 
     kept: Kept
     verdict: Verdict
+    flips: tuple[Flip, ...]
     changes: tuple[str, ...]
-    excluded: tuple[str, ...]
 
 
-def keep_decision(bench: Bench, lines: Sequence[Line]) -> None:
+def keep_decision(bench: Bench, lines: Sequence[Line], labels: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write what the verdict of this study is made of into its folder."""
     part, judged = judged_on(bench, lines)
-    found, price = candidates(bench, judged, part), hourly_price(bench)
-    by_name = {line.name: line for line in lines}
     rows = [
         {
-            "name": one.name,
-            "local": by_name[one.name].is_local,
-            "upfront_usd": one.cost.upfront_usd,
-            "per_1000_usd": one.cost.per_1000_usd,
-            "machine_usd": build_of(bench, by_name[one.name])["seconds"] * price / 3600,
-            **{key: getattr(one, key) for key in ("p95_ms", "memory_mb", "consistency", "parsed", "order")},
-            "samples": [round(float(x), DIGITS) for x in one.samples],
+            **{key: getattr(one, key) for key in PLAIN},
+            "needs": asdict(one.needs) if one.needs else None,
+            **{key: _rounded(getattr(one, key)) for key in DRAWN},
         }
-        for one in found
+        for one in candidates(bench, judged, part)
     ]
     said = {
         "schema": SCHEMA,
         "part": part,
-        "hourly_usd": price,
+        "hourly_usd": hourly_price(bench),
         "constraints": asdict(bench.task.constraints),
         "objective": asdict(bench.task.objective),
         "candidates": rows,
+        "labels": [{key: one[key] for key in LABELS} for one in labels],
     }
     scratch = bench.ledger.folder / f"{FILE}.partial"
     scratch.write_text(json.dumps(said), encoding="utf-8")
@@ -78,86 +73,44 @@ def keep_decision(bench: Bench, lines: Sequence[Line]) -> None:
 
 def read_decision(folder: Path) -> Kept:
     """Return what was kept; raises UsageError where there is nothing, or it is damaged."""
-    import numpy as np
-
     try:
         said = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if said["schema"] != SCHEMA:
-            raise ValueError(f"schema {said['schema']!r}")
-        plain = ("name", "p95_ms", "memory_mb", "consistency", "parsed", "order")
-        found = tuple(
-            Candidate(
-                samples=np.array(one["samples"], dtype=float),
-                cost=Cost(one["upfront_usd"], one["per_1000_usd"]),
-                **{key: one[key] for key in plain},
-            )
-            for one in said["candidates"]
-        )
+            raise ValueError(f"schema {said['schema']!r}, this version reads {SCHEMA}")
         constraints, objective = Constraints(**said["constraints"]), Objective(**said["objective"])
-        local = frozenset(one["name"] for one in said["candidates"] if one["local"])
-        machine = {one["name"]: float(one["machine_usd"]) for one in said["candidates"]}
-        return Kept(found, constraints, objective, str(said["part"]), local, machine, float(said["hourly_usd"]))
+        hourly = float(said["hourly_usd"])
+        found = tuple(_candidate(one, objective, hourly) for one in said["candidates"])
+        return Kept(Case(found, constraints, objective, hourly), str(said["part"]), tuple(said["labels"]))
     except FileNotFoundError as error:
         fix = "Run the study's command again: what is measured is kept, and the decision is written anew."
         raise UsageError(f"{folder} holds no decision.", fix) from error
-    except (OSError, ValueError, TypeError, LookupError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         fix = "Run the study's command again: the file is written anew."
         raise UsageError(f"{folder / FILE} is damaged ({type(error).__name__}: {error}).", fix) from error
 
 
 def redecide(kept: Kept, conditions: Mapping[str, Any]) -> Redecided:
-    """Decide again under conditions by name; see `parse_condition` for which there are."""
-    limits = {key: value for key, value in conditions.items() if key in _names(Constraints)}
-    wishes = {key: value for key, value in conditions.items() if key in _names(Objective)}
-    kept = replace(kept, constraints=replace(kept.constraints, **limits), objective=replace(kept.objective, **wishes))
-    price = kept.objective.compute_usd_per_hour
-    if price is not None and "compute_usd_per_hour" in conditions:
-        if kept.hourly_usd <= 0:
-            fix = "Give objective.compute_usd_per_hour in the task file and run the study's command again."
-            raise UsageError("This run took its machine to be free, so another price cannot be applied to it.", fix)
-        kept = _repriced(kept, price)
-    out = (
-        () if kept.constraints.privacy == "any" else tuple(c.name for c in kept.candidates if c.name not in kept.local)
+    """Decide again under conditions by name; see conditions.parse_condition for which there are."""
+    case = kept.case.under(conditions)
+    verdict = case.verdict()
+    found = flips(case, verdict)
+    said = changes(case, verdict, found, kept.labels)
+    return Redecided(Kept(case, kept.part, kept.labels), verdict, tuple(found), tuple(said))
+
+
+def _candidate(said: Mapping[str, Any], objective: Objective, hourly: float) -> Candidate:
+    import numpy as np
+
+    needs = Needs(**said["needs"])
+    drawn: Any = {key: None if said[key] is None else np.array(said[key], dtype=float) for key in DRAWN}
+    return Candidate(
+        cost=priced(needs, objective, hourly),
+        needs=needs,
+        build_days=needs.build_days(objective),
+        **{key: said[key] for key in PLAIN},
+        **drawn,
     )
-    task: Any = SimpleNamespace(constraints=kept.constraints, objective=kept.objective)
-    able = [one for one in kept.candidates if one.name not in out]
-    verdict = decide(task, able)
-    return Redecided(kept, verdict, tuple(changes(task, verdict, able)), out)
 
 
-def parse_condition(text: str) -> tuple[str, Any]:
-    """Return name and value of "name=value"; raises UsageError with the names there are."""
-    name, sign, value = (part.strip() for part in text.partition("="))
-    known = sorted({*_names(Constraints), *_names(Objective)} - {"label_usd", "timeline_days"})
-    if not sign or name not in known:
-        raise UsageError(f"--if {text!r} is no condition.", f'Write "name=value", with one of: {", ".join(known)}.')
-    if name == "privacy":
-        if value not in ("local", "any"):
-            raise UsageError(f"privacy cannot be {value!r}.", "Known: local, any.")
-        return name, value
-    if value in ("none", "") and name in _names(Constraints):
-        return name, None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or (number < 0 and name != "min_score"):  # money lost is a score below zero
-        raise UsageError(f"{name} cannot be {value!r}.", f"Give a number that is not negative, such as {name}=0.9.")
-    return name, number
-
-
-def _repriced(kept: Kept, hourly: float) -> Kept:
-    """Return candidates at another price of this machine's hour; what endpoints charge stays."""
-    ratio = hourly / kept.hourly_usd if kept.hourly_usd else 0.0
-
-    def priced(one: Candidate) -> Candidate:
-        machine = kept.machine_usd[one.name]
-        build = one.cost.upfront_usd - machine + machine * ratio
-        use = one.cost.per_1000_usd * (ratio if one.name in kept.local else 1.0)
-        return replace(one, cost=Cost(build, use))
-
-    return replace(kept, candidates=tuple(priced(one) for one in kept.candidates), hourly_usd=hourly)
-
-
-def _names(kind: Any) -> set[str]:
-    return {one.name for one in fields(kind)}
+def _rounded(drawn: Any) -> Any:
+    return None if drawn is None else [float(f"{float(x):.{DIGITS}g}") for x in drawn]

@@ -15,6 +15,7 @@ LEVEL = 0.95
 RESAMPLES = 2000
 MOST_JACKKNIFED = 600  # rows up to which BCa's acceleration is computed; beyond it is close to zero
 FEW_DISCORDANT = 25
+FEW_TIMED = 20  # single answers below which a log-normal stands in for their tail
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,41 @@ def joint_samples(
         draws = _resample(metric, scores[name], index)
         found[name] = (n * draws + imagined) / (n + 1) if metric.is_mean else draws
     return found
+
+
+def mean_samples(values: Sequence[float], seed: Any) -> Any:
+    """Return float64 [2000] bootstrap samples of a mean, relative to the mean itself; ones where that is nothing."""
+    known, rng = np.asarray(values, dtype=float), np.random.default_rng(seed)
+    mean = float(known.mean())
+    index = rng.integers(0, len(known), size=(RESAMPLES, len(known)))
+    return known[index].mean(axis=1) / mean if mean > 0 else np.ones(RESAMPLES)
+
+
+def latency_samples(singles_ms: Sequence[float], seed: Any, usd: Sequence[float] = ()) -> tuple[Any, Any]:
+    """Return float64 [2000] samples of the 95 % quantile, and of the mean time (or money, where given) relative to its value.
+
+    Both come from the same resample of rows. Fewer than 20 rows say little about a tail: there the times are taken to be
+    log-normal, with the posterior of its two parameters under the usual flat prior.
+    """
+    times, rng = np.asarray(singles_ms, dtype=float), np.random.default_rng(seed)
+    n = len(times)
+    if n < FEW_TIMED and not (usd and n > 1):
+        return _lognormal(times, rng)
+    index = rng.integers(0, n, size=(RESAMPLES, n))
+    counted = np.asarray(usd, dtype=float) if len(usd) else times
+    mean = float(counted.mean())
+    pace = counted[index].mean(axis=1) / mean if mean > 0 else np.ones(RESAMPLES)
+    return np.quantile(times[index], 0.95, axis=1), pace
+
+
+def _lognormal(times: Any, rng: Any) -> tuple[Any, Any]:
+    n = len(times)
+    if n < 2:
+        return np.full(RESAMPLES, float(times[0])), np.ones(RESAMPLES)
+    logs = np.log(np.maximum(times, 1e-6))
+    spread = np.sqrt((n - 1) * logs.var(ddof=1) / rng.chisquare(n - 1, RESAMPLES))
+    middle = logs.mean() + spread * rng.normal(size=RESAMPLES) / math.sqrt(n)
+    return np.exp(middle + 1.645 * spread), np.exp(middle) / math.exp(float(logs.mean()))
 
 
 def smallest_detectable(n: int, discordant: float = 0.15, power: float = 0.8) -> float:

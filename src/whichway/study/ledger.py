@@ -82,13 +82,13 @@ _vectors = sa.Table(
     "vectors", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
 )
 # What is done for every call is put together once.
-_COSTS = ("usd", "seconds", "tokens_in", "tokens_out", "cached_tokens")
+_WHOSE, _SPENT = ("trial", "phase", "state"), ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
 _RESERVE = _units.insert()
 _RECALL = sa.select(_units.c.result).where(_units.c.key == sa.bindparam("wanted"), _units.c.state == "settled")
 _SETTLE = (
     _units.update()
     .where(_units.c.id == sa.bindparam("ticket"))
-    .values(state="settled", **{name: sa.bindparam(f"new_{name}") for name in ("result", *_COSTS)})
+    .values(state="settled", **{name: sa.bindparam(f"new_{name}") for name in ("result", *_SPENT)})
 )
 
 
@@ -241,25 +241,28 @@ class Ledger:
             self._charged += spend.usd - self._bounds.pop(ticket, 0.0)
 
     def _settle(self, db: Any, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
-        cost = {f"new_{name}": getattr(spend, name) for name in _COSTS}
+        cost = {f"new_{name}": getattr(spend, name) for name in _SPENT}
         db.execute(_SETTLE, {"ticket": ticket, "new_result": _dump(result), **cost})
 
     def spends(self) -> list[tuple[str, str, str, Spend]]:
         """Return (trial, phase, state, sum) for all units, in order of first appearance."""
-        names = ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
-        sums = [sa.func.sum(_units.c[name]) for name in names]
-        ask = sa.select(_units.c.trial, _units.c.phase, _units.c.state, *sums)
-        ask = ask.group_by(_units.c.trial, _units.c.phase, _units.c.state).order_by(sa.func.min(_units.c.id))
+        by, sums = [_units.c[name] for name in _WHOSE], [sa.func.sum(_units.c[name]) for name in _SPENT]
+        ask = sa.select(*by, *sums).group_by(*by).order_by(sa.func.min(_units.c.id))
         return [(row[0], row[1], row[2], Spend(*row[3:])) for row in self._read(ask)]
 
     def lost(self) -> int:
-        """Return how many units were lost: their outcome is unknown, and they stay charged at their reservation."""
+        """Return how many units were lost; they stay charged at their reservation."""
         return int(self._read(sa.select(sa.func.count()).where(_units.c.state == "lost"))[0][0])
+
+    def calls(self, trial: str, phase: str) -> list[Spend]:
+        """Return what each settled unit of one phase of a trial cost, in order."""
+        where = (_units.c.trial == trial, _units.c.phase == phase, _units.c.state == "settled")
+        ask = sa.select(*(_units.c[name] for name in _SPENT)).where(*where).order_by(_units.c.id)
+        return [Spend(*row) for row in self._read(ask)]
 
     def call_seconds(self, trial: str, phase: str) -> list[float]:
         """Return the durations of a trial's settled units of one phase."""
-        where = (_units.c.trial == trial, _units.c.phase == phase, _units.c.state == "settled")
-        return [row[0] for row in self._read(sa.select(_units.c.seconds).where(*where).order_by(_units.c.id))]
+        return [one.seconds for one in self.calls(trial, phase)]
 
     # -- trials and predictions --------------------------------------------------------------------------------------
 
@@ -320,7 +323,7 @@ class Ledger:
             found[row.example] = (answer, json.loads(row.score))
         return found
 
-    # -- prompts -----------------------------------------------------------------------------------------------------
+    # -- prompts and vectors ----------------------------------------------------------------------------------------
 
     def keep_prompt(self, trial: str, part: str, one: PromptVersion) -> None:
         """Keep a prompt that was scored, once for each number of rows; a prompt is never forgotten."""
@@ -335,8 +338,6 @@ class Ledger:
         found = self._read(sa.select(_prompts).order_by(_prompts.c.number))
         return [{**row._mapping, "messages": json.loads(row.messages)} for row in found]
 
-    # -- vectors -----------------------------------------------------------------------------------------------------
-
     def vectors(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the known ones among content keys."""
         found: dict[str, bytes] = {}
@@ -348,8 +349,7 @@ class Ledger:
     def keep_vectors(self, vectors: Mapping[str, bytes]) -> None:
         """Keep vectors by content key, all or nothing."""
         with self.transaction() as db:
-            rows = [{"key": key, "vector": vector} for key, vector in vectors.items()]
-            if rows:
+            if rows := [{"key": key, "vector": vector} for key, vector in vectors.items()]:
                 db.execute(_vectors.insert().prefix_with("OR IGNORE"), rows)
 
     def _read(self, statement: Any, values: Mapping[str, Any] | None = None) -> Any:

@@ -13,6 +13,7 @@ from whichway.core.task import Task
 from whichway.errors import TaskFileError, UsageError
 from whichway.models.pricing import known_price
 from whichway.registry import get, names
+from whichway.study.cost import Needs
 
 CODE_CONTRACT = 6  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
@@ -84,6 +85,11 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
     for name in (*only, *chosen.only, *chosen.skip, *chosen.settings):
         if name not in known:
             raise TaskFileError(f"There is no strategy called {name!r}.", f"Known: {', '.join(sorted(known))}.")
+    for name in (*task.objective.hours, *task.objective.refresh_hours):
+        if name not in known:
+            raise TaskFileError(
+                f"objective: hours of {name!r}, which is no strategy.", f"Known: {', '.join(sorted(known))}."
+            )
     budget, lines = means or Means(settings.budget.usd, settings.budget.minutes), []
     for name, way, fixed in every:
         family = {key: value for key, value in chosen.settings.get(way, {}).items() if name == way or key not in fixed}
@@ -182,6 +188,8 @@ def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
         return replace(line, excluded=lacks)
     if "documents" in line.strategy.needs and not task.documents:
         return replace(line, excluded="looks answers up in documents, and the task names none (`documents:`)")
+    if late := _too_late(line, task):
+        return replace(line, excluded=late)
     packages = list(PACKAGES["causal"]) if line.model == "causal" else []
     packages += PACKAGES["embedder"] if needs_embedder(line.strategy) else ()
     packages += TRAINING_PACKAGES if line.strategy.trains and line.model == "causal" else ()
@@ -189,6 +197,14 @@ def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
         if importlib.util.find_spec(package) is None:
             return replace(line, excluded=f"needs {package}, which is not installed: pip install 'whichway[local]'")
     return line
+
+
+def _too_late(line: Line, task: Task) -> str:
+    """Say why a way cannot be in use by the deadline: the hours of work alone take longer."""
+    deadline, days = task.constraints.deadline_days, Needs(line.name, line.way).build_days(task.objective)
+    if deadline is None or days <= deadline:
+        return ""
+    return f"deadline: its hours of work take {days:.3g} days, and constraints.deadline_days is {deadline:g}"
 
 
 def _unaffordable(line: Line, task: Task, settings: Any, means: Means) -> str:

@@ -1,15 +1,15 @@
-"""Which strategy, how sure, why, at what cost, and what would change it (methods.md §5)."""
+"""Which strategy, and how sure: joint samples of score, latency and cost against what was asked (methods.md §5)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from whichway.core.task import Task
-from whichway.study.cost import Cost, cheapness, horizon_requests
+from whichway.core.task import Constraints, Objective
+from whichway.study.cost import AS_CHEAP, Cost, Needs, total_cost
 
 FEASIBLE = 0.90
 LEAST_PARSED = 0.95  # of answers that can be read: one in twenty that cannot is not a service
@@ -19,9 +19,22 @@ DECIDED, LEANING = 0.90, 0.60
 CLEARLY_BETTER = 0.975  # the 95 % interval of the difference to the runner-up lies above zero
 
 
+class Asked(Protocol):
+    """What a decision is made under; a task is one."""
+
+    @property
+    def constraints(self) -> Constraints: ...
+    @property
+    def objective(self) -> Objective: ...
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """All that the decision looks at of one strategy; `samples` are joint posterior samples of its score."""
+    """All that the decision looks at of one strategy.
+
+    `samples` are joint posterior samples of its score; where their spread was measured, `p95_samples` are those of its
+    latency, `pace` of the time or money that an answer takes and `build` of the time of a fit, relative to what was measured.
+    """
 
     name: str
     samples: Any
@@ -31,6 +44,11 @@ class Candidate:
     consistency: float | None = None
     parsed: float | None = None
     order: int = 0
+    needs: Needs | None = None
+    build_days: float = 0.0
+    p95_samples: Any = None
+    pace: Any = None
+    build: Any = None
 
 
 @dataclass(frozen=True)
@@ -48,16 +66,16 @@ class Verdict:
     closest: str | None
 
 
-def decide(task: Task, candidates: Sequence[Candidate]) -> Verdict:
+def decide(task: Asked, candidates: Sequence[Candidate]) -> Verdict:
     """Choose among candidates.
 
-    P(best and feasible) is taken over the joint samples. Of those feasible with probability 0.9 the most probable best
-    is taken; if others are within the smallest difference of interest of it with probability 0.8, the cheapest of them.
+    P(best and feasible) is taken over the joint samples of score, latency and cost. Of those feasible with probability 0.9
+    the most probable best is taken; if others are within the smallest difference of interest of it with probability 0.8, the
+    cheapest of them.
     """
     if not candidates:
         return Verdict(None, None, (), None, 0.0, "undecided", {}, {}, None)
-    limits = {one.name: _meets_limits(task, one) for one in candidates}
-    feasible = {one.name: limits[one.name] & _scores_enough(task, one.samples) for one in candidates}
+    feasible = {one.name: meets_all(task, one) for one in candidates}
     p_feasible = {name: float(np.mean(rows)) for name, rows in feasible.items()}
     p_best = _probability_of_best(candidates, feasible)
     able = [one for one in candidates if p_feasible[one.name] >= FEASIBLE]
@@ -69,7 +87,7 @@ def decide(task: Task, candidates: Sequence[Candidate]) -> Verdict:
     best = max(able, key=lambda one: (p_best[one.name], float(np.mean(one.samples)), -one.order))
     gap = task.objective.smallest_difference
     tied = [one for one in able if one is best or float(np.mean(best.samples - one.samples <= gap)) >= TIED]
-    chosen = min(tied, key=lambda one: (cheapness(one.cost, task.objective), -float(np.mean(one.samples)), one.order))
+    chosen = cheapest(tied, task.objective)
     top = np.max([one.samples for one in able], axis=0)
     sure = float(np.mean((chosen.samples >= top - gap) & feasible[chosen.name]))
     others = [one for one in able if one is not chosen]
@@ -99,7 +117,15 @@ def _level(sure: float, chosen: Candidate, runner: Candidate | None, alone: bool
     return "leaning" if sure >= LEANING else "undecided"
 
 
-def pick_finalists(task: Task, candidates: Sequence[Candidate], most: int = 3) -> list[str]:
+def cheapest(candidates: Iterable[Candidate], objective: Objective) -> Candidate:
+    """Return the one with the least total cost over the horizon; of those about as cheap, the best."""
+    totals = [(total_cost(one.cost, objective), one) for one in candidates]
+    least = min(total for total, _ in totals)
+    cheap = [one for total, one in totals if total <= AS_CHEAP * least]
+    return min(cheap, key=lambda one: (-float(np.mean(one.samples)), one.order))
+
+
+def pick_finalists(task: Asked, candidates: Sequence[Candidate], most: int = 3) -> list[str]:
     """Return at most three strategies worth a look at the sealed test part, judged on validation.
 
     The two best by expected score; a third only where it could still be within the smallest difference of the best, and
@@ -107,79 +133,18 @@ def pick_finalists(task: Task, candidates: Sequence[Candidate], most: int = 3) -
     """
     if not candidates:
         return []
-    hard = [one for one in candidates if _meets_limits(task, one)] or list(candidates)
+    sure = [one for one in candidates if float(np.mean(_meets_limits(task, one))) >= FEASIBLE]
+    hard = sure or [one for one in candidates if not broken_limits(task, one)] or list(candidates)
     ranked = sorted(hard, key=lambda one: (-float(np.mean(one.samples)), one.order))
     best = ranked[0]
     gap = task.objective.smallest_difference
     chances = {one.name: float(np.mean(best.samples - one.samples <= gap)) for one in ranked}
     close = [one for one in ranked if chances[one.name] >= 0.2]
-    cheapest = min(close, key=lambda one: (cheapness(one.cost, task.objective), one.order))
+    thrifty = cheapest(close, task.objective)
     picked = ranked[:2] + [one for one in ranked[2:] if chances[one.name] >= LEAST_CHANCE]
-    if cheapest not in picked[: most - 1]:
-        return [one.name for one in picked[: most - 1]] + [cheapest.name]
+    if thrifty not in picked[: most - 1]:
+        return [one.name for one in picked[: most - 1]] + [thrifty.name]
     return [one.name for one in picked[:most]]
-
-
-def changes(task: Task, verdict: Verdict, candidates: Sequence[Candidate]) -> list[str]:
-    """Return what would change the answer, each with the number at which it flips."""
-    by_name = {one.name: one for one in candidates}
-    if verdict.chosen is None or verdict.best is None:
-        return _ways_to_feasible(task, verdict, by_name)
-    chosen, found = by_name[verdict.chosen], []
-    if verdict.best != verdict.chosen:
-        best = by_name[verdict.best]
-        gain = float(np.mean(best.samples - chosen.samples))
-        extra = best.cost.total(horizon_requests(task.objective)) - chosen.cost.total(horizon_requests(task.objective))
-        found.append(
-            f"If a gain of {max(gain, 0.0):.3f} is worth ${extra:,.2f} over {task.objective.horizon_months:g} months to you "
-            f"(smallest_difference below {max(gain, 0.001):.3f}), take {best.name}."
-        )
-    found += _score_flips(task, verdict, chosen, by_name)
-    found += _speed_flips(task, chosen, [by_name[name] for name in verdict.tied])
-    if verdict.runner_up and verdict.level != "decided":
-        found.append(
-            f"More test rows: {verdict.chosen} and {verdict.runner_up} cannot be told apart well at this number."
-        )
-    return found
-
-
-def _score_flips(task: Task, verdict: Verdict, chosen: Candidate, by_name: Mapping[str, Candidate]) -> list[str]:
-    """Say from which required score on the chosen one no longer meets it with probability 0.9."""
-    reach = float(np.quantile(chosen.samples, 1 - FEASIBLE))
-    better = [one for one in by_name.values() if float(np.quantile(one.samples, 1 - FEASIBLE)) > reach + 1e-9]
-    if not better:
-        return [f"If you require more than {reach:.3f}, nothing measured here meets it with probability 0.9."]
-    rival = max(better, key=lambda one: float(np.quantile(one.samples, 1 - FEASIBLE)))
-    top = float(np.quantile(rival.samples, 1 - FEASIBLE))
-    return [f"If you require more than {reach:.3f} (min_score), {rival.name} takes its place, up to {top:.3f}."]
-
-
-def _speed_flips(task: Task, chosen: Candidate, tied: Sequence[Candidate]) -> list[str]:
-    fast = [one for one in tied if one.p95_ms is not None]
-    if not fast or chosen.p95_ms is None:
-        return []
-    quickest = min(fast, key=lambda one: one.p95_ms or 0.0)
-    if quickest is chosen or (quickest.p95_ms or 0) > 0.7 * chosen.p95_ms:
-        return []
-    return [
-        f"If an answer must come within {chosen.p95_ms:.0f} ms (p95), take {quickest.name}: it is as good and faster."
-    ]
-
-
-def _ways_to_feasible(task: Task, verdict: Verdict, by_name: Mapping[str, Candidate]) -> list[str]:
-    if verdict.closest is None:
-        return ["At least one strategy must end with a measurement."]
-    one, limit = by_name[verdict.closest], task.constraints.min_score
-    found = []
-    if limit is not None:
-        reach = float(np.quantile(one.samples, 1 - FEASIBLE))
-        found.append(f"Lower min_score from {limit:.3f} to {reach:.3f}: {one.name} meets that with probability 0.9.")
-        found.append(
-            f"Add labels or a stronger model (models.endpoints, models.causal): {one.name} is the closest so far."
-        )
-    else:
-        found.append(f"Loosen the limits on cost, latency or memory: {one.name} is the closest so far.")
-    return found
 
 
 def _probability_of_best(candidates: Sequence[Candidate], feasible: Mapping[str, Any]) -> dict[str, float]:
@@ -191,35 +156,63 @@ def _probability_of_best(candidates: Sequence[Candidate], feasible: Mapping[str,
     return {one.name: float(share[i].mean()) for i, one in enumerate(candidates)}
 
 
-def _scores_enough(task: Task, samples: Any) -> Any:
-    limit = task.constraints.min_score
-    return np.ones(len(samples), dtype=bool) if limit is None else samples >= limit
+def meets_all(task: Asked, one: Candidate) -> Any:
+    """Return bool [samples]: whether it meets every requirement in a sample."""
+    least = task.constraints.min_score
+    limits = _meets_limits(task, one)
+    return limits if least is None else limits & (one.samples >= least)
 
 
-def _meets_limits(task: Task, one: Candidate) -> bool:
-    return not broken_limits(task, one)
+def _meets_limits(task: Asked, one: Candidate) -> Any:
+    """Return bool [samples]: the same of all but the score. What has no measured spread is a point, the same in each."""
+    limits, count = task.constraints, len(one.samples)
+    met = np.full(count, not _broken(task, one, ("memory", "consistency", "parsed", "deadline")))
+    for value, most in (
+        (_cost_samples(task, one), limits.max_cost_per_1000_usd),
+        (_upfront_samples(one), limits.max_upfront_usd),
+        (one.p95_ms if one.p95_samples is None else one.p95_samples, limits.max_p95_ms),
+    ):
+        if most is not None and value is not None:
+            met &= value <= most
+    return met
 
 
-def broken_limits(task: Task, one: Candidate) -> list[str]:
+def _cost_samples(task: Asked, one: Candidate) -> Any:
+    running = one.cost.running_per_1000(task.objective.requests_per_month)
+    if one.pace is None or one.cost.hosting_usd:
+        return running  # a machine by the month costs the same however fast it answers, while it carries the requests
+    return running * one.pace
+
+
+def _upfront_samples(one: Candidate) -> Any:
+    cost = one.cost
+    return cost.upfront_usd if one.build is None else cost.upfront_usd + cost.machine_usd * (one.build - 1)
+
+
+def broken_limits(task: Asked, one: Candidate) -> list[str]:
     """Name the limits that a strategy breaks, of those that need no probability; a value not measured breaks none."""
-    limits = task.constraints
+    return _broken(task, one, ("money", "time", "memory", "consistency", "parsed", "deadline"))
+
+
+def _broken(task: Asked, one: Candidate, kinds: Sequence[str]) -> list[str]:
+    limits, running = task.constraints, one.cost.running_per_1000(task.objective.requests_per_month)
     pairs = (
-        (
-            "costs ${:.4g} per 1,000 answers, and {:.4g} is the limit",
-            one.cost.per_1000_usd,
-            limits.max_cost_per_1000_usd,
-        ),
-        ("costs ${:.4g} to build, and {:.4g} is the limit", one.cost.upfront_usd, limits.max_upfront_usd),
-        ("takes {:.4g} ms for 95 of 100 answers, and {:.4g} is the limit", one.p95_ms, limits.max_p95_ms),
-        ("takes {:.4g} MB of memory, and {:.4g} is the limit", one.memory_mb, limits.max_memory_mb),
+        ("money", "costs ${:.4g} per 1,000 answers, and {:.4g} is the limit", running, limits.max_cost_per_1000_usd),
+        ("money", "costs ${:.4g} to build, and {:.4g} is the limit", one.cost.upfront_usd, limits.max_upfront_usd),
+        ("time", "takes {:.4g} ms for 95 of 100 answers, and {:.4g} is the limit", one.p95_ms, limits.max_p95_ms),
+        ("memory", "takes {:.4g} MB of memory, and {:.4g} is the limit", one.memory_mb, limits.max_memory_mb),
+        ("deadline", "takes {:.3g} days to build, and {:.3g} is the deadline", one.build_days, limits.deadline_days),
     )
-    found = [said.format(value, most) for said, value, most in pairs if None not in (value, most) and value > most]  # type: ignore[operator]
+    found = [
+        said.format(value, most)
+        for kind, said, value, most in pairs
+        if kind in kinds and value is not None and most is not None and value > most
+    ]
     least = limits.min_consistency
-    if least is not None and one.consistency is not None and one.consistency < least:
-        found.append(
-            f"gives the same answer to reworded prompts in {one.consistency:.0%}, and {least:.0%} is the limit"
-        )
-    if one.parsed is not None and one.parsed < LEAST_PARSED:
+    steady = None if "consistency" not in kinds else one.consistency
+    if least is not None and steady is not None and steady < least:
+        found.append(f"gives the same answer to reworded prompts in {steady:.0%}, and {least:.0%} is the limit")
+    if "parsed" in kinds and one.parsed is not None and one.parsed < LEAST_PARSED:
         found.append(
             f"gave answers of which {1 - one.parsed:.1%} could not be read, and {1 - LEAST_PARSED:.0%} is the limit"
         )

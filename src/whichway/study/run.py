@@ -88,7 +88,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         everyone = all_lines(bench, loaded, lines)
         report = summarise(bench, loaded, everyone, state, options.command)
         ledger.note("state", state)
-        keep_decision(bench, everyone)
+        keep_decision(bench, everyone, report["labels"])
         if report["recommendation"]["strategy"]:
             ledger.decide("recommended", {"strategy": report["recommendation"]["strategy"]})
         return report

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from whichway.core.fields import Fields
 from whichway.core.model import Spend
 from whichway.core.output import Labels, as_labels
-from whichway.core.task import Task
 from whichway.study import answers
 from whichway.study.bench import Bench
 from whichway.study.cascade import cascades
 from whichway.study.certify import (
     LEAST_TEST,
-    build_of,
     candidates,
     certified_as,
-    consistency_of,
-    hourly_price,
     judged_on,
     opened,
-    use_of,
 )
-from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF, endpoint_prices
+from whichway.study.cost import endpoint_prices
+from whichway.study.costing import costs
+from whichway.study.described import split_of, task_of, timing, version_of, versions
 from whichway.study.evidence import paired_differences, score_interval
+from whichway.study.facts import build_of, consistency_of, hourly_price, use_of
 from whichway.study.further import by_familiarity, further_scores
-from whichway.study.growth import growth_report
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
 from whichway.study.prompts import searches, sensitivity, steps
 from whichway.study.verdict import recommendation
 
 SCHEMA = 1
-NAMED_PACKAGES = ("whichway", "torch", "transformers", "peft", "trl", "sentence-transformers", "scikit-learn", "numpy")
 
 
 def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, command: str) -> dict[str, Any]:
@@ -55,10 +44,10 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         one["p_feasible"] = found["p_feasible_of"].get(one["strategy"])
     return {
         "schema": SCHEMA,
-        "whichway": _version("whichway"),
+        "whichway": version_of("whichway"),
         "state": state,
-        "task": _task(bench, loaded),
-        "split": _split(bench),
+        "task": task_of(bench, loaded),
+        "split": split_of(bench),
         "data": {"rows": len(bench.rows), "findings": [_finding(one) for one in loaded.findings]},
         "trials": trials,
         "differences": _differences(bench, lines),
@@ -68,7 +57,8 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "disagreements": answers.disagreements(bench, shown, part),
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "searches": searches(bench, lines),
-        "labels": growth_report(bench, lines, found["strategy"]),
+        "labels": found["labels_of"],
+        "cost": costs(bench, lines, found["strategy"]),
         "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
@@ -77,8 +67,8 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "spent": _spent(bench),
         "spend_by": _spend_by(bench),
         "threats": _threats(bench, loaded, trials, part),
-        "reproduce": {"command": command, "seed": bench.split.seed, "versions": _versions()},
-        "timing": _timing(bench),
+        "reproduce": {"command": command, "seed": bench.split.seed, "versions": versions()},
+        "timing": timing(bench),
     }
 
 
@@ -261,125 +251,9 @@ def _spend_by(bench: Bench) -> list[dict[str, Any]]:
     ]
 
 
-def _task(bench: Bench, loaded: Any) -> dict[str, Any]:
-    task = bench.task
-    settings = metric_settings(task.metric)
-    return {
-        "name": task.name,
-        "instruction": task.instruction,
-        "output": _output(task),
-        "documents": len(task.documents),
-        "metric": {
-            "name": task.metric.name,
-            "settings": settings,
-            "is_mean": task.metric.is_mean,
-            "bounds": list(task.metric.bounds),
-        },
-        "fields": [{"name": one.name, "kind": one.kind} for one in task.fields],
-        "constraints": {key: value for key, value in asdict(task.constraints).items() if value is not None},
-        "objective": {
-            **asdict(task.objective),
-            "compute_usd_per_hour": hourly_price(bench),
-            "compute_price": "the task file's"
-            if task.objective.compute_usd_per_hour is not None
-            else f"assumed {PRICES_AS_OF}: {CPU_USD_PER_HOUR} USD/h for two cores, {GPU_USD_PER_HOUR} USD/h for a GPU",
-        },
-        "fingerprint": loaded.fingerprint,
-    }
-
-
-def metric_settings(metric: Any) -> dict[str, Any]:
-    """Return a metric's parameters that are plain data; models and documents are not."""
-    names = getattr(metric, "__dataclass_fields__", {})
-    return {
-        name: one
-        for name in names
-        if name not in ("documents", "embedder") and _is_plain(one := _plain(getattr(metric, name)))
-    }
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
-
-
-def _is_plain(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _output(task: Task) -> dict[str, Any]:
-    output, found = task.output, {"shape": task.output.shape, "labels": [], "multi": False}
-    if isinstance(output, Labels):
-        return {**found, "labels": list(output.names), "multi": output.multi}
-    return (
-        {**found, "schema": output.schema}
-        if isinstance(output, Fields)
-        else {**found, "rules": output.rules.describe()}
-    )
-
-
-def _split(bench: Bench) -> dict[str, Any]:
-    split = bench.split
-    first = split.folds[0]
-    return {
-        "train": len(first.train) + len(first.dev),
-        "validation": len(split.validation),
-        "test": len(split.test),
-        "fingerprint": split.fingerprint,
-        "folds": len(split.folds),
-        "test_from": split.test_from,
-        "seed": split.seed,
-        "certificate": bool(split.test),
-    }
-
-
-def _timing(bench: Bench) -> dict[str, Any]:
-    started = bench.ledger.noted("started") or _now()
-    return {"started": started, "finished": _now(), "machine": machine()}
-
-
-def machine() -> dict[str, Any]:
-    """Return what this machine is, as far as it says."""
-    memory = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gb": memory,
-        "gpu": _gpu(),
-    }
-
-
-def _gpu() -> str | None:
-    import sys
-
-    torch = sys.modules.get("torch")
-    return str(torch.cuda.get_device_name(0)) if torch is not None and torch.cuda.is_available() else None
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _versions() -> dict[str, str]:
-    found = {name: _version(name) for name in NAMED_PACKAGES}
-    return {"python": platform.python_version(), **{name: one for name, one in found.items() if one}}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+def _round(value: float | None) -> float | None:
+    return None if value is None or value != value else round(float(value), 6)
 
 
 def _finding(one: Any) -> dict[str, Any]:
     return {"code": one.code, "severity": one.severity, "message": one.message}
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None or value != value else round(float(value), 6)

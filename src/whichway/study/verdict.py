@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whichway.core.task import Objective
 from whichway.study.bench import Bench
 from whichway.study.certify import candidates, common_rows
-from whichway.study.cost import break_even_sentence
+from whichway.study.conditions import Case
+from whichway.study.cost import Cost, refreshes, total_cost, usd
+from whichway.study.costing import break_even_sentence
 from whichway.study.evidence import Interval, paired_difference
+from whichway.study.facts import hourly_price
+from whichway.study.flips import changes, flips
+from whichway.study.growth import growth_report
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
-from whichway.study.recommend import Candidate, Verdict, broken_limits, changes, decide
+from whichway.study.recommend import Candidate, Verdict, broken_limits, decide
 
 
 def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:
-    """Return the recommendation of report.json; `p_best_of` and `p_feasible_of` go to the trials."""
+    """Return the recommendation of report.json; `p_best_of` and `p_feasible_of` go to the trials, `labels_of` to the report."""
+    case = Case(tuple(judged), bench.task.constraints, bench.task.objective, hourly_price(bench))
     verdict = decide(bench.task, judged)
+    found, labels = flips(case, verdict), growth_report(bench, lines, verdict.chosen)
     by_name = {one.name: one for one in judged}
     gap = difference(bench, verdict.chosen, verdict.runner_up, part) if verdict.chosen and verdict.runner_up else None
     chosen = by_name.get(verdict.chosen or "")
     pair = (verdict.chosen, verdict.runner_up)
     even = None
     if verdict.chosen and verdict.runner_up:
-        costs = {name: by_name[name].cost for name in (verdict.chosen, verdict.runner_up)}
-        even = break_even_sentence((verdict.chosen, verdict.runner_up), costs)
+        even = break_even_sentence((by_name[verdict.chosen], by_name[verdict.runner_up]), bench.task.objective)
     return {
         "strategy": verdict.chosen,
         "level": verdict.level,
@@ -33,7 +40,8 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "runner_up": verdict.runner_up,
         "difference": {**gap.as_json(), "part": part, "of": f"{pair[0]} minus {pair[1]}"} if gap else None,
         "break_even": even,
-        "would_change": changes(bench.task, verdict, judged),
+        "would_change": changes(case, verdict, found, labels),
+        "flips": [one.as_json() for one in found],
         "not_tested": _not_tested(bench, lines),
         "expectation": expectation(bench.task, len(bench.split.learning), bench.shelf.settings),
         "p_best": round(verdict.p_best.get(chosen.name, 0.0), 4) if chosen else None,
@@ -41,6 +49,7 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "p_good_enough": round(verdict.sure, 4) if chosen else None,
         "closest": verdict.closest,
         "tied": list(verdict.tied),
+        "labels_of": labels,
         "p_best_of": {name: round(p, 4) for name, p in verdict.p_best.items()},
         "p_feasible_of": {name: round(p, 4) for name, p in verdict.p_feasible.items()},
     }
@@ -86,9 +95,7 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
         found.append(
             f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; it is the cheapest of them."
         )
-    found.append(
-        f"It costs about ${chosen.cost.upfront_usd:.4f} to build and ${chosen.cost.per_1000_usd:.4f} per 1,000 answers."
-    )
+    found.append(_cost_sentence(chosen.cost, bench.task.objective))
     if chosen.p95_ms is not None:
         found.append(f"95 of 100 single answers came within {chosen.p95_ms:.0f} ms on this machine.")
     if bench.task.constraints.min_score is not None:
@@ -96,6 +103,19 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
             f"It meets min_score {bench.task.constraints.min_score:g} with probability {verdict.p_feasible[chosen.name]:.2f}."
         )
     return found
+
+
+def _cost_sentence(cost: Cost, goal: Objective) -> str:
+    said = [f"{usd(cost.upfront_usd)} to build", f"{usd(cost.per_1000_usd)} per 1,000 answers"]
+    if cost.hosting_usd:
+        said[1] = f"{usd(cost.hosting_usd)} a month for a machine that stays up"
+    if cost.refresh_usd:
+        said.append(f"{usd(cost.refresh_usd)} for each of {refreshes(goal)} refreshes")
+    total = usd(total_cost(cost, goal))
+    return (
+        f"It costs about {', '.join(said[:-1])} and {said[-1]}: {total} in {goal.horizon_months:g} months at "
+        f"{goal.requests_per_month:,.0f} requests a month."
+    )
 
 
 def _passed_over(bench: Bench, lines: Sequence[Line], verdict: Verdict) -> list[str]:
