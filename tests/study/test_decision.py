@@ -24,6 +24,7 @@ def _kept(folder, **more):
         "constraints": asdict(Constraints()),
         "objective": asdict(Objective(requests_per_month=1000)),
         "labels": [],
+        "missed": 0.0,
         "candidates": [
             {
                 "name": name, "p95_ms": p95, "memory_mb": 100.0, "consistency": 1.0, "parsed": 1.0, "order": i,
@@ -143,3 +144,11 @@ def test_a_damaged_decision_is_an_error_and_no_traceback(tmp_path, text):
 def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="no decision"):
         explain(tmp_path, ())
+
+
+def test_a_better_way_that_the_race_may_have_missed_stays_missed_under_other_conditions(tmp_path):
+    sure = explain(_kept(tmp_path), ("max_p95_ms=100",))
+    assert (sure.now.verdict.level, sure.then.verdict.level) == ("decided", "decided")
+    missed = explain(_kept(tmp_path, missed=0.3), ("max_p95_ms=100",))
+    assert (missed.now.verdict.level, missed.then.verdict.level) == ("leaning", "leaning")
+    assert missed.then.verdict.missed == 0.3

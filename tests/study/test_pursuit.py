@@ -68,8 +68,21 @@ def test_a_way_that_is_clearly_worse_is_dropped_on_its_first_rows_with_the_reaso
     (one,) = dropped
     assert one["validation"]["n"] < found["classic"]["validation"]["n"]
     assert one["reason"].startswith("ruled out by classic: it alone is right on")
+    verdict = found[""]["recommendation"]
+    assert 0.0 <= verdict["p_missed"] < 0.1 and verdict["level"] == "decided"
+    (said,) = (one for one in verdict["reasons"] if "left aside by the race" in one)
+    assert one["strategy"] in said
     assert not one["finalist"]
     assert any(said.startswith(f"{one['strategy']}: dropped") for said in found[""]["recommendation"]["not_tested"])
+
+
+def test_a_verdict_is_no_surer_than_the_race_that_left_a_way_aside(study, monkeypatch):
+    monkeypatch.setattr(pursuit, "passing", lambda arena, beliefs, found, gap: dict.fromkeys(found.behind, 0.3))
+    raced = study()[""]["recommendation"]
+    assert raced["p_missed"] == pytest.approx(0.3) and raced["level"] == "leaning"
+    assert any("better by more than 0.02: " in one and "with 30%" in one for one in raced["reasons"])
+    whole = study(exhaustive=True)[""]["recommendation"]
+    assert whole["p_missed"] == 0 and whole["level"] == "decided"
 
 
 def test_successive_halving_can_be_asked_for(study):

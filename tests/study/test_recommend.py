@@ -247,3 +247,12 @@ def test_the_deadline_counts_days_of_building():
 def test_a_verdict_is_the_same_each_time():
     arms = [spread_out("a", 95.0, 10.0), spread_out("b", 99.0, 1.0)]
     assert decide(task(max_p95_ms=100), arms) == decide(task(max_p95_ms=100), arms)
+
+
+@pytest.mark.parametrize(
+    ("missed", "level"), [(0.0, "decided"), (0.09, "decided"), (0.2, "leaning"), (0.5, "undecided")]
+)
+def test_the_word_is_no_surer_than_that_nothing_better_was_left_aside(missed, level):
+    verdict = decide(task(), [arm("a", 0.9, 1.0), arm("b", 0.5, 1.0)], missed)
+    assert (verdict.chosen, verdict.level, verdict.missed) == ("a", level, missed)
+    assert verdict.sure > 0.99  # about those compared

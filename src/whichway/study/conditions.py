@@ -19,13 +19,17 @@ UNUSED = ("timeline_days",)  # of the plan alone
 
 @dataclass(frozen=True)
 class Case:
-    """Candidates, what is asked of them, the price of this machine's hour, and what endpoints' prices are multiplied by."""
+    """Candidates, what is asked of them, the price of this machine's hour, and what endpoints' prices are multiplied by.
+
+    `missed`: the believed chance that a way which the race left aside is better.
+    """
 
     candidates: tuple[Candidate, ...]
     constraints: Constraints
     objective: Objective
     hourly_usd: float
     endpoints: float = 1.0
+    missed: float = 0.0
 
     @property
     def able(self) -> tuple[Candidate, ...]:
@@ -41,7 +45,7 @@ class Case:
 
     def verdict(self) -> Verdict:
         """Decide."""
-        return decide(self, self.able)
+        return decide(self, self.able, self.missed)
 
     def under(self, conditions: Mapping[str, Any]) -> Case:
         """Return the case under other conditions by name; raises UsageError for hours of a way that there is not."""
@@ -56,7 +60,7 @@ class Case:
         hourly = conditions.get("compute_usd_per_hour", self.hourly_usd)
         factor = conditions.get(ENDPOINTS, self.endpoints)
         found = tuple(_priced(one, objective, hourly, factor) for one in self.candidates)
-        return Case(found, replace(self.constraints, **limits), objective, hourly, factor)
+        return Case(found, replace(self.constraints, **limits), objective, hourly, factor, self.missed)
 
     def _check(self, way: str) -> None:
         known = sorted({x for one in self.candidates if one.needs for x in (one.name, one.needs.way)})

@@ -17,6 +17,7 @@ from whichway.study.cost import Needs, priced
 from whichway.study.facts import hourly_price
 from whichway.study.flips import Flip, changes, flips
 from whichway.study.lines import Line
+from whichway.study.pursuit import any_of, left_aside
 from whichway.study.recommend import Candidate, Verdict
 
 FILE = "decision.json"
@@ -64,6 +65,7 @@ def keep_decision(bench: Bench, lines: Sequence[Line], labels: Sequence[Mapping[
         "constraints": asdict(bench.task.constraints),
         "objective": asdict(bench.task.objective),
         "candidates": rows,
+        "missed": any_of(left_aside(bench, lines)),
         "labels": [{key: one[key] for key in LABELS} for one in labels],
     }
     scratch = bench.ledger.folder / f"{FILE}.partial"
@@ -80,7 +82,8 @@ def read_decision(folder: Path) -> Kept:
         constraints, objective = Constraints(**said["constraints"]), Objective(**said["objective"])
         hourly = float(said["hourly_usd"])
         found = tuple(_candidate(one, objective, hourly) for one in said["candidates"])
-        return Kept(Case(found, constraints, objective, hourly), str(said["part"]), tuple(said["labels"]))
+        case = Case(found, constraints, objective, hourly, missed=float(said["missed"]))
+        return Kept(case, str(said["part"]), tuple(said["labels"]))
     except FileNotFoundError as error:
         fix = "Run the study's command again: what is measured is kept, and the decision is written anew."
         raise UsageError(f"{folder} holds no decision.", fix) from error

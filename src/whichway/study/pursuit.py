@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -125,6 +125,23 @@ def passing(arena: Arena, beliefs: Belief, found: Standing, gap: float) -> dict[
         spread = math.sqrt(max(1e-9, covariance[i, i] + covariance[best, best] - 2 * covariance[i, best]))
         chances[name] = 0.5 * math.erfc((mean[best] + gap - mean[i]) / (math.sqrt(2) * spread))
     return chances
+
+
+def left_aside(bench: Bench, lines: Sequence[Line]) -> dict[str, float]:
+    """Return for each line that the race dropped, and that nothing has run since, the chance that `passing` gave it."""
+    chances: dict[str, float] = {}
+    for what, details in bench.ledger.decisions():
+        if what == "race":
+            chances = dict(details.get("chances", {}))
+    states = {line.name: bench.ledger.trial(line.name) for line in lines}
+    return {
+        name: chances[name] for name, found in states.items() if found and found[0] == "dropped" and name in chances
+    }
+
+
+def any_of(chances: Mapping[str, float]) -> float:
+    """Return the chance that at least one comes true, taken as if each stood for itself."""
+    return 1.0 - math.prod(1.0 - one for one in chances.values())
 
 
 def screen(arena: Arena) -> None:

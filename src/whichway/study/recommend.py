@@ -53,7 +53,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision in names and probabilities. `tied` are those within the smallest difference of the best."""
+    """The decision in names and probabilities. `tied` are those within the smallest difference of the best.
+
+    `sure` is about those compared; `missed` is the believed chance that a way left aside by the race is better.
+    """
 
     chosen: str | None
     best: str | None
@@ -64,14 +67,15 @@ class Verdict:
     p_feasible: Mapping[str, float]
     p_best: Mapping[str, float]
     closest: str | None
+    missed: float = 0.0
 
 
-def decide(task: Asked, candidates: Sequence[Candidate]) -> Verdict:
+def decide(task: Asked, candidates: Sequence[Candidate], missed: float = 0.0) -> Verdict:
     """Choose among candidates.
 
     P(best and feasible) is taken over the joint samples of score, latency and cost. Of those feasible with probability 0.9
     the most probable best is taken; if others are within the smallest difference of interest of it with probability 0.8, the
-    cheapest of them.
+    cheapest of them. `missed`, the chance that a way which was left aside is better, lowers how sure the word is.
     """
     if not candidates:
         return Verdict(None, None, (), None, 0.0, "undecided", {}, {}, None)
@@ -98,10 +102,11 @@ def decide(task: Asked, candidates: Sequence[Candidate]) -> Verdict:
         tuple(one.name for one in tied),
         runner.name if runner else None,
         sure,
-        _level(sure, chosen, runner, alone=len(tied) == 1),
+        _level(sure * (1 - missed), chosen, runner, alone=len(tied) == 1),
         p_feasible,
         p_best,
         None,
+        missed,
     )
 
 

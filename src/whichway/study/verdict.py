@@ -17,13 +17,16 @@ from whichway.study.flips import changes, flips
 from whichway.study.growth import growth_report
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
-from whichway.study.recommend import Candidate, Verdict, broken_limits, decide
+from whichway.study.pursuit import any_of, left_aside
+from whichway.study.recommend import Candidate, Verdict, broken_limits
 
 
 def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:
     """Return the recommendation of report.json; `p_best_of` and `p_feasible_of` go to the trials, `labels_of` to the report."""
-    case = Case(tuple(judged), bench.task.constraints, bench.task.objective, hourly_price(bench))
-    verdict = decide(bench.task, judged)
+    aside = left_aside(bench, lines)
+    wanted = bench.task.constraints, bench.task.objective
+    case = Case(tuple(judged), *wanted, hourly_price(bench), missed=any_of(aside))
+    verdict = case.verdict()
     found, labels = flips(case, verdict), growth_report(bench, lines, verdict.chosen)
     by_name = {one.name: one for one in judged}
     gap = difference(bench, verdict.chosen, verdict.runner_up, part) if verdict.chosen and verdict.runner_up else None
@@ -36,7 +39,11 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "strategy": verdict.chosen,
         "level": verdict.level,
         "sentence": _sentence(bench, verdict, part),
-        "reasons": [*_reasons(bench, verdict, by_name, part), *_passed_over(bench, lines, verdict)],
+        "reasons": [
+            *_reasons(bench, verdict, by_name, part),
+            *_missed(bench, verdict, aside),
+            *_passed_over(bench, lines, verdict),
+        ],
         "runner_up": verdict.runner_up,
         "difference": {**gap.as_json(), "part": part, "of": f"{pair[0]} minus {pair[1]}"} if gap else None,
         "break_even": even,
@@ -47,6 +54,7 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "p_best": round(verdict.p_best.get(chosen.name, 0.0), 4) if chosen else None,
         "p_feasible": round(verdict.p_feasible.get(chosen.name, 0.0), 4) if chosen else None,
         "p_good_enough": round(verdict.sure, 4) if chosen else None,
+        "p_missed": round(verdict.missed, 4),
         "closest": verdict.closest,
         "tied": list(verdict.tied),
         "labels_of": labels,
@@ -116,6 +124,19 @@ def _cost_sentence(cost: Cost, goal: Objective) -> str:
         f"It costs about {', '.join(said[:-1])} and {said[-1]}: {total} in {goal.horizon_months:g} months at "
         f"{goal.requests_per_month:,.0f} requests a month."
     )
+
+
+def _missed(bench: Bench, verdict: Verdict, aside: Mapping[str, float]) -> list[str]:
+    """Say how likely it is that a way which the race did not run to the end is the better one."""
+    if not aside or verdict.chosen is None:
+        return []
+    likeliest = max(aside, key=lambda name: aside[name])
+    gap, count = bench.task.objective.smallest_difference, len(aside)
+    named = f"{likeliest} with {aside[likeliest]:.0%}"
+    several = f"that one of {count} is: {verdict.missed:.0%}, {named} the likeliest" if count > 1 else named
+    return [
+        f"Ways left aside by the race may be better by more than {gap:g}: {several} (estimate; --exhaustive runs them all)."
+    ]
 
 
 def _passed_over(bench: Bench, lines: Sequence[Line], verdict: Verdict) -> list[str]:
