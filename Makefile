@@ -20,7 +20,7 @@ bench: $(READY)
 	$(BIN)/python bench/compare.py
 
 replay: $(READY)
-	cd bench/replay && ../../$(BIN)/python replay.py && ../../$(BIN)/python forecasts.py && ../../$(BIN)/python published.py
+	cd bench/replay && ../../$(BIN)/python replay.py && ../../$(BIN)/python verdicts.py && ../../$(BIN)/python forecasts.py && ../../$(BIN)/python published.py
 
 $(READY): requirements.txt requirements-models.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("whichway needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'

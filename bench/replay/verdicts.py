@@ -49,7 +49,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--studies", type=int, default=60, help="per data set and budget")
     asked.add_argument("--gap", type=float, default=0.01, help="the smallest difference of interest")
-    asked.add_argument("--budgets", default="0.10,0.25,1")
+    asked.add_argument("--budgets", default="0.10,0.25,0.50,1")
     said = asked.parse_args()
     sets, lines, pairs = by_set(), ["# Verdicts in replayed studies", ""], []
     lines += [
