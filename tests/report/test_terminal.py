@@ -62,6 +62,12 @@ def test_an_early_end_is_printed_without_failing() -> None:
     assert "interrupted" in shown(report(state="interrupted"), 80)
 
 
+def test_where_no_way_met_the_target_the_ways_there_are_printed() -> None:
+    none = {"strategy": None, "sentence": "No strategy met the target.", "would_change": ["Lower min_score to 0.8."]}
+    assert "- Lower min_score to 0.8." in shown(report(recommendation=none), 80)
+    assert "A required score above 0.89" not in shown(report(), 80)
+
+
 def test_a_trial_that_ended_is_one_line() -> None:
     assert trial_line(report()["trials"][0]) == (
         "probe            0.885 (0.821-0.949) n = 96, $0.0021 per 1,000, p95 14.2 ms, built in 6.4 s"

@@ -139,8 +139,10 @@ def test_who_is_cheaper_in_which_range_of_volume_is_found_across_the_load_of_a_m
     assert cheaper_ranges(slow, called, goal) == []
     middle = replace(rented, carries=900.0)
     assert crossings(middle, replace(called, per_1000_usd=111.2), goal) == [pytest.approx(899.28, abs=0.01)]
-    started = Cost(-20.0, 120.0)
-    assert cheaper_ranges(rented, started, goal) == [(pytest.approx(1000.0), float("inf"))]
+    trained = Cost(1000.0, 50.0)  # 0.05 per request, against 0.1 of machines that are full
+    assert crossings(rented, trained, goal) == [pytest.approx(20_000)]
+    fair = Cost(50.0, 90.0)  # dearer than one full machine, cheaper than two half-empty ones
+    assert cheaper_ranges(rented, fair, goal) == [(pytest.approx(50 / 0.09), pytest.approx(5000))]
 
 
 def test_the_users_own_price_of_an_hour_always_wins():

@@ -15,6 +15,8 @@ from whichway.study.evidence import (
     calibration,
     clopper_pearson,
     joint_samples,
+    latency_samples,
+    mean_samples,
     paired_difference,
     score_interval,
     smallest_detectable,
@@ -174,6 +176,35 @@ def test_a_strategy_that_was_always_right_is_not_taken_for_certain():
     samples = joint_samples(ACCURACY, {"a": [1.0] * 20})["a"]
     assert samples.max() <= 1.0
     assert 0.0 < samples.std() < 0.1
+
+
+def test_samples_of_a_latency_lie_around_its_quantile_and_as_wide_as_another_measurement_would_differ():
+    rng = np.random.default_rng(3)
+    drawn = rng.lognormal(3, 0.5, (300, 40))
+    truth = float(np.exp(3 + 1.645 * 0.5))
+    inside = 0
+    for i, row in enumerate(drawn[:100]):
+        low, high = np.quantile(latency_samples(list(row), i)[0], [0.05, 0.95])
+        inside += low <= truth <= high
+    assert inside >= 75, "nominally 90, and the tail of forty rows is thin"
+    p95, pace = latency_samples(list(drawn[0]), 0)
+    assert p95.shape == pace.shape == (2000,) and pace.mean() == pytest.approx(1.0, abs=0.02)
+    assert np.corrcoef(p95, pace)[0, 1] > 0.3, "slow rows make both"
+
+
+def test_of_few_rows_the_tail_of_a_latency_is_wide_and_of_one_it_is_unknown():
+    few, many = [20.0, 25.0, 30.0, 22.0], [20.0, 25.0, 30.0, 22.0] * 10
+    assert latency_samples(few, 0)[0].std() > 3 * latency_samples(many, 0)[0].std()
+    assert latency_samples(few, 0)[0].max() > 30.0
+    assert set(latency_samples([7.0], 0)[0]) == {7.0}
+
+
+def test_what_answers_cost_is_resampled_with_their_times():
+    times, usd = [10.0] * 30 + [100.0] * 10, [1.0] * 30 + [9.0] * 10
+    p95, pace = latency_samples(times, 0, usd)
+    assert pace.mean() == pytest.approx(1.0, abs=0.02) and pace.std() == pytest.approx(8 * 0.433 / 3 / 40**0.5, rel=0.1)
+    assert np.corrcoef(p95, pace)[0, 1] > 0.1
+    assert mean_samples([2.0, 2.0], 0).std() == 0.0 and mean_samples([0.0], 0).mean() == 1.0
 
 
 def test_the_calibration_error_by_hand():

@@ -129,8 +129,23 @@ def test_labels_at_which_another_way_passes_are_told_with_their_interval():
         "From about 900 labels on (400 now; 80 %: 700 to no upper end), tuned is foretold to pass asked as it is."
         in said
     )
-    other = changes(one, one.verdict(), [], [{**LABELS[0], "break_even": {"against": "x", "median": 900.0}}])
+    other = changes(one, one.verdict(), [], [{**LABELS[0], "break_even": {**LABELS[0]["break_even"], "against": "x"}}])
     assert not any("labels on" in sentence for sentence in other)
+
+
+def test_a_way_that_learns_says_below_how_many_labels_it_would_not_lead():
+    one = case(trained())
+    labels = [{**LABELS[0], "break_even": {"against": "asked", "median": 150.0, "low": 110.0, "high": 210.0}}]
+    said = changes(one, one.verdict(), [], labels)
+    assert "With fewer than about 150 labels (400 now; 80 %: 110 to 210), asked would score higher." in said
+
+
+def test_an_hour_of_work_that_costs_nothing_yet_has_a_price_at_which_it_decides():
+    one = case(trained(), prompted(), goal=replace(GOAL, hourly_usd=0.0, requests_per_month=1e6))
+    assert one.verdict().chosen == "tuned"
+    said = next(flip for flip in flips(one, one.verdict()) if flip.setting == "hourly_usd")
+    # 6,000 at the endpoint, where the better one may cost 1.5 times as much, against 121.4 and 40 hours
+    assert said.to == "asked" and said.at == pytest.approx((6000 / 1.5 - 121.4) / 40, rel=0.05)
 
 
 def test_when_no_way_meets_the_target_the_ways_there_are_told_with_what_they_cost():

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from whichway.report import verdict, words
 from whichway.report.prompts import measured_steps, step_sentence
-from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, unmeasured, winner_name
+from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, things, unmeasured, winner_name
 
 WIDE = 98  # columns from which a score and its interval fit on one line
 NOT_MEASURED = {"skipped": "skipped", "failed": "failed", "stopped": "stopped", "dropped": "dropped"}
@@ -31,6 +31,9 @@ def print_verdict(report: Report, console: Console) -> None:
         _indent(console, verdict.runner_up(report))
     for reason in verdict.reasons(report):
         console.print(Padding(Text("- " + reason), (0, 0, 0, 2), expand=False))
+    if winner_name(report) is None:  # what would get there is then the answer
+        for way in things(report, "recommendation", "would_change"):
+            _indent(console, f"- {words.cut(way, 600)}")
     console.print()
 
 

@@ -66,8 +66,10 @@ def _spread(bench: Bench, line: Line) -> dict[str, Any]:
     singles_ms, usd = _timed_rows(bench, line)
     found: dict[str, Any] = {}
     if singles_ms:
-        found["p95_samples"], pace = latency_samples(singles_ms, seed, usd)
-        found["pace"] = pace
+        found["p95_samples"], pace = latency_samples(singles_ms, seed, usd if len(usd) == len(singles_ms) else ())
+        found |= {"pace": pace} if line.is_local or len(usd) == len(singles_ms) else {}
+    if usd and "pace" not in found:
+        found["pace"] = mean_samples(usd, seed)
     fits = bench.ledger.call_seconds(line.name, "fit")
     if len(fits) > 1:
         found["build"] = mean_samples(fits, seed)
@@ -75,14 +77,14 @@ def _spread(bench: Bench, line: Line) -> dict[str, Any]:
 
 
 def _timed_rows(bench: Bench, line: Line) -> tuple[list[float], list[float]]:
-    """Return milliseconds of single answers; of an endpoint's, what each cost, too."""
+    """Return milliseconds of single answers, and dollars of answers by an endpoint; in the same order where as many."""
     if line.is_local:
         found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use")
         return (found["singles_ms"], []) if found else ([], [])
     calls = bench.ledger.calls(line.name, "validation:call")
-    if calls:
-        return [1000 * one.seconds for one in calls], [one.usd for one in calls]
-    return [1000 * one.seconds for one in bench.ledger.calls(line.name, "fit:call")], []
+    usd = [one.usd for one in (*calls, *bench.ledger.calls(line.name, "validation:batched"))]
+    timed = calls or bench.ledger.calls(line.name, "fit:call")
+    return [1000 * one.seconds for one in timed], usd if any(usd) else []
 
 
 def build_of(bench: Bench, line: Line) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from whichway.study.recommend import FEASIBLE, Candidate, Verdict
 FAR = 1000.0  # times and parts of today's number up to which a flip is looked for
 STEPS = 13  # on the way there, evenly in logarithms
 HALVINGS = 12  # of the step in which the decision changes
-LEAST_USD = 1.0  # where a price is nothing yet: where the search for a dearer one begins, divided by FAR
+FROM_NOTHING = (0.001, 1000.0)  # where a price is nothing yet: between which dollars a flip is looked for
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,12 @@ def flips(case: Case, verdict: Verdict) -> list[Flip]:
         if not _matters(case, whom):
             continue
         now = _now(case, setting)
-        start = now if now > 0 else LEAST_USD / FAR
-        if not is_more and now <= 0:
+        if now > 0:
+            steps = now * np.geomspace(1, FAR if is_more else 1 / FAR, STEPS)[1:]
+        elif is_more:
+            steps = np.geomspace(*FROM_NOTHING, 2 * STEPS)
+        else:
             continue
-        steps = start * np.geomspace(1, FAR if is_more else 1 / FAR, STEPS)[0 if now <= 0 else 1 :]
         hit = _first_change(_chooser(case, setting), verdict.chosen, [now, *steps])
         if hit is not None:
             at, to = hit
@@ -76,8 +78,8 @@ def changes(case: Case, verdict: Verdict, found: Sequence[Flip], labels: Sequenc
     if verdict.chosen is None:
         return _ways_to_feasible(case, verdict, by_name, labels)
     said = [one.sentence for one in found] + label_flips(verdict.chosen, labels)
-    if not any(one.setting in {name for name, *_ in PRICES} for one in found) and _matters(case, ""):
-        now = case.objective.requests_per_month
+    now = case.objective.requests_per_month
+    if now > 0 and _matters(case, "") and not any(one.setting in {name for name, *_ in PRICES} for one in found):
         said.append(
             f"No volume from {now / FAR:,.0f} to {now * FAR:,.0f} requests a month and no price from a thousandth to a "
             "thousand times today's changes the answer."
@@ -90,20 +92,23 @@ def changes(case: Case, verdict: Verdict, found: Sequence[Flip], labels: Sequenc
 
 
 def label_flips(chosen: str, labels: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say from how many labels on another way is foretold to pass the recommended one as it is."""
+    """Say from how many labels on another way is foretold to pass the recommended one, and below how many it would not lead."""
     found = []
     for one in labels:
         even = one.get("break_even") or {}
-        median, points = even.get("median"), [rung["labels"] for rung in one.get("rungs", ())]
-        if even.get("against") != chosen or median is None or not points or median > 4 * max(points):
+        median, low, high = (even.get(key) for key in ("median", "low", "high"))
+        points = [rung["labels"] for rung in one.get("rungs", ())]
+        if median is None or low is None or not points or not even.get("against"):
             continue
-        if median > max(points):
-            low, high = even.get("low"), even.get("high")
-            upto = f"{high:,.0f}" if high is not None else "no upper end"
-            found.append(
-                f"From about {median:,.0f} labels on ({max(points):,} now; 80 %: {low:,.0f} to {upto}), "
-                f"{one['strategy']} is foretold to pass {chosen} as it is."
+        upto = f"{high:,.0f}" if high is not None else "no upper end"
+        around = f"({max(points):,} now; 80 %: {low:,.0f} to {upto})"
+        if even["against"] == chosen and max(points) < median <= 4 * max(points):
+            said = (
+                f"From about {median:,.0f} labels on {around}, {one['strategy']} is foretold to pass {chosen} as it is."
             )
+            found.append(said)
+        if one["strategy"] == chosen and min(points) <= median <= max(points):
+            found.append(f"With fewer than about {median:,.0f} labels {around}, {even['against']} would score higher.")
     return found
 
 
