@@ -27,9 +27,10 @@ PROMPT_S = 8.0  # that a prompt takes before its first answer: weights, examples
 
 
 class LiveArena:
-    """Lines of a study as arms. Estimated seconds are corrected by what the same kind of model has taken so far.
+    """Lines of a study as arms. Estimates are corrected by what the same kind of model has taken so far.
 
     A trainable line that is dear has a second arm, fitted on a quarter of its train rows, by which it is judged first.
+    Money counts by how scarce it is: what takes a tenth of the dollars left costs a tenth of the seconds left, at least.
     """
 
     def __init__(self, bench: Bench, lines: Sequence[Line], loaded: Any, spare_s: Any) -> None:
@@ -46,6 +47,10 @@ class LiveArena:
         self.ended: set[str] = set()
         self.failed_arms: set[int] = set()
         self.pace: dict[str, list[float]] = {}
+        self.price: dict[str, list[float]] = {}
+        self.actions: list[dict[str, Any]] = []
+        self.money = self._usd_left()
+        self.reserved_usd = RESERVED * self.money if self.money < float("inf") else 0.0
         arms: list[Arm] = []
         for line in lines:
             for one in self._arms_of(line, loaded):
@@ -59,16 +64,27 @@ class LiveArena:
         return max(0.0, self.bench.deadline - time.monotonic() - max(self.reserved_s, float(self.spare_s())))
 
     def cost(self, arm: int, upto: int) -> float:
-        """Estimate the seconds of having an arm's first `upto` rows answered, fits of further folds included."""
+        """Estimate what having an arm's first `upto` rows answered costs, fits of further folds included; see Arena."""
         if self.lines[arm].name in self.ended or arm in self.failed_arms:
             return float("inf")
+        seconds, usd = self.bill(arm, upto)
+        if usd <= 0:
+            return seconds
+        money = self.money - self.reserved_usd
+        return max(seconds, self.left() * usd / money) if money > 0 else float("inf")
+
+    def bill(self, arm: int, upto: int) -> tuple[float, float]:
+        """Estimate seconds and US dollars of having an arm's first `upto` rows answered."""
         one, done = self.arms[arm], len(self.scores(arm))
-        fits = one.fit_s * (self._folds(upto) - (self._folds(done) if done else 0)) / len(self.bench.split.folds)
-        return self._pace(arm) * (fits + max(0, upto - done) * one.row_s)
+        share = (self._folds(upto) - (self._folds(done) if done else 0)) / len(self.bench.split.folds)
+        rows = max(0, upto - done)
+        pace, price = _corrected(self._seen(self.pace, arm)), _corrected(self._seen(self.price, arm))
+        return pace * (share * one.fit_s + rows * one.row_s), price * (share * one.fit_usd + rows * one.row_usd)
 
     def read(self, arm: int, upto: int) -> bool:
         """Fit and answer; False once the budget has ended. A line that cannot go on costs infinitely much from then on."""
-        line, expected, began = self.lines[arm], self.cost(arm, upto), time.monotonic()
+        line, done, began = self.lines[arm], len(self.scores(arm)), time.monotonic()
+        expected, before = self.bill(arm, upto), self._spent(line)
         work = self._full if self.arms[arm].rung in (0, TOP) else self._low
         is_low, well = self.arms[arm].rung == LOW, guarded(self.bench, line, lambda: work(arm, upto))
         self._scores.clear()
@@ -76,8 +92,14 @@ class LiveArena:
             self.failed_arms.add(arm)
         elif not well:
             self.ended.add(line.name)
-        if well and 0 < expected < float("inf"):
-            self.pace.setdefault(line.way, []).append((time.monotonic() - began) * self._pace(arm) / expected)
+        taken = time.monotonic() - began, *(now - then for now, then in zip(self._spent(line), before, strict=True))
+        if well:
+            for book, one, wanted in zip((self.pace, self.price), taken, expected, strict=False):
+                if 0 < wanted < float("inf"):
+                    seen = self._seen(book, arm)
+                    seen.append(one * _corrected(seen) / wanted)
+        self.money = self._usd_left()
+        self._write_down(arm, (done, upto), expected, taken)
         self._tell(arm)
         return self.left() > 0
 
@@ -99,16 +121,18 @@ class LiveArena:
 
     def _arms_of(self, line: Line, loaded: Any) -> list[Arm]:
         split, rows = self.bench.split, loaded.examples
-        whole = estimate(self.bench.task, rows, split, line, loaded.settings).seconds
-        fit = estimate(self.bench.task, rows, replace(split, validation=()), line, loaded.settings).seconds
-        row = max(0.0, whole - fit) / max(1, self.rows)
+        whole = estimate(self.bench.task, rows, split, line, loaded.settings)
+        first = estimate(self.bench.task, rows, replace(split, validation=()), line, loaded.settings)
+        fit, count = first.seconds, max(1, self.rows)
+        row, row_usd = max(0.0, whole.seconds - fit) / count, max(0.0, whole.usd - first.usd) / count
         if line.model == "causal" and not line.strategy.trains and not _searches(line):
             fit = min(fit, PROMPT_S)  # the rest of its estimate is other forms of the prompt, which come last
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
+        top = Arm(line.name, line.name, labels, fit, row, fit_usd=first.usd, row_usd=row_usd)
         if line.way not in LEARNING:
-            return [Arm(line.name, line.name, labels, fit, row)]
+            return [top]
+        top = replace(top, rung=TOP, rungs=RUNGS)
         start = START_S.get(line.model, 1.0)
-        top = Arm(line.name, line.name, labels, fit, row, TOP, RUNGS)
         if len(split.folds) > 1 or labels < FEWEST_LABELS or fit < WORTH_A_RUNG_S or not line.is_local:
             return [top]
         low = Arm(f"{line.name} on a quarter", line.name, labels // 4, start + (fit - start) / 4, row, LOW, RUNGS)
@@ -146,16 +170,35 @@ class LiveArena:
             count += 1
         return count
 
-    def _pace(self, arm: int) -> float:
-        """Return what this way has taken of its estimate, pulled towards 1 while little is known."""
-        seen = self.pace.get(self.lines[arm].way, [])
-        return (1.0 + sum(seen[-6:])) / (1 + len(seen[-6:]))
+    def _seen(self, book: dict[str, list[float]], arm: int) -> list[float]:
+        """Return what actions of this way have taken, of what was estimated for them at first."""
+        return book.setdefault(self.lines[arm].way, [])
+
+    def _usd_left(self) -> float:
+        cap = self.bench.ledger.usd_cap
+        return cap - sum(spend.usd for *_, spend in self.bench.ledger.spends()) if cap < float("inf") else cap
+
+    def _spent(self, line: Line) -> tuple[float, int]:
+        """Return dollars and tokens of a line so far."""
+        own = [spend for trial, *_, spend in self.bench.ledger.spends() if trial == line.name]
+        return sum(one.usd for one in own), sum(one.tokens_in + one.tokens_out for one in own)
+
+    def _write_down(self, arm: int, rows: tuple[int, int], expected: tuple[float, float], taken: Any) -> None:
+        seconds, usd, tokens = taken
+        told = {"arm": self.arms[arm].name, "from": rows[0], "to": rows[1], "tokens": tokens}
+        told |= {"expected_s": round(expected[0], 3), "seconds": round(seconds, 3)}
+        self.actions.append(told | {"expected_usd": round(expected[1], 6), "usd": round(usd, 6)})
 
     def _tell(self, arm: int) -> None:
         scores = self.scores(arm)
         if len(scores):
             where = f"{scores.mean():.3f} on {len(scores)} rows"
             self.bench.say(self.arms[arm].name, Progress(where, len(scores), self.rows))
+
+
+def _corrected(seen: list[float]) -> float:
+    """Return what actions take of their estimate, pulled towards 1 while little is known."""
+    return (1.0 + sum(seen[-6:])) / (1 + len(seen[-6:]))
 
 
 def _searches(line: Line) -> bool:

@@ -13,7 +13,7 @@ DIFFICULTY = 0.3  # spread of scores between tasks, of all arms alike
 
 @dataclass(frozen=True)
 class Arm:
-    """A deployable thing: one line at one of its rungs. Costs are estimates in seconds."""
+    """A deployable thing: one line at one of its rungs. Costs are estimates in seconds, of paid calls also in US dollars."""
 
     name: str
     line: str
@@ -22,6 +22,8 @@ class Arm:
     row_s: float
     rung: int = 0
     rungs: int = 1
+    fit_usd: float = 0.0
+    row_usd: float = 0.0
 
 
 class Arena(Protocol):
@@ -34,7 +36,7 @@ class Arena(Protocol):
         """Return what may still be spent, in seconds."""
 
     def cost(self, arm: int, upto: int) -> float:
-        """Estimate the seconds of having an arm's first `upto` rows answered."""
+        """Estimate the seconds of having an arm's first `upto` rows answered, or what is as scarce as so many seconds."""
 
     def read(self, arm: int, upto: int) -> bool:
         """Have them answered; False where that could not be done within the budget."""

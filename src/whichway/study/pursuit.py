@@ -80,7 +80,13 @@ def raced(
     mean, spread = beliefs.after(arena)
     dropped = {name: _why(arena, found.last[name], found.best, mean, spread) for name in found.behind}
     chances = {name: round(p, 4) for name, p in passing(arena, beliefs, found, gap).items()}
-    decided = {"leader": arena.lines[found.best].name, "dropped": dropped, "read": _read(arena), "chances": chances}
+    decided: dict[str, Any] = {
+        "leader": arena.lines[found.best].name,
+        "dropped": dropped,
+        "read": _read(arena),
+        "chances": chances,
+    }
+    decided["actions"] = arena.actions
     bench.ledger.decide("race", decided)
     return Raced(dropped, frozenset(arena.ended), found.ranked)
 

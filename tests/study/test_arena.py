@@ -1,0 +1,63 @@
+"""What actions of a race cost in seconds, dollars and tokens, and how scarce money counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fault_server import Fault, FaultServer, answer, to_probe
+from studies import make_task
+
+from whichway import Options, Watcher, load_task, run_study
+from whichway.study import pursuit
+from whichway.study.arena import LiveArena
+from whichway.study.beliefs import Arm
+from whichway.study.ledger import Ledger
+
+FAR = "  endpoints: {far: {base_url: 'URL', model: small, price: {input: 100.0, output: 0.0}}}\n"
+
+
+def test_actions_are_written_down_with_what_was_expected_and_what_they_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pursuit, "RACE_FROM_S", 0.0)
+    usage = {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102}
+    said = answer(json.dumps({"label": "refund"}), usage=usage)
+    with FaultServer(lambda seen: to_probe(seen) or Fault(body=said)) as server:
+        more = "strategies: {only: [majority, classic, prompt-zero@far]}\nmodels:\n" + FAR.replace(
+            "URL", server.base_url
+        )
+        task = make_task(tmp_path, 400, more)
+        task.write_text(task.read_text().replace("usd: 0}", "usd: 50}"))
+        run_study(load_task(task), tmp_path / "run", Options(), Watcher())
+    ledger = Ledger(tmp_path / "run")
+    (race,) = (details for what, details in ledger.decisions() if what == "race")
+    ledger.close()
+    (paid, *_) = (one for one in race["actions"] if one["arm"] == "prompt-zero@far")
+    assert paid["tokens"] >= 32 * 102 and paid["usd"] == pytest.approx(1e-4 * 100 / 102 * paid["tokens"], rel=0.01)
+    assert 0.1 < paid["expected_usd"] / paid["usd"] < 10 and paid["expected_s"] > 0 < paid["seconds"]
+    assert all(one["usd"] == one["expected_usd"] == 0 for one in race["actions"] if "far" not in one["arm"])
+
+
+def test_dollars_count_by_how_scarce_they_are() -> None:
+    arena: Any = object.__new__(LiveArena)
+    line = SimpleNamespace(name="far", way="prompt")
+    arena.arms, arena.lines = (Arm("far", "far", 1, 0.0, 1.0, row_usd=0.1),), [line]
+    arena.ended, arena.failed_arms, arena.pace, arena.price = set(), set(), {}, {}
+    arena._scores, arena.reserved_usd, arena.left = {0: []}, 1.0, lambda: 600.0
+    arena.bench = SimpleNamespace(split=SimpleNamespace(folds=(SimpleNamespace(validation=("a",) * 99),)))
+    costs = []
+    for arena.money in (float("inf"), 101.0, 3.0, 1.0):
+        costs.append(arena.cost(0, 10))
+    assert costs == [
+        10.0,
+        10.0,
+        300.0,
+        float("inf"),
+    ]  # a dollar of 100 left is less than 10 s of 600, one of two is half
+    arena.price["prompt"] = [3.0, 3.0]
+    arena.money = 3.0
+    assert arena.cost(0, 10) == pytest.approx(700.0)  # the way costs about 2.3 times what was estimated
