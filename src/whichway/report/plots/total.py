@@ -26,6 +26,7 @@ from whichway.study.cost import Cost
 
 MOST = 6  # ways in one plot; the table has them all
 AROUND = 30.0  # times and parts of the volumes that matter, which are shown to either side
+DECADES = 1e6  # of dollars that are shown; what costs less runs along the bottom
 FARTHEST = 1e4  # times today's volume, beyond which a crossing is left to the table
 POINTS = 60
 LEAST = 1e-6  # dollars: what costs less lies on the floor
@@ -124,7 +125,8 @@ def _frame(report: Report, ways: Sequence[_Way], width: float, top: float) -> _F
     times = int(min(1e4, max(0.0, words.number(said.get("refreshes")) or 0.0)))
     totals = [one.cost.total(at_, months, times) for one in ways for at_ in (low, now, high)]
     known = [one for one in totals if LEAST <= one < 1e18] or [LEAST, 1.0]
-    least, most = min(known) / 1.5, max(known) * 1.5
+    most = max(known) * 1.5
+    least = max(min(known) / 1.5, most / DECADES)
     wide = width >= 600
     names = max(width_of(one.name, 12.5) * 1.08 for one in ways)
     right = width - min(names + 14, 170 if wide else 92)
