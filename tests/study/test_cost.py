@@ -67,6 +67,15 @@ def test_the_break_even_sentence_names_who_is_cheaper_from_where():
     assert break_even_sentence((icl, few), Objective()) == said
 
 
+def test_starts_a_hair_apart_are_not_called_dearer():
+    said = break_even_sentence((way("a", Cost(640.0002, 0.001)), way("b", Cost(640, 0.002))), Objective())["sentence"]
+    assert (
+        said == "a costs about as much as b to build and less per request: it is cheaper than it from 200 requests on."
+    )
+    said = break_even_sentence((way("a", Cost(660, 0.001)), way("b", Cost(640, 0.002))), Objective())["sentence"]
+    assert said.startswith("a costs more to build and less per request: it is cheaper than b from 20,000,000 requests")
+
+
 def test_the_never_sentence_names_the_one_that_is_no_dearer():
     said = break_even_sentence((way("a", Cost(3, 2)), way("b", Cost(1, 1))), Objective())
     assert said["requests"] is None

@@ -18,6 +18,7 @@ from whichway.study.recommend import Candidate
 
 DRAWS = 500  # samples of the costs that a break-even volume is computed for
 LEVEL = 0.95
+AS_DEAR = 0.01  # share of a start by which another one must be dearer to be called so
 
 
 def costs(bench: Bench, lines: Sequence[Line], chosen: str | None) -> dict[str, Any]:
@@ -71,10 +72,10 @@ def _words(pair: tuple[Candidate, Candidate], goal: Objective, volume: float | N
     start = "to build and to keep up" if keeps else "to build"
     if volume is not None:
         dear, other = (first, second) if starts[first.name] > starts[second.name] else (second, first)
-        return (
-            f"{dear.name} costs more {start} and less per request: it is cheaper than {other.name} from {volume:,.0f} "
-            "requests on."
-        )
+        alike = starts[dear.name] - starts[other.name] <= AS_DEAR * starts[dear.name]
+        more = f"costs about as much as {other.name}" if alike else "costs more"
+        whom = "it" if alike else other.name
+        return f"{dear.name} {more} {start} and less per request: it is cheaper than {whom} from {volume:,.0f} requests on."
     ranked = sorted(pair, key=lambda one: (one.cost.per_1000_usd, starts[one.name]))
     return f"Never: {ranked[0].name} is no dearer than {ranked[1].name}, neither {start} nor per request."
 
