@@ -14,6 +14,7 @@ from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
 from whichway.models.laid_out import lay_out
 from whichway.models.scoring import PrefixScorer
+from whichway.models.token_memo import memo_of
 from whichway.registry import register
 
 
@@ -30,6 +31,7 @@ class CausalModel:
         self.name = "SmolLM2-135M-Instruct" if name == "embedded" else str(name)
         self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
         self.network, self.tokenizer = load_network(self.where, adapter)
+        self.memo = memo_of(self.tokenizer)
         self._bytes: int = sum(one.numel() * one.element_size() for one in self.network.parameters())
         self.head = virtual.tokens(self.network)  # of a prompt that was learned: every prompt begins with them
         self.scorer = PrefixScorer(self.network)
@@ -58,7 +60,7 @@ class CausalModel:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of a text."""
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(self.tokens(text))
 
     def score(self, prompts: Sequence[str], continuations: Sequence[str], shared: str = "") -> Any:
         """Return float64 [len(prompts), len(continuations)] of log-likelihoods.
@@ -66,8 +68,8 @@ class CausalModel:
         `shared` is the text that all prompts begin with; without it the prompts' own common beginning is used.
         Prompts longer than the model's window lose tokens after the shared part, never the question's end.
         """
-        rows = [self.head + self.tokens(text) for text in prompts]
-        labels = [self.tokens(text) for text in continuations]
+        rows = [self.head + tokens for tokens in self.memo(prompts)]
+        labels = self.memo(continuations)
         if _one_begins_another(labels):
             labels = [[*label, self.tokenizer.eos_token_id] for label in labels]
         start = self.head + self.tokens(shared)
@@ -77,7 +79,7 @@ class CausalModel:
 
     def tokens(self, text: str) -> list[int]:
         """Return token ids; special tokens only where the text spells them."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.memo([text])[0]
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer requests, greedily unless a temperature is given; what prompts share is read once."""
