@@ -10,7 +10,7 @@ import numpy as np
 
 from whichway.study.conditions import ENDPOINTS, Case
 from whichway.study.cost import total_cost
-from whichway.study.recommend import FEASIBLE, Candidate, Verdict
+from whichway.study.recommend import FEASIBLE, Candidate, Verdict, broken_limits
 
 FAR = 1000.0  # times and parts of today's number up to which a flip is looked for
 STEPS = 13  # on the way there, evenly in logarithms
@@ -175,6 +175,8 @@ def _ways_to_feasible(
     if verdict.closest is None:
         return ["At least one strategy must end with a measurement."]
     one, limit, found = by_name[verdict.closest], case.constraints.min_score, []
+    if broken := broken_limits(case, one):
+        found.append(f"{one.name} comes closest, but {' and '.join(broken)}.")
     if limit is not None and _reach(one) < limit:
         found.append(
             f"Lower min_score from {limit:.3f} to {_reach(one):.3f}: {one.name} meets that with probability {FEASIBLE:g}."

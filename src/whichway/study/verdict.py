@@ -9,7 +9,7 @@ from whichway.core.task import Objective
 from whichway.study.bench import Bench
 from whichway.study.certify import candidates, common_rows
 from whichway.study.conditions import Case
-from whichway.study.cost import Cost, refreshes, total_cost, usd
+from whichway.study.cost import AS_CHEAP, Cost, refreshes, total_cost, usd
 from whichway.study.costing import break_even_sentence
 from whichway.study.evidence import Interval, paired_difference
 from whichway.study.facts import hourly_price
@@ -93,7 +93,8 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
     ]
     if len(verdict.tied) > 1:
         found.append(
-            f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; it is the cheapest of them."
+            f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; the cheapest is taken, and of "
+            f"those that cost up to {AS_CHEAP:g} times as much the best."
         )
     found.append(_cost_sentence(chosen.cost, bench.task.objective))
     if chosen.p95_ms is not None:
