@@ -127,7 +127,7 @@ def _frame(report: Report, ways: Sequence[_Way], width: float, top: float) -> _F
     least, most = min(known) / 1.5, max(known) * 1.5
     wide = width >= 600
     names = max(width_of(one.name, 12.5) * 1.08 for one in ways)
-    right = width - min(names + 16, 190 if wide else 116)
+    right = width - min(names + 20, 190 if wide else 124)
     area = Box(64 if wide else 54, top, right, top + (340 if wide else 300))
     across = linear(math.log10(low), math.log10(high), area.left, area.right)
     up = linear(math.log10(least), math.log10(most), area.bottom, area.top)
