@@ -16,7 +16,7 @@ from whichway.study.cost import Cost
 from whichway.study.evidence import joint_samples, paired_difference
 from whichway.study.flips import changes as said_of
 from whichway.study.flips import flips
-from whichway.study.recommend import Candidate, broken_limits, cheapest, decide, pick_finalists
+from whichway.study.recommend import Candidate, broken_limits, cheapest, decide, pick_finalists, unsure_limits
 
 ACCURACY = registry.get("metric", "accuracy")()
 
@@ -227,6 +227,11 @@ def test_a_latency_that_is_only_just_within_its_limit_is_not_taken_for_met():
     assert verdict.p_feasible["close"] == pytest.approx(0.69, abs=0.03) and verdict.p_feasible["safe"] > 0.95
     assert verdict.chosen == "safe"
     assert decide(task(), [close, safe]).p_feasible["close"] == 1.0
+    assert unsure_limits(task(max_p95_ms=100), close) == [
+        "meets the limits on time and money with probability 0.70 only"
+    ]
+    assert unsure_limits(task(), close) == []
+    assert broken_limits(task(max_p95_ms=100), close) == []
 
 
 def test_a_price_per_answer_is_as_uncertain_as_the_answers_were_different():

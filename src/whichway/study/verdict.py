@@ -17,7 +17,7 @@ from whichway.study.flips import changes, flips
 from whichway.study.growth import growth_report
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
-from whichway.study.recommend import Candidate, Verdict, broken_limits, decide
+from whichway.study.recommend import Candidate, Verdict, broken_limits, decide, unsure_limits
 
 
 def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:
@@ -128,7 +128,8 @@ def _passed_over(bench: Bench, lines: Sequence[Line], verdict: Verdict) -> list[
     return [
         f"Passed over: {name} scored {float(one.samples.mean()):.3f} on validation, but {' and '.join(broken)}."
         for name, one in every.items()
-        if float(one.samples.mean()) > least and (broken := broken_limits(bench.task, one))
+        if float(one.samples.mean()) > least
+        and (broken := broken_limits(bench.task, one) or unsure_limits(bench.task, one))
     ]
 
 
