@@ -70,7 +70,7 @@ def _spread(bench: Bench, line: Line) -> dict[str, Any]:
     if usd and "pace" not in found:
         found["pace"] = mean_samples(usd, seed)
     fits = bench.ledger.call_seconds(line.name, "fit")
-    if len(fits) > 1:
+    if len(bench.split.folds) > 1 and len(fits) > 1:
         found["build"] = mean_samples(fits, seed)
     return found
 
