@@ -33,6 +33,10 @@ def test_t_few_pays_for_its_training_after_19_examples_against_in_context_learni
     assert break_even(GPT3_IN_CONTEXT, T_FEW) == break_even(T_FEW, GPT3_IN_CONTEXT)
 
 
+def test_prices_that_differ_in_their_last_digit_have_no_break_even():
+    assert break_even(Cost(1.0, 0.1 + 0.2), Cost(2.0, 0.3)) is None
+
+
 def test_at_the_break_even_volume_both_cost_the_same_in_all():
     volume = break_even(T_FEW, GPT3_IN_CONTEXT)
     assert T_FEW.total(volume) == pytest.approx(GPT3_IN_CONTEXT.total(volume))

@@ -12,7 +12,7 @@ from whichway.live.why import explain
 from whichway.study.run import Options, Watcher, run_study
 
 COLOURS = ("red", "green", "blue")
-WAYS = ("majority", "prompt-zero@far")
+WAYS = ("majority", "prompt-zero@far", "prompt-few@far")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,13 @@ def test_the_price_of_an_answer_has_the_spread_of_the_calls_that_were_paid(run):
     trial = next(one for one in report["trials"] if one["strategy"] == "prompt-zero@far")
     assert said["value"] == pytest.approx(trial["use"]["usd_per_1000"], rel=1e-4)
     assert said["low"] < said["value"] < said["high"] and said["high"] / said["low"] < 1.5
+
+
+def test_two_prompts_at_one_endpoint_are_compared_on_the_same_rows(run):
+    report, _ = run
+    two = [way(report, f"prompt-{form}@far") for form in ("zero", "few")]
+    assert two[0]["per_1000_usd"] == two[1]["per_1000_usd"], "this server counts the row alone"
+    assert two[1]["break_even"]["never"] == 1.0 and two[1]["break_even"]["requests"] is None
 
 
 def test_work_and_labels_are_counted_by_what_each_way_needs(run):

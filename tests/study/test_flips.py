@@ -166,6 +166,13 @@ def test_whether_the_closest_one_meets_the_target_may_only_need_more_rows():
     assert "times as many test rows" in told and "meets 0.900" in told
 
 
+def test_all_limits_that_the_closest_one_breaks_are_told():
+    one = case(trained(p95_ms=300.0, memory_mb=900.0), max_p95_ms=10, max_memory_mb=500, min_score=0.95)
+    said = changes(one, one.verdict(), [])
+    assert said[0].startswith("tuned comes closest, but takes 300 ms") and "900 MB" in said[0]
+    assert said[1].startswith("Lower min_score from 0.950")
+
+
 def test_a_limit_that_nobody_meets_is_told_with_the_number_at_which_somebody_does():
     one = case(trained(p95_ms=300.0), prompted(p95_ms=80.0), max_p95_ms=10)
     said = changes(one, one.verdict(), [])

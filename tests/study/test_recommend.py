@@ -16,7 +16,7 @@ from whichway.study.cost import Cost
 from whichway.study.evidence import joint_samples, paired_difference
 from whichway.study.flips import changes as said_of
 from whichway.study.flips import flips
-from whichway.study.recommend import Candidate, broken_limits, cheapest, decide, pick_finalists
+from whichway.study.recommend import Candidate, broken_limits, cheapest, decide, pick_finalists, unsure_limits
 
 ACCURACY = registry.get("metric", "accuracy")()
 
@@ -127,7 +127,15 @@ def test_only_a_wide_open_choice_asks_for_more_rows():
 def test_the_report_says_at_which_gain_the_dearer_one_would_be_taken():
     arms = [arm("dear", 0.91, 9.0), arm("cheap", 0.90, 0.1)]
     said = changes(task(), decide(task(), arms), arms)
-    assert any("smallest_difference below 0.010" in one and "dear" in one for one in said)
+    (told,) = [one for one in said if "smallest_difference" in one]
+    assert "If a gain of 0.010 is worth $1,068" in told and told.endswith("take dear.")
+    at = float(told.split("below ")[1].split(")")[0])
+    assert decide(task(gap=at - 0.001), arms).chosen == "dear" and decide(task(gap=at + 0.001), arms).chosen == "cheap"
+
+
+def test_no_gain_is_asked_about_where_there_is_none():
+    arms = [arm("dear", 0.9, 9.0, spread=0.0), arm("cheap", 0.9, 0.1, spread=0.0)]
+    assert not any("gain" in one for one in changes(task(), decide(task(), arms), arms))
 
 
 def test_the_quicker_of_two_that_tie_is_named_for_those_in_a_hurry():
@@ -219,6 +227,11 @@ def test_a_latency_that_is_only_just_within_its_limit_is_not_taken_for_met():
     assert verdict.p_feasible["close"] == pytest.approx(0.69, abs=0.03) and verdict.p_feasible["safe"] > 0.95
     assert verdict.chosen == "safe"
     assert decide(task(), [close, safe]).p_feasible["close"] == 1.0
+    assert unsure_limits(task(max_p95_ms=100), close) == [
+        "meets the limits on time and money with probability 0.70 only"
+    ]
+    assert unsure_limits(task(), close) == []
+    assert broken_limits(task(max_p95_ms=100), close) == []
 
 
 def test_a_price_per_answer_is_as_uncertain_as_the_answers_were_different():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from whichway.errors import UsageError
 from whichway.study.conditions import parse_condition
@@ -27,4 +28,10 @@ def explain(folder: Path, conditions: Sequence[str]) -> Explanation:
     if twice:
         raise UsageError(f"{twice[0]} is given twice.", "Give each condition once.")
     kept = read_decision(Path(folder))
-    return Explanation(redecide(kept, {}), redecide(kept, dict(said)), tuple(f"{n} = {v}" for n, v in said))
+    return Explanation(
+        redecide(kept, {}), redecide(kept, dict(said)), tuple(f"{name} = {_shown(value)}" for name, value in said)
+    )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.10g}" if isinstance(value, float) else "none" if value is None else str(value)

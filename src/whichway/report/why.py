@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whichway.report import words
-from whichway.study.cost import total_cost
+from whichway.study.cost import AS_CHEAP, total_cost
 from whichway.study.costing import break_even_sentence
 from whichway.study.decision import Redecided
 
@@ -59,7 +59,10 @@ def _reasons(one: Redecided) -> list[str]:
             f"and meets every condition (judged on {where})."
         )
     if len(verdict.tied) > 1:
-        found.append(f"Tied within {gap:g} with probability 0.8 or more: {', '.join(verdict.tied)}.")
+        found.append(
+            f"Tied within {gap:g} with probability 0.8 or more: {', '.join(verdict.tied)}; the cheapest is taken, and of those "
+            f"that cost up to {AS_CHEAP:g} times as much the best."
+        )
     if verdict.chosen and verdict.runner_up:
         by_name = {one.name: one for one in case.candidates}
         pair = by_name[verdict.chosen], by_name[verdict.runner_up]

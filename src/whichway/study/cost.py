@@ -157,7 +157,9 @@ def crossings(one: Cost, other: Cost, objective: Objective | None = None) -> lis
     for low, high in zip(edges, edges[1:], strict=False):
         inside = low + 1.0 if high == math.inf else (low + high) / 2
         (first, up), (second, rise) = (_line(*x, inside) for x in (a, b))
-        if up != rise and low < (at := (second - first) / (up - rise)) <= high:
+        if math.isclose(up, rise, rel_tol=1e-9):  # prices that differ in their last digit alone
+            continue
+        if low < (at := (second - first) / (up - rise)) <= high:
             found.append(at)
     return sorted(set(found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +61,7 @@ def _spread(bench: Bench, line: Line) -> dict[str, Any]:
 
     One resample of the rows that were timed gives the first two, so that they stay together; nothing where nothing was timed.
     """
-    seed = [bench.split.seed, *hashlib.sha256(line.name.encode()).digest()[:4]]
+    seed = bench.split.seed  # the same for all: ways were timed on the same rows in the same order
     singles_ms, usd = _timed_rows(bench, line)
     found: dict[str, Any] = {}
     if singles_ms:
@@ -71,7 +70,7 @@ def _spread(bench: Bench, line: Line) -> dict[str, Any]:
     if usd and "pace" not in found:
         found["pace"] = mean_samples(usd, seed)
     fits = bench.ledger.call_seconds(line.name, "fit")
-    if len(fits) > 1:
+    if len(bench.split.folds) > 1 and len(fits) > 1:
         found["build"] = mean_samples(fits, seed)
     return found
 
@@ -81,8 +80,10 @@ def _timed_rows(bench: Bench, line: Line) -> tuple[list[float], list[float]]:
     if line.is_local:
         found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use")
         return (found["singles_ms"], []) if found else ([], [])
-    calls = bench.ledger.calls(line.name, "validation:call")
-    usd = [one.usd for one in (*calls, *bench.ledger.calls(line.name, "validation:batched"))]
+    # Many calls are under way at once, so their order says nothing of their rows; by price, long rows of one way are
+    # resampled with long rows of another.
+    calls = sorted(bench.ledger.calls(line.name, "validation:call"), key=lambda one: one.usd)
+    usd = sorted(one.usd for one in (*calls, *bench.ledger.calls(line.name, "validation:batched")))
     timed = calls or bench.ledger.calls(line.name, "fit:call")
     return [1000 * one.seconds for one in timed], usd if any(usd) else []
 

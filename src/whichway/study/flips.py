@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from whichway.study.conditions import ENDPOINTS, Case
-from whichway.study.cost import total_cost
-from whichway.study.recommend import FEASIBLE, Candidate, Verdict
+from whichway.study.cost import total_cost, usd
+from whichway.study.recommend import FEASIBLE, Candidate, Verdict, broken_limits
 
 FAR = 1000.0  # times and parts of today's number up to which a flip is looked for
 STEPS = 13  # on the way there, evenly in logarithms
@@ -154,18 +154,24 @@ def _limit_flips(case: Case, verdict: Verdict) -> list[Flip | None]:
 
 
 def _gap_flip(case: Case, verdict: Verdict) -> Flip | None:
-    """Say for which gain the best one would be taken instead of a cheaper one that ties with it."""
+    """Say for which gain a better one would be taken instead of a cheaper one that ties with it."""
     if verdict.best in (None, verdict.chosen):
         return None
+    now = case.objective.smallest_difference
+    steps = [now, *np.linspace(now, 0, 2 * STEPS)[1:]]
+    hit = _first_change(_chooser(case, "smallest_difference"), verdict.chosen, steps)
     by_name = {one.name: one for one in case.able}
-    best, chosen = by_name[verdict.best or ""], by_name[verdict.chosen or ""]
-    gain = float(np.mean(best.samples - chosen.samples))
-    extra = total_cost(best.cost, case.objective) - total_cost(chosen.cost, case.objective)
+    if hit is None or hit[1] is None:
+        return None
+    at, to = hit
+    chosen, other = by_name[verdict.chosen or ""], by_name[to or ""]
+    gain = max(0.0, float(np.mean(other.samples - chosen.samples)))
+    extra = total_cost(other.cost, case.objective) - total_cost(chosen.cost, case.objective)
     said = (
-        f"If a gain of {max(gain, 0.0):.3f} is worth ${extra:,.2f} over {case.objective.horizon_months:g} months to you "
-        f"(smallest_difference below {max(gain, 0.001):.3f}), take {best.name}."
+        f"If a gain of {gain:.3f} is worth {usd(max(extra, 0.0))} over {case.objective.horizon_months:g} months to you "
+        f"(smallest_difference below {at:.3f}), take {other.name}."
     )
-    return Flip("smallest_difference", case.objective.smallest_difference, max(gain, 0.001), best.name, said)
+    return Flip("smallest_difference", now, at, other.name, said)
 
 
 def _ways_to_feasible(
@@ -175,6 +181,8 @@ def _ways_to_feasible(
     if verdict.closest is None:
         return ["At least one strategy must end with a measurement."]
     one, limit, found = by_name[verdict.closest], case.constraints.min_score, []
+    if broken := broken_limits(case, one):
+        found.append(f"{one.name} comes closest, but {' and '.join(broken)}.")
     if limit is not None and _reach(one) < limit:
         found.append(
             f"Lower min_score from {limit:.3f} to {_reach(one):.3f}: {one.name} meets that with probability {FEASIBLE:g}."

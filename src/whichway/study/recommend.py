@@ -138,7 +138,7 @@ def pick_finalists(task: Asked, candidates: Sequence[Candidate], most: int = 3) 
     """
     if not candidates:
         return []
-    sure = [one for one in candidates if float(np.mean(_meets_limits(task, one))) >= FEASIBLE]
+    sure = [one for one in candidates if float(np.mean(meets_limits(task, one))) >= FEASIBLE]
     hard = sure or [one for one in candidates if not broken_limits(task, one)] or list(candidates)
     ranked = sorted(hard, key=lambda one: (-float(np.mean(one.samples)), one.order))
     best = ranked[0]
@@ -164,11 +164,11 @@ def _probability_of_best(candidates: Sequence[Candidate], feasible: Mapping[str,
 def meets_all(task: Asked, one: Candidate) -> Any:
     """Return bool [samples]: whether it meets every requirement in a sample."""
     least = task.constraints.min_score
-    limits = _meets_limits(task, one)
+    limits = meets_limits(task, one)
     return limits if least is None else limits & (one.samples >= least)
 
 
-def _meets_limits(task: Asked, one: Candidate) -> Any:
+def meets_limits(task: Asked, one: Candidate) -> Any:
     """Return bool [samples]: the same of all but the score. What has no measured spread is a point, the same in each."""
     limits, count = task.constraints, len(one.samples)
     met = np.full(count, not _broken(task, one, ("memory", "consistency", "parsed", "deadline")))
@@ -197,6 +197,12 @@ def _upfront_samples(one: Candidate) -> Any:
 def broken_limits(task: Asked, one: Candidate) -> list[str]:
     """Name the limits that a strategy breaks, of those that need no probability; a value not measured breaks none."""
     return _broken(task, one, ("money", "time", "memory", "consistency", "parsed", "deadline"))
+
+
+def unsure_limits(task: Asked, one: Candidate) -> list[str]:
+    """Say how probably a strategy meets the limits beside the score, where that is too seldom."""
+    met = float(np.mean(meets_limits(task, one)))
+    return [f"meets the limits on time and money with probability {met:.2f} only"] if met < FEASIBLE else []
 
 
 def _broken(task: Asked, one: Candidate, kinds: Sequence[str]) -> list[str]:

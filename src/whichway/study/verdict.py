@@ -9,7 +9,7 @@ from whichway.core.task import Objective
 from whichway.study.bench import Bench
 from whichway.study.certify import candidates, common_rows
 from whichway.study.conditions import Case
-from whichway.study.cost import Cost, refreshes, total_cost, usd
+from whichway.study.cost import AS_CHEAP, Cost, refreshes, total_cost, usd
 from whichway.study.costing import break_even_sentence
 from whichway.study.evidence import Interval, paired_difference
 from whichway.study.facts import hourly_price
@@ -18,7 +18,7 @@ from whichway.study.growth import growth_report
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
 from whichway.study.pursuit import any_of, left_aside
-from whichway.study.recommend import Candidate, Verdict, broken_limits
+from whichway.study.recommend import Candidate, Verdict, broken_limits, unsure_limits
 
 
 def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
     ]
     if len(verdict.tied) > 1:
         found.append(
-            f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; it is the cheapest of them."
+            f"Tied within {gap:g} (probability 0.8 or more): {', '.join(verdict.tied)}; the cheapest is taken, and of "
+            f"those that cost up to {AS_CHEAP:g} times as much the best."
         )
     found.append(_cost_sentence(chosen.cost, bench.task.objective))
     if chosen.p95_ms is not None:
@@ -130,12 +131,13 @@ def _missed(bench: Bench, verdict: Verdict, aside: Mapping[str, float]) -> list[
     """Say how likely it is that a way which the race did not run to the end is the better one."""
     if not aside or verdict.chosen is None:
         return []
-    likeliest = max(aside, key=lambda name: aside[name])
-    gap, count = bench.task.objective.smallest_difference, len(aside)
-    named = f"{likeliest} with {aside[likeliest]:.0%}"
-    several = f"that one of {count} is: {verdict.missed:.0%}, {named} the likeliest" if count > 1 else named
+    likeliest, count = max(aside, key=lambda name: aside[name]), len(aside)
+    better = f"may be better by more than {bench.task.objective.smallest_difference:g} with probability"
+    if count == 1:
+        return [f"{likeliest}, left aside by the race, {better} {verdict.missed:.0%} (estimate; --exhaustive runs it)."]
     return [
-        f"Ways left aside by the race may be better by more than {gap:g}: {several} (estimate; --exhaustive runs them all)."
+        f"Of {count} ways left aside by the race one {better} {verdict.missed:.0%} "
+        f"({likeliest} the likeliest with {aside[likeliest]:.0%}; estimate; --exhaustive runs them all)."
     ]
 
 
@@ -148,7 +150,8 @@ def _passed_over(bench: Bench, lines: Sequence[Line], verdict: Verdict) -> list[
     return [
         f"Passed over: {name} scored {float(one.samples.mean()):.3f} on validation, but {' and '.join(broken)}."
         for name, one in every.items()
-        if float(one.samples.mean()) > least and (broken := broken_limits(bench.task, one))
+        if float(one.samples.mean()) > least
+        and (broken := broken_limits(bench.task, one) or unsure_limits(bench.task, one))
     ]
 
 

@@ -66,8 +66,8 @@ def draw_total(report: Report, width: float = WIDE) -> str:
     ways = _ways(report)
     if not ways:
         return ""
-    against = words.visible(at(report, "cost", "against") or "?")
-    meanings = [("f-open", f"costs the same as {against}, with its 95% interval")]
+    than = "recommended" if winner_name(report) else "the cheapest"
+    meanings = [("f-open", f"same cost as {than}, with 95% interval")]
     marks, height = legend(0, 12, width, meanings) if _crossings(ways, report) else ("", 0.0)
     frame = _frame(report, ways, width, height + 30)
     names, ties = _names(ways, frame, width)
@@ -129,7 +129,7 @@ def _frame(report: Report, ways: Sequence[_Way], width: float, top: float) -> _F
     least = max(min(known) / 1.5, most / DECADES)
     wide = width >= 600
     names = max(width_of(one.name, 12.5) * 1.08 for one in ways)
-    right = width - min(names + 14, 170 if wide else 92)
+    right = width - min(names + 20, 190 if wide else 124)
     area = Box(64 if wide else 54, top, right, top + (340 if wide else 300))
     across = linear(math.log10(low), math.log10(high), area.left, area.right)
     up = linear(math.log10(least), math.log10(most), area.bottom, area.top)
