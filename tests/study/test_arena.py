@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ def test_actions_are_written_down_with_what_was_expected_and_what_they_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pursuit, "RACE_FROM_S", 0.0)
+    told: list[tuple[str, str]] = []
     usage = {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102}
     said = answer(json.dumps({"label": "refund"}), usage=usage)
     with FaultServer(lambda seen: to_probe(seen) or Fault(body=said)) as server:
@@ -32,13 +34,17 @@ def test_actions_are_written_down_with_what_was_expected_and_what_they_took(
         )
         task = make_task(tmp_path, 400, more)
         task.write_text(task.read_text().replace("usd: 0}", "usd: 50}"))
-        run_study(load_task(task), tmp_path / "run", Options(), Watcher())
+        watcher = Watcher(progress=lambda name, one: told.append((name, one.what)))
+        run_study(load_task(task), tmp_path / "run", Options(), watcher)
     ledger = Ledger(tmp_path / "run")
     (race,) = (details for what, details in ledger.decisions() if what == "race")
     ledger.close()
     (paid, *_) = (one for one in race["actions"] if one["arm"] == "prompt-zero@far")
     assert paid["tokens"] >= 32 * 102 and paid["usd"] == pytest.approx(1e-4 * 100 / 102 * paid["tokens"], rel=0.01)
     assert 0.1 < paid["expected_usd"] / paid["usd"] < 10 and paid["expected_s"] > 0 < paid["seconds"]
+    lead = [what for name, what in told if name == "prompt-zero@far" and "leads" in what]
+    standing = r"classic leads \S+ by \+0\.\d{3} on \d+ rows; \$\d+\.\d\d spent, \d+ s left to race"
+    assert re.fullmatch(rf"0\.\d{{3}} on \d+ of 80 rows; {standing}", lead[0])
     assert all(one["usd"] == one["expected_usd"] == 0 for one in race["actions"] if "far" not in one["arm"])
 
 
@@ -61,3 +67,15 @@ def test_dollars_count_by_how_scarce_they_are() -> None:
     arena.price["prompt"] = [3.0, 3.0]
     arena.money = 3.0
     assert arena.cost(0, 10) == pytest.approx(700.0)  # the way costs about 2.3 times what was estimated
+
+
+def test_estimates_of_model_work_follow_how_slow_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from whichway.models import hardware
+
+    monkeypatch.setattr(hardware, "TIMED_S", 0.0)
+    here = hardware.slowness.__wrapped__()
+    monkeypatch.setattr(hardware, "REFERENCE", 1e3 * hardware.REFERENCE)
+    assert 0 < here <= hardware.MOST_APART and hardware.slowness.__wrapped__() >= here
+    monkeypatch.setattr(hardware, "REFERENCE", 1.0)
+    assert hardware.slowness.__wrapped__() == 1 / hardware.MOST_APART

@@ -11,6 +11,12 @@ from typing import Any
 
 from whichway.errors import UsageError
 
+REFERENCE = (
+    7.4e11  # operations per second of that product on two EPYC cores with AVX512-BF16, where rates were measured
+)
+TIMED_S = 0.1
+MOST_APART = 50.0
+
 
 @functools.cache
 def device() -> Any:
@@ -103,3 +109,26 @@ def keep_memory() -> None:
             libc = ctypes.CDLL(None)
             libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
             libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+@functools.cache
+def slowness() -> float:
+    """Return how many times as long model work takes here as on the machine of study/plan.py's rates: by one timed product.
+
+    A tenth of a second. What else runs on the machine counts, as it will count against the work that is estimated.
+    """
+    import time
+
+    import torch
+
+    rows = torch.randn(1024, 576, device=device()).to(dtype())
+    weight = torch.randn(1536, 576, device=device()).to(dtype())
+    best, end = float("inf"), time.perf_counter() + TIMED_S
+    while time.perf_counter() < end or best == float("inf"):
+        began = time.perf_counter()
+        for _ in range(4):
+            found = torch.nn.functional.linear(rows, weight)
+        float(found[0, 0])  # reading one number waits for a GPU
+        best = min(best, (time.perf_counter() - began) / 4)
+    apart: float = best * REFERENCE / (2 * rows.numel() * weight.shape[0])
+    return min(max(apart, 1 / MOST_APART), MOST_APART)

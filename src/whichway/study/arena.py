@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from whichway.core.strategy import Progress
+from whichway.models.hardware import slowness
 from whichway.study.beliefs import Arm
 from whichway.study.bench import BLOCK, Bench, fitted, predict_blocks
 from whichway.study.growth import LEARNING, measure_rung
@@ -38,6 +39,7 @@ class LiveArena:
         self.reserved_s = RESERVED * max(0.0, bench.deadline - time.monotonic())
         low, high = bench.metric.bounds
         self.span = high - low
+        self.slowness = slowness() if any(line.model in ("causal", "embedder") for line in lines) else 1.0
         grouped = any(row.group is not None for row in bench.rows.values())
         # Rows that hang together, or answered by fits that saw each other's rows, are no coin tosses: no e-process then.
         self.is_exchangeable = bench.metric.is_mean and len(bench.split.folds) == 1 and not grouped
@@ -127,6 +129,8 @@ class LiveArena:
         row, row_usd = max(0.0, whole.seconds - fit) / count, max(0.0, whole.usd - first.usd) / count
         if line.model == "causal" and not line.strategy.trains and not _searches(line):
             fit = min(fit, PROMPT_S)  # the rest of its estimate is other forms of the prompt, which come last
+        if line.model in ("causal", "embedder"):
+            fit, row = START_S[line.model] + self.slowness * max(0.0, fit - START_S[line.model]), row * self.slowness
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
         top = Arm(line.name, line.name, labels, fit, row, fit_usd=first.usd, row_usd=row_usd)
         if line.way not in LEARNING:
@@ -192,8 +196,26 @@ class LiveArena:
     def _tell(self, arm: int) -> None:
         scores = self.scores(arm)
         if len(scores):
-            where = f"{scores.mean():.3f} on {len(scores)} rows"
-            self.bench.say(self.arms[arm].name, Progress(where, len(scores), self.rows))
+            said = f"{scores.mean():.3f} on {len(scores)} of {self.rows} rows; {self._lead()}{self._means()}"
+            self.bench.say(self.arms[arm].name, Progress(said))
+
+    def _lead(self) -> str:
+        """Say who leads, and by how much on the rows that both have answered."""
+        best: dict[str, Any] = {}
+        for i, one in enumerate(self.arms):
+            scores = self.scores(i)
+            if len(scores) and (one.line not in best or scores.mean() > best[one.line].mean()):
+                best[one.line] = scores
+        first, *others = sorted(best, key=lambda name: -best[name].mean())
+        if not others:
+            return f"{first} leads"
+        shared = min(len(best[first]), len(best[others[0]]))
+        gap = best[first][:shared].mean() - best[others[0]][:shared].mean()
+        return f"{first} leads {others[0]} by {gap:+.3f} on {shared} rows"
+
+    def _means(self) -> str:
+        spent = self.bench.ledger.usd_cap - self.money if self.money < float("inf") else 0.0
+        return f"; {f'${spent:.2f} spent, ' if spent > 0 else ''}{self.left():.0f} s left to race"
 
 
 def _corrected(seen: list[float]) -> float:

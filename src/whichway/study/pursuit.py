@@ -86,7 +86,7 @@ def raced(
         "read": _read(arena),
         "chances": chances,
     }
-    decided["actions"] = arena.actions
+    decided |= {"actions": arena.actions, "slowness": round(arena.slowness, 3)}
     bench.ledger.decide("race", decided)
     return Raced(dropped, frozenset(arena.ended), found.ranked)
 
