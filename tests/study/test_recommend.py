@@ -155,6 +155,13 @@ def test_there_are_at_most_three_finalists_and_the_cheapest_close_one_is_among_t
     assert len(pick_finalists(task(), [arm(f"x{i}", 0.9, 1.0, 0.02) for i in range(9)])) == 3
 
 
+def test_a_dear_third_is_tested_only_where_it_may_pass_the_best_and_a_cheap_one_where_it_may_tie():
+    best, second = arm("best", 0.84, 1.0, 0.035), arm("second", 0.83, 1.0, 0.035)
+    for usd, wanted in ((50.0, ["best", "second"]), (0.9, ["best", "second", "third"])):
+        assert pick_finalists(task(), [best, second, arm("third", 0.78, usd, 0.035)]) == wanted
+    assert "third" in pick_finalists(task(), [best, second, arm("third", 0.82, 50.0, 0.035)])
+
+
 def test_what_breaks_a_hard_limit_is_no_finalist():
     arms = [arm("slow", 0.99, 1, p95_ms=500.0), arm("fast", 0.8, 1, p95_ms=5.0)]
     assert pick_finalists(task(max_p95_ms=100), arms) == ["fast"]

@@ -13,7 +13,7 @@ from whichway.study.cost import AS_CHEAP, Cost, Needs, total_cost
 
 FEASIBLE = 0.90
 LEAST_PARSED = 0.95  # of answers that can be read: one in twenty that cannot is not a service
-LEAST_CHANCE = 0.05  # of tying with the best, below which a third strategy is not worth its test rows
+LEAST_CHANCE = 0.05  # of being chosen in the end, below which a third strategy is not worth its test rows
 TIED = 0.80
 DECIDED, LEANING = 0.90, 0.60
 CLEARLY_BETTER = 0.975  # the 95 % interval of the difference to the runner-up lies above zero
@@ -133,23 +133,29 @@ def cheapest(candidates: Iterable[Candidate], objective: Objective) -> Candidate
 def pick_finalists(task: Asked, candidates: Sequence[Candidate], most: int = 3) -> list[str]:
     """Return at most three strategies worth a look at the sealed test part, judged on validation.
 
-    The two best by expected score; a third only where it could still be within the smallest difference of the best, and
-    then the cheapest of those that could.
+    The two best by expected score; a third only where it may yet be chosen: a cheaper one that could be within the smallest
+    difference of the best, or a dearer one that could pass the best by more than that.
     """
     if not candidates:
         return []
     sure = [one for one in candidates if float(np.mean(meets_limits(task, one))) >= FEASIBLE]
     hard = sure or [one for one in candidates if not broken_limits(task, one)] or list(candidates)
     ranked = sorted(hard, key=lambda one: (-float(np.mean(one.samples)), one.order))
-    best = ranked[0]
-    gap = task.objective.smallest_difference
-    chances = {one.name: float(np.mean(best.samples - one.samples <= gap)) for one in ranked}
-    close = [one for one in ranked if chances[one.name] >= 0.2]
+    best, gap = ranked[0], task.objective.smallest_difference
+    close = [one for one in ranked if float(np.mean(best.samples - one.samples <= gap)) >= 0.2]
     thrifty = cheapest(close, task.objective)
-    picked = ranked[:2] + [one for one in ranked[2:] if chances[one.name] >= LEAST_CHANCE]
+    picked = ranked[:2] + [one for one in ranked[2:] if _may_be_chosen(task, one, best)]
     if thrifty not in picked[: most - 1]:
         return [one.name for one in picked[: most - 1]] + [thrifty.name]
     return [one.name for one in picked[:most]]
+
+
+def _may_be_chosen(task: Asked, one: Candidate, best: Candidate) -> bool:
+    """Tell whether one that is not the best on validation may be what is recommended in the end."""
+    gap = task.objective.smallest_difference
+    is_cheaper = total_cost(one.cost, task.objective) <= AS_CHEAP * total_cost(best.cost, task.objective)
+    ahead = one.samples - best.samples
+    return float(np.mean(ahead >= -gap if is_cheaper else ahead > gap)) >= LEAST_CHANCE
 
 
 def _probability_of_best(candidates: Sequence[Candidate], feasible: Mapping[str, Any]) -> dict[str, float]:
