@@ -33,29 +33,19 @@ def main() -> None:
         for name, instruction in (("first", ""), ("edited", EDIT)):
             task = where / "task.yaml"
             task.write_text(_task(instruction, said.shots))
-            began = time.perf_counter()
-            command = [
-                sys.executable,
-                "-m",
-                "whichway",
-                "run",
-                str(task),
-                "--out",
-                str(where / "run"),
-                "--only",
-                "prompt-few",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            seconds = time.perf_counter() - began
-            (trial,) = json.loads((where / "run" / "report.json").read_text())["trials"]
-            score = trial["validation"]
-            print(
-                f"{name:7} exit {done.returncode}, {seconds:.1f} s in all, {score['value']:.3f} on {score['n']} rows",
-                flush=True,
-            )
-            for line in done.stderr.splitlines():
-                if "(" in line and "s)" in line:
-                    print("   ", line)
+            command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(where / "run")]
+            scored, all_, said = _timed([*command, "--only", "prompt-few"])
+            print(f"{name:7} scored after {scored:.1f} s, the command ended after {all_:.1f} s: {said}", flush=True)
+
+
+def _timed(command: list[str]) -> tuple[float, float, str]:
+    """Return seconds until the score was told, until the command ended, and the line that told it."""
+    began, scored, told = time.perf_counter(), float("nan"), ""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        for line in run.stderr or ():
+            if line.startswith("prompt-few") and " n = " in line:
+                scored, told = time.perf_counter() - began, " ".join(line.split())
+    return scored, time.perf_counter() - began, told
 
 
 def _task(more: str, shots: int) -> str:
