@@ -181,6 +181,43 @@ def test_a_job_whose_making_was_not_heard_of_is_found_by_its_mark(ledger: Ledger
     assert spent(ledger) == pytest.approx(TOKENS * 100 / 1e6)  # what was lost with the first try was this very job
 
 
+def test_a_job_that_another_run_has_made_costs_this_run_nothing_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, books = Provider(), [Ledger(tmp_path / name, 1.0) for name in ("first", "second")]
+    made = [model_at(provider, one).tune(ROWS, [], SETTINGS, kit(tmp_path)) for one in books]
+    assert len(provider.jobs) == 1 and len(provider.files) == 1
+    assert [one.name for one in made] == ["ft:small:1"] * 2 and [one.is_paid for one in made] == [True, False]
+    assert [spent(one) for one in books] == [pytest.approx(TOKENS * 100 / 1e6), 0.0]
+    assert all(one.usd >= 0 and one.tokens_in >= 0 for *_, one in books[1].spends())
+    assert "another run has made the fine-tuning job job-0" in caplog.text
+    assert not model_at(provider, books[1]).tune(ROWS, [], SETTINGS, kit(tmp_path)).is_paid, "and the ledger knows it"
+    for one in books:
+        one.close()
+
+
+def test_a_job_of_another_run_is_not_cancelled_at_the_deadline_and_made_anew_when_that_run_cancels(tmp_path: Path):
+    provider, books = Provider(looks=10**6), [Ledger(tmp_path / name, 1.0) for name in ("first", "second")]
+
+    class Killed(Exception):
+        pass
+
+    def die(progress: Any) -> None:
+        if "running" in progress.what:
+            raise Killed
+
+    with pytest.raises(Killed):
+        model_at(provider, books[0]).tune(ROWS, [], SETTINGS, Kit({}, None, tmp_path, progress=die))
+    with pytest.raises(BudgetReached, match="it goes on: another run has made it"):
+        model_at(provider, books[1]).tune(ROWS, [], SETTINGS, kit(tmp_path, 0.2))
+    assert provider.jobs[0]["status"] == "running" and spent(books[1]) == 0
+    provider.jobs[0]["status"], provider.looks = "cancelled", 1
+    made = model_at(provider, books[1]).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert made.is_paid and len(provider.jobs) == 2 and spent(books[1]) == pytest.approx(TOKENS * 100 / 1e6)
+    for one in books:
+        one.close()
+
+
 def test_a_job_that_was_refused_costs_nothing_and_is_made_by_the_next_run(ledger: Ledger, tmp_path: Path) -> None:
     provider = Provider(breaks=("refuse jobs",))
     with pytest.raises(ProviderError, match="too many jobs"):
