@@ -126,14 +126,28 @@ def use_facts(bench: Bench, line: Line, answered: dict[str, Any]) -> dict[str, A
 
 
 def build_of(bench: Bench, line: Line) -> dict[str, Any]:
-    """Return seconds, dollars (paid calls and this machine's time) and tokens of one fit; with folds, their mean."""
+    """Return seconds, dollars (paid calls and this machine's time) and tokens of one fit; with folds, their mean.
+
+    Of what is paid for, the first fold's where that is more: what it asked (a teacher's answers, say) later folds found.
+    """
     spends = [(phase, one) for trial, phase, _, one in bench.ledger.spends() if trial == line.name]
     fits = [(phase, one) for phase, one in spends if phase.split(":")[0] == "fit"]
     folds = len(bench.split.folds)
     seconds = sum(one.seconds for phase, one in fits if ":" not in phase) / folds  # a fit's seconds hold its calls'
-    usd = sum(one.usd for _, one in fits) / folds + seconds * hourly_price(bench) / 3600
+    first = (bench.ledger.recall(f"{line.key(bench.fingerprint)}/first-fit") or {"usd": 0.0})["usd"]
+    usd = max(first, sum(one.usd for _, one in fits) / folds) + seconds * hourly_price(bench) / 3600
     tokens = sum(one.tokens_in + one.tokens_out for _, one in fits) // folds
     return {"seconds": round(seconds, 3), "usd": round(usd, 6), "tokens": tokens}
+
+
+def note_first_fit(bench: Bench, line: Line) -> None:
+    """Keep what the first fold's fit has paid for: it is the only one that finds nothing that was paid for before."""
+    key = f"{line.key(bench.fingerprint)}/first-fit"
+    if len(bench.split.folds) > 1 and bench.ledger.recall(key) is None:
+        spends = bench.ledger.spends()
+        usd = sum(one.usd for trial, phase, _, one in spends if trial == line.name and phase.split(":")[0] == "fit")
+        ticket = bench.ledger.reserve(key, line.name, "first-fit", Spend())
+        bench.ledger.settle(ticket, Spend(), {"usd": usd})
 
 
 def hourly_price(bench: Bench) -> float:
