@@ -14,7 +14,7 @@ from whichway.core.strategy import RESUME, Budget, Kit, Progress, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.study.deadline import until
-from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
+from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
 from whichway.study.lines import Line, folder_name
 from whichway.study.split import Split
@@ -54,6 +54,7 @@ class Bench:
             budget,
             lambda p: self.say(line.name, p),
             lambda one: self.ledger.keep_prompt(line.name, "train", one),
+            PairJudge(self.shelf, self.shelf.settings.judge) if line.judge else None,
         )
 
     def cut_off(self, line: Line, spare_s: float) -> float:

@@ -18,6 +18,7 @@ from whichway.metrics import judge as judging
 from whichway.models.endpoint_probe import CALLS as PROBED
 from whichway.models.rehearsal import Bill, Rehearsal
 from whichway.strategies.parts.features import described
+from whichway.strategies.parts.preferring import HELD_SHARE
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.searched import PAID_ROWS as SCORED_ROWS
 from whichway.strategies.parts.searched import TIME_SHARE
@@ -80,7 +81,7 @@ def rehearse(
     if line.way not in REHEARSED or getattr(line.strategy, "reflector", "") == "causal":
         return None
     with tempfile.TemporaryDirectory(prefix="whichway-plan-") as folder:
-        kind = _Lesson if line.way == "distill" else _Run
+        kind = _Lesson if line.way == "distill" else _Judged if line.is_local else _Run
         run = kind(task, rows, split, line, cast, Path(folder))
         before = run.bill()
         try:
@@ -153,7 +154,8 @@ class _Run:
     def _probed(self) -> Bill:
         """Return what it costs to find out what the endpoints offer; a fine-tuned model is asked when it is there."""
         before = self.bill()
-        for name in asked_endpoints(self.line, self.cast) if self.line.way != "finetune" else ():
+        trained = self.line.model if self.line.way == "finetune" else ""
+        for name in (one for one in asked_endpoints(self.line, self.cast) if one != trained):
             for one in PROBED:
                 self.cast[name].generate([one])
         return self.bill() - before
@@ -218,7 +220,32 @@ class _Run:
         return sum((one.bill for one in self.cast.values()), Bill())
 
 
-class _Lesson(_Run):
+class _Silent(_Run):
+    """A way whose own model is on this machine, and asks endpoints while it is fitted alone: no solution to be asked is None."""
+
+    def _predicted(self, solution: Any, rows: Sequence[Example]) -> Bill:
+        return super()._predicted(solution, rows) if solution is not None else Bill()
+
+    def _reworded(self, solution: Any, rows: Sequence[Example]) -> Bill:
+        return Bill()
+
+
+class _Judged(_Silent):
+    """Training here on verdicts of a judge there: two calls for each row of which drafts are compared."""
+
+    def _fit(self, train: Sequence[Example], dev: Sequence[Example]) -> tuple[Bill, Any]:
+        before, count = self.bill(), self.strategy.judged
+        rows = [*train[:count], *dev[: count // HELD_SHARE]]
+        one, other = (
+            [Prediction(f"{row.target}{end}", 1.0) for row in rows] for end in ("", ".")
+        )  # they always differ
+        model = self.cast[self.line.judge]
+        with model.afresh():  # the drafts of other weights are other questions
+            judging.judge_pairs(model, rows, one, other)
+        return self.bill() - before, None
+
+
+class _Lesson(_Silent):
     """Distillation: what endpoints answer is rehearsed; teachers, writer and student on this machine ask for nothing."""
 
     def _fit(self, train: Sequence[Example], dev: Sequence[Example]) -> tuple[Bill, Any]:
@@ -240,9 +267,3 @@ class _Lesson(_Run):
             student = distill.made(distill.student).fit(self.task, [*train, *learned], dev, self._kit())
             spent += self.bill() - before
         return spent, student
-
-    def _predicted(self, solution: Any, rows: Sequence[Example]) -> Bill:
-        return super()._predicted(solution, rows) if solution is not None else Bill()
-
-    def _reworded(self, solution: Any, rows: Sequence[Example]) -> Bill:
-        return Bill()

@@ -47,7 +47,8 @@ class Line:
     strategy: Any
     model: str  # 'causal', the name of an endpoint, 'embedder' or ''
     excluded: str = ""
-    wording: str = ""  # a digest of instruction and context, where the strategy reads them
+    wording: str = ""  # a digest of instruction and context, where the strategy reads them, and of a judge's criteria
+    judge: str = ""  # the model that tells it which drafts are better, if one does
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
             if model not in settings.models.endpoints:
                 known_models = ", ".join(["causal", *settings.models.endpoints])
                 raise TaskFileError(f"The strategy {name!r} names a model {model!r}.", f"Known: {known_models}.")
-        lines.append(_checked(_worded(line, task), task, settings, budget))
+        lines.append(_checked(_judged(_worded(line, task), task, settings), task, settings, budget))
     if not lines:
         raise TaskFileError("No strategy is left to run.", "Widen strategies.only, strategies.skip or --only.")
     return lines
@@ -108,6 +109,28 @@ def _worded(line: Line, task: Task) -> Line:
         return line
     said = json.dumps([task.instruction, task.context])
     return replace(line, wording=hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+
+
+def _judged(line: Line, task: Task, settings: Any) -> Line:
+    """Bind a strategy that learns from a judge's verdicts to the task file's; its key changes with the judge."""
+    if getattr(line.strategy, "preferences", "") != "judge" or not line.is_local:
+        return line
+    where, judge = f"strategies.settings.{line.name}: preferences 'judge'", settings.judge
+    if judge is None:
+        raise TaskFileError(f"{where} needs a judge, and the task file names none.", "Name one: judge: {model: NAME}.")
+    if task.output.shape != "text":
+        raise TaskFileError(
+            f"{where} is of no use here: a judge compares texts, and the answers are {task.output.shape}.",
+            "Leave it out: rejected answers of rows are learned from all the same.",
+        )
+    if not line.strategy.can_prefer():
+        raise TaskFileError(
+            f"{where} cannot be learned with these settings.",
+            "Take method: lora, adapter: lora or dora, and a preference above 0.",
+        )
+    said = json.dumps([judge.model, judge.criteria])
+    digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return replace(line, judge=judge.model, wording=f"{line.wording} judged {digest}")
 
 
 def folder_name(name: str) -> str:
@@ -124,7 +147,7 @@ def asked_endpoints(line: Line, endpoints: Mapping[str, Any]) -> list[str]:
 def _asks(line: Line) -> Mapping[str, bool]:
     """Return endpoints that a strategy asks beside its own model, and whether they are to fine-tune."""
     said: Mapping[str, bool] = line.strategy.asks() if hasattr(line.strategy, "asks") else {}
-    return said
+    return {**said, **({line.judge: False} if line.judge not in ("", "causal") else {})}
 
 
 def needs_embedder(strategy: Any) -> bool:
