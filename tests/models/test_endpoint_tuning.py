@@ -15,6 +15,7 @@ from whichway.core.strategy import Budget, Kit
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, UsageError
 from whichway.models.endpoint import EndpointModel
 from whichway.models.endpoint_patience import Patience
+from whichway.models.pricing import Tariff
 from whichway.study.kit import TrialMeter
 from whichway.study.ledger import Ledger
 
@@ -186,3 +187,11 @@ def test_the_tuned_model_is_asked_where_it_was_made(ledger: Ledger) -> None:
     provider = Provider()
     tuned = model_at(provider, ledger).tuned("ft:small:1")
     assert tuned._profile.model == "ft:small:1" and tuned._profile.base_url == provider.url
+
+
+def test_a_tuned_model_is_booked_at_its_own_list_price(ledger: Ledger) -> None:
+    said = {"base_url": "https://api.openai.com/v1", "model": "gpt-4.1-mini-2025-04-14", "price": None}
+    settings = SimpleNamespace(**said, key_env=None, timeout_s=5.0, max_concurrency=1, fine_tuning=True)
+    model = EndpointModel("big", settings, TrialMeter(ledger))
+    assert model._profile.tariff == Tariff(0.4, 1.6, 0.1)
+    assert model.tuned("ft:gpt-4.1-mini-2025-04-14:me::1")._profile.tariff == Tariff(0.8, 3.2, 0.2)
