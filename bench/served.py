@@ -125,7 +125,9 @@ def told(said: Any, task: Path, counter: Counter) -> None:
     print(f"exit {done.returncode}, state {report['state']}, {time.monotonic() - began:.0f} s in all")
     print(f"bill   ${counter.usd:.6f} for {counter.answers} answers, {counter.repeated} of them asked before")
     spent = report["spent"]
-    print(f"ledger ${spent['usd']:.6f}, planned {json.dumps(spent.get('planned'))}, lost units {spent.get('lost')}")
+    print(
+        f"ledger ${spent['usd']:.6f}, planned {json.dumps(spent.get('planned'))}, lost units {spent.get('lost_units')}"
+    )
     for one in report["trials"]:
         scores = [f"{p} {one[p]['value']:.4f} (n={one[p]['n']})" for p in ("validation", "test") if one[p]]
         print(f"{one['strategy']} {one['state']} {'  '.join(scores)} {one['reason']}")
