@@ -9,7 +9,7 @@ from typing import Any
 from whichway.core.model import Spend
 from whichway.errors import BudgetReached
 from whichway.models.pricing import Usage, price_of
-from whichway.study.bench import Bench, fitted, load_solution, predict_blocks
+from whichway.study.bench import Bench, first_fit, fitted, load_solution, predict_blocks
 from whichway.study.cost import Cost, hourly_usd, local_per_1000
 from whichway.study.evidence import joint_samples
 from whichway.study.lines import Line
@@ -134,20 +134,10 @@ def build_of(bench: Bench, line: Line) -> dict[str, Any]:
     fits = [(phase, one) for phase, one in spends if phase.split(":")[0] == "fit"]
     folds = len(bench.split.folds)
     seconds = sum(one.seconds for phase, one in fits if ":" not in phase) / folds  # a fit's seconds hold its calls'
-    first = (bench.ledger.recall(f"{line.key(bench.fingerprint)}/first-fit") or {"usd": 0.0})["usd"]
+    first = (bench.ledger.recall(first_fit(bench, line)) or {"usd": 0.0})["usd"]
     usd = max(first, sum(one.usd for _, one in fits) / folds) + seconds * hourly_price(bench) / 3600
     tokens = sum(one.tokens_in + one.tokens_out for _, one in fits) // folds
     return {"seconds": round(seconds, 3), "usd": round(usd, 6), "tokens": tokens}
-
-
-def note_first_fit(bench: Bench, line: Line) -> None:
-    """Keep what the first fold's fit has paid for: it is the only one that finds nothing that was paid for before."""
-    key = f"{line.key(bench.fingerprint)}/first-fit"
-    if len(bench.split.folds) > 1 and bench.ledger.recall(key) is None:
-        spends = bench.ledger.spends()
-        usd = sum(one.usd for trial, phase, _, one in spends if trial == line.name and phase.split(":")[0] == "fit")
-        ticket = bench.ledger.reserve(key, line.name, "first-fit", Spend())
-        bench.ledger.settle(ticket, Spend(), {"usd": usd})
 
 
 def hourly_price(bench: Bench) -> float:

@@ -8,7 +8,6 @@ from whichway.core.strategy import Progress
 from whichway.core.task import Example
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, WhichwayError
 from whichway.study.bench import Bench, fitted, predict_blocks
-from whichway.study.certify import note_first_fit
 from whichway.study.lines import Line
 from whichway.study.measuring import measure_prompts, measure_retrieval, measure_rewrites, measure_use
 
@@ -55,8 +54,6 @@ def _measure(bench: Bench, line: Line, spare_s: float) -> None:
         bench.meter.phase = "fit"
         train, dev = _pick(bench.rows, fold.train), _pick(bench.rows, fold.dev)
         solution = fitted(bench, line, f"fold-{number}", train, dev, spare_s)
-        if number == 0:
-            note_first_fit(bench, line)
         mine = set(fold.validation)
         order = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
         bench.meter.phase = "validation"
