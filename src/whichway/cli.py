@@ -230,7 +230,10 @@ def serve(
         str | None, typer.Option(help="The environment variable that holds the key every request must carry.")
     ] = None,
     training: Annotated[
-        bool, typer.Option("--training", help="Offer OpenAI's files and fine-tuning jobs, too, on the run's own model.")
+        bool,
+        typer.Option(
+            "--training", help="Offer OpenAI's files, batches and fine-tuning jobs, too, on the run's own model."
+        ),
     ] = False,
     debug: Debug = False,
 ) -> None:

@@ -262,13 +262,15 @@ def test_a_job_is_paused_resumed_and_cancelled_and_outlives_a_kill_of_the_server
     ],
 )
 def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: bytes, says: str) -> None:
+    from whichway.live.serving.files import Files
     from whichway.live.serving.jobs import Tuning
     from whichway.live.serving.refusal import Refusal
 
-    tuning = Tuning(tmp_path / "tuning")
+    files = Files(tmp_path / "files")
+    tuning = Tuning(tmp_path / "tuning", files)
     try:
         with pytest.raises(Refusal, match=re.escape(says)):
-            tuning.add_file("rows.jsonl", "fine-tune", content)
+            files.add("rows.jsonl", "fine-tune", content)
         with pytest.raises(Refusal, match="cannot be fine-tuned here"):
             tuning.create({"model": "gpt", "training_file": "file-x"})
         with pytest.raises(Refusal, match="There is no file"):

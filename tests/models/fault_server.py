@@ -63,9 +63,9 @@ class Seen:
 
 
 class FaultServer:
-    """Serves on a free port of 127.0.0.1 until closed; `script` maps a request to what is done with it."""
+    """Serves on a port of 127.0.0.1 (0: a free one) until closed; `script` maps a request to what is done with it."""
 
-    def __init__(self, script: Callable[[Seen], Fault]) -> None:
+    def __init__(self, script: Callable[[Seen], Fault], port: int = 0) -> None:
         self.script = script
         self.log: list[Seen] = []
         self.bill_usd = 0.0
@@ -87,7 +87,7 @@ class FaultServer:
             def handle_error(self, *_: Any) -> None:
                 """Clients that hang up are part of the play."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 

@@ -10,21 +10,22 @@ from typing import Any
 
 import pytest
 from endpoint_play import HASTE, Play, ask, rows, spelled
-from fault_server import Fault, FaultServer, Seen, answer, refusal
+from fault_server import Fault, FaultServer, Seen, answer, refusal, to_probe
 
 from whichway.errors import BudgetReached, ProviderError
 from whichway.models.endpoint import EndpointModel
+from whichway.models.endpoint_patience import Patience
 from whichway.study.kit import TrialMeter
 from whichway.study.ledger import Ledger
 
 COLOURS = ("red", "blue")
 
 
-def probing(server: FaultServer, ledger: Ledger, **more: Any) -> EndpointModel:
+def probing(server: FaultServer, ledger: Ledger, patience: Patience = HASTE, **more: Any) -> EndpointModel:
     price = SimpleNamespace(input=1.0, output=2.0, cached_input=0.5)
     known = {"base_url": server.base_url, "model": "small", "key_env": None, "price": price, "max_concurrency": 4}
     return EndpointModel(
-        "mine", SimpleNamespace(**{**known, "timeout_s": 5.0, **more}), TrialMeter(ledger), HASTE, True
+        "mine", SimpleNamespace(**{**known, "timeout_s": 5.0, **more}), TrialMeter(ledger), patience, True
     )
 
 
@@ -111,6 +112,26 @@ def test_a_probe_that_fails_leaves_nothing_behind_and_the_study_goes_on(play: Pl
     server = play(lambda seen: Fault(body=b"<html>") if seen.number < 2 else able(seen))
     reply = probing(server, ledger).generate([ask("a", choices=COLOURS)])[0]
     assert reply.finish == "stop" and "fit:probe" not in [phase for phase, *_ in rows(ledger)]
+
+
+def is_probe(seen: Seen) -> bool:
+    return to_probe(seen) is not None
+
+
+@pytest.mark.parametrize("bad", [Fault(500, refusal("cannot do that")), Fault(body=b"<html>"), Fault(reset=True)])
+def test_a_probe_that_fails_does_not_count_against_the_endpoint(play: Play, ledger: Ledger, bad: Fault):
+    patience = Patience(2, base_s=0.0, cap_s=0.0, in_a_row=3, open_after_s=0.0)
+    server = play(lambda seen: bad if is_probe(seen) else able(seen))
+    replies = probing(server, ledger, patience).generate([ask(str(i)) for i in range(4)])
+    assert [one.finish for one in replies] == ["stop"] * 4
+
+
+def test_a_dead_endpoint_is_noticed_by_the_calls_after_the_probe(play: Play, ledger: Ledger):
+    patience = Patience(1, base_s=0.0, cap_s=0.0, in_a_row=3, open_after_s=60.0)
+    server = play(Fault(500, refusal("down")))
+    with pytest.raises(ProviderError, match="failed too many times in a row; the last time: HTTP 500: down"):
+        probing(server, ledger, patience, max_concurrency=1).generate([ask(str(i)) for i in range(20)])
+    assert sum(not is_probe(seen) for seen in server.log) == 3
 
 
 def test_a_probe_keeps_to_the_budget_and_names_a_wrong_setup(play: Play, tmp_path: Path):

@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tuning_server import TOKENS, Provider
 
 from whichway.core.strategy import Budget, Kit
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, UsageError
 from whichway.models.endpoint import EndpointModel
 from whichway.models.endpoint_patience import Patience
+from whichway.models.pricing import Tariff
 from whichway.study.kit import TrialMeter
 from whichway.study.ledger import Ledger
 
 ROWS = [[("user", f"row {i}"), ("assistant", "a")] for i in range(20)]
 SETTINGS = {"epochs": 2, "batch": 8}
-TOKENS = 400  # that the provider says it has trained on
-
-
-class Provider:
-    """A provider of files and jobs on a free port, with a script: how a job goes, and what breaks on the way."""
-
-    def __init__(self, looks: int = 2, status: str = "succeeded", breaks: tuple[str, ...] = ()) -> None:
-        self.files: dict[str, bytes] = {}
-        self.jobs: list[dict[str, Any]] = []
-        self.looks, self.status, self.breaks = looks, status, list(breaks)
-        self.asked: list[str] = []
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                provider.answer(self, "GET")
-
-            def do_POST(self) -> None:
-                provider.answer(self, "POST")
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-    def answer(self, to: Any, method: str) -> None:
-        body = to.rfile.read(int(to.headers.get("content-length") or 0))
-        path = to.path.split("?")[0].removeprefix("/v1")
-        self.asked.append(f"{method} {path}")
-        what = "files" if path == "/files" else path.rsplit("/", 1)[-1] if method == "POST" else "look"
-        if what in self.breaks or f"refuse {what}" in self.breaks:
-            return self._break(to, what, body)
-        if path == "/files":
-            name = f"file-{len(self.files)}"
-            self.files[name] = body
-            return self._say(to, 200, {"id": name, "object": "file", "bytes": len(body), "status": "processed"})
-        if path == "/fine_tuning/jobs":
-            if method == "GET":
-                return self._say(to, 200, {"object": "list", "data": self.jobs, "has_more": False})
-            return self._say(to, 200, self._create(json.loads(body)))
-        job = self.jobs[-1]
-        if path.endswith("/events"):
-            return self._say(to, 200, {"object": "list", "data": [], "has_more": False})
-        if path.endswith("/cancel"):
-            job["status"] = "cancelled"
-        elif job["status"] == "running":
-            self.looks -= 1
-            if self.looks <= 0:
-                done = self.status == "succeeded"
-                job |= {"status": self.status, "trained_tokens": TOKENS if done else 0}
-                job |= {"fine_tuned_model": "ft:small:1"} if done else {"error": {"code": "x", "message": "bad rows"}}
-        self._say(to, 200, job)
-
-    def _break(self, to: Any, what: str, body: bytes) -> None:
-        if what not in self.breaks:
-            self.breaks.remove(f"refuse {what}")
-            return self._say(to, 400, {"error": {"message": "you have too many jobs"}})
-        self.breaks.remove(what)
-        if what != "jobs":
-            return self._say(to, 503, {"error": {"message": "busy"}})
-        self._create(json.loads(body))  # the job is made, but nobody hears of it
-        to.close_connection = True
-
-    def _create(self, said: dict[str, Any]) -> dict[str, Any]:
-        job = {"id": f"job-{len(self.jobs)}", "object": "fine_tuning.job", "status": "running", **said}
-        job |= {"created_at": 1, "fine_tuned_model": None, "error": None, "trained_tokens": None, "hyperparameters": {}}
-        self.jobs.append(job)
-        return job
-
-    @staticmethod
-    def _say(to: Any, status: int, body: Any) -> None:
-        text = json.dumps(body).encode()
-        to.send_response(status)
-        to.send_header("content-type", "application/json")
-        to.send_header("content-length", str(len(text)))
-        to.end_headers()
-        to.wfile.write(text)
 
 
 @pytest.fixture
@@ -181,6 +101,43 @@ def test_a_job_whose_making_was_not_heard_of_is_found_by_its_mark(ledger: Ledger
     assert spent(ledger) == pytest.approx(TOKENS * 100 / 1e6)  # what was lost with the first try was this very job
 
 
+def test_a_job_that_another_run_has_made_costs_this_run_nothing_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, books = Provider(), [Ledger(tmp_path / name, 1.0) for name in ("first", "second")]
+    made = [model_at(provider, one).tune(ROWS, [], SETTINGS, kit(tmp_path)) for one in books]
+    assert len(provider.jobs) == 1 and len(provider.files) == 1
+    assert [one.name for one in made] == ["ft:small:1"] * 2 and [one.is_paid for one in made] == [True, False]
+    assert [spent(one) for one in books] == [pytest.approx(TOKENS * 100 / 1e6), 0.0]
+    assert all(one.usd >= 0 and one.tokens_in >= 0 for *_, one in books[1].spends())
+    assert "another run has made the fine-tuning job job-0" in caplog.text
+    assert not model_at(provider, books[1]).tune(ROWS, [], SETTINGS, kit(tmp_path)).is_paid, "and the ledger knows it"
+    for one in books:
+        one.close()
+
+
+def test_a_job_of_another_run_is_not_cancelled_at_the_deadline_and_made_anew_when_that_run_cancels(tmp_path: Path):
+    provider, books = Provider(looks=10**6), [Ledger(tmp_path / name, 1.0) for name in ("first", "second")]
+
+    class Killed(Exception):
+        pass
+
+    def die(progress: Any) -> None:
+        if "running" in progress.what:
+            raise Killed
+
+    with pytest.raises(Killed):
+        model_at(provider, books[0]).tune(ROWS, [], SETTINGS, Kit({}, None, tmp_path, progress=die))
+    with pytest.raises(BudgetReached, match="it goes on: another run has made it"):
+        model_at(provider, books[1]).tune(ROWS, [], SETTINGS, kit(tmp_path, 0.2))
+    assert provider.jobs[0]["status"] == "running" and spent(books[1]) == 0
+    provider.jobs[0]["status"], provider.looks = "cancelled", 1
+    made = model_at(provider, books[1]).tune(ROWS, [], SETTINGS, kit(tmp_path))
+    assert made.is_paid and len(provider.jobs) == 2 and spent(books[1]) == pytest.approx(TOKENS * 100 / 1e6)
+    for one in books:
+        one.close()
+
+
 def test_a_job_that_was_refused_costs_nothing_and_is_made_by_the_next_run(ledger: Ledger, tmp_path: Path) -> None:
     provider = Provider(breaks=("refuse jobs",))
     with pytest.raises(ProviderError, match="too many jobs"):
@@ -230,3 +187,11 @@ def test_the_tuned_model_is_asked_where_it_was_made(ledger: Ledger) -> None:
     provider = Provider()
     tuned = model_at(provider, ledger).tuned("ft:small:1")
     assert tuned._profile.model == "ft:small:1" and tuned._profile.base_url == provider.url
+
+
+def test_a_tuned_model_is_booked_at_its_own_list_price(ledger: Ledger) -> None:
+    said = {"base_url": "https://api.openai.com/v1", "model": "gpt-4.1-mini-2025-04-14", "price": None}
+    settings = SimpleNamespace(**said, key_env=None, timeout_s=5.0, max_concurrency=1, fine_tuning=True)
+    model = EndpointModel("big", settings, TrialMeter(ledger))
+    assert model._profile.tariff == Tariff(0.4, 1.6, 0.1)
+    assert model.tuned("ft:gpt-4.1-mini-2025-04-14:me::1")._profile.tariff == Tariff(0.8, 3.2, 0.2)

@@ -59,10 +59,22 @@ def test_the_users_own_price_goes_before_the_list():
     assert known_price("big", endpoint(price=own(batch_discount=0.5))).batch == Tariff(1.5, 4.5, 1.5)
 
 
-def test_training_is_priced_by_the_user_alone():
-    assert training_price("big", endpoint(price=own(training=25.0))) == 25.0
-    with pytest.raises(UsageError, match="price of training"):
-        training_price("big", endpoint())
+def test_training_has_its_list_price_and_the_users_goes_before_it():
+    snapshot = "gpt-4.1-mini-2025-04-14"
+    assert training_price("big", endpoint(snapshot)) == 5.0
+    assert (
+        price_of(endpoint(snapshot)).training_said
+        == "list price of 2026-08-05, https://platform.openai.com/docs/pricing"
+    )
+    assert training_price("big", endpoint(snapshot, price=own(training=25.0))) == 25.0
+    for unknown in (endpoint(), endpoint("gpt-5"), endpoint(snapshot, price=own())):
+        with pytest.raises(UsageError, match="price of training"):
+            training_price("big", unknown)
+
+
+def test_a_fine_tuned_model_has_a_price_of_its_own():
+    assert price_of(endpoint("gpt-4.1-mini-2025-04-14")).tuned == Tariff(input=0.8, output=3.2, cached_input=0.2)
+    assert price_of(endpoint(price=own(training=25.0))).tuned == Tariff(3.0, 9.0, 3.0)
 
 
 def test_a_server_on_this_machine_is_free_unless_the_user_says_otherwise():
@@ -79,6 +91,11 @@ def test_every_price_of_the_list_has_a_source_and_a_day_and_makes_sense(provider
         assert 0 < said["cached_input"] <= said["input"] <= said["output"] < 1000
         if "batch" in said:
             assert said["batch"]["input"] < said["input"] and said["batch"]["output"] < said["output"]
+    tuning = provider.get("fine_tuning", {"source": "https://", "read_by": "", "as_of": "2026-01-01", "models": {}})
+    assert tuning["source"].startswith("https://") and date.fromisoformat(tuning["as_of"]) <= date.today()
+    for name, said in tuning["models"].items():
+        plain = price_list.listed(f"https://{provider['host']}", name).plain
+        assert plain[0] <= said["input"] <= said["training"] and plain[2] <= said["output"]
 
 
 def test_the_list_is_part_of_the_wheel():

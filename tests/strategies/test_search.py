@@ -122,12 +122,34 @@ def test_a_killed_search_scores_nothing_twice(tmp_path: Path) -> None:
     first, second = Killed(pleased), Reader(pleased)
     with pytest.raises(KeyboardInterrupt):
         fitted(first, tmp_path / "killed")
-    assert (tmp_path / "killed" / RESUME / "race").is_dir()
+    assert list((tmp_path / "killed" / RESUME).iterdir())
     again = fitted(second, tmp_path / "killed")
     assert again.version() == once.version() and again.edits() == once.edits()
     assert len(second.asked) < len(whole.asked)
     blocks = len(first.asked) + len(second.asked) - len(whole.asked)
     assert blocks <= 20  # at most the block that was under way, and the calibration that goes with it
+
+
+@pytest.mark.parametrize("change", ["instruction", "seed", "setting", "rows", "labels"])
+def test_a_search_of_other_settings_is_not_continued(tmp_path: Path, change: str) -> None:
+    def went(
+        instruction: str = "Sort it.", seed: int = 0, prompts: int = 8, first: int = 0, names: Any = NAMES
+    ) -> Reader:
+        model, train = Reader(lambda prompt: "Task:" in prompt), rows(100 + first, first)
+        said: list[str] = []
+        kit = Kit({"causal": model}, None, tmp_path, seed, progress=lambda one: said.append(one.what))
+        task = replace(make_task(), instruction=instruction, output=Labels(names))
+        Optimise(prompts=prompts, gate=False).fit(task, train[:70], train[70:], kit)
+        told.append("an earlier search had other settings: begun anew" in said)
+        return model
+
+    told: list[bool] = []
+    went()
+    same = len(went().asked)  # nothing but what fits the end is asked again
+    other = {"instruction": "Sort them.", "seed": 1, "setting": 9, "rows": 1, "labels": (*NAMES, "other")}[change]
+    where = {"setting": "prompts", "rows": "first", "labels": "names"}.get(change, change)
+    anew = len(went(**{where: other}).asked)
+    assert anew > 2 * same and told == [False, False, True]
 
 
 def test_every_scored_prompt_is_recorded_with_its_parent_and_score(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from fault_server import Fault, FaultServer, Seen, answer
+from tuning_server import Provider
 
 from whichway import load_task
 from whichway.core.model import Request
+from whichway.errors import TaskFileError
 from whichway.models.rehearsal import Bill, Rehearsal
-from whichway.models.token_count import count_tokens
+from whichway.models.token_count import count_tokens, prompt_tokens
 from whichway.study.forecast import finalists_bill
 from whichway.study.lines import make_lines
 from whichway.study.plan import Plan, make_plan
@@ -27,15 +29,20 @@ PRICE = "{input: 1.0, output: 4.0}"
 def told(tmp_path: Path) -> Any:
     """Return a function that writes a task with an endpoint and loads it."""
 
-    def make(base_url: str, rows: int = 90, price: str = PRICE, more: str = "") -> Any:
+    def make(
+        base_url: str, rows: int = 90, price: str = PRICE, more: str = "", data: str = "", fine_tuning: bool = False
+    ) -> Any:
         lines = [
             {"id": f"r{i}", "input": f"a {COLOURS[i % 3]} thing, {i}", "output": COLOURS[i % 3]} for i in range(rows)
         ]
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
         (tmp_path / "task.yaml").write_text(
-            "task: t\ninstruction: Name the colour.\ndata: {train: rows.jsonl}\nmetric: accuracy\n"
+            "task: t\ninstruction: Name the colour.\ndata: {train: rows.jsonl"
+            + f", {data}" * bool(data)
+            + "}\nmetric: accuracy\n"
             "budget: {minutes: 5, usd: 5}\n"
-            f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}}}}}}}\n{more}"
+            f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}, "
+            f"fine_tuning: {str(fine_tuning).lower()}}}}}}}\n{more}"
         )
         return load_task(tmp_path / "task.yaml")
 
@@ -66,6 +73,61 @@ def test_a_plan_foretells_the_calls_and_the_bill_of_a_run(told: Any, tmp_path: P
     assert plan.usd == pytest.approx(report["spent"]["usd"], rel=0.1)
     assert report["spent"]["planned"] == {"usd": round(plan.usd, 6), "most_usd": round(plan.most_usd, 6)}
     assert plan.most_usd > plan.usd
+
+
+def chats(file: bytes) -> float:
+    """Return the tokens of a training file as a provider counts them."""
+    lines = [line for line in file.splitlines() if line.startswith(b"{")]
+    return sum(prompt_tokens([one["content"] for one in json.loads(line)["messages"]]) for line in lines)
+
+
+def said(messages: list[dict[str, str]]) -> dict[str, Any]:
+    fault = fair(Seen(0, "", {}, {"messages": messages}, 0.0))
+    return dict(fault.body)
+
+
+def test_a_plan_foretells_what_training_at_an_endpoint_costs(told: Any, tmp_path: Path):
+    provider, way = Provider(looks=1, says=said, counts=chats), "finetune@far"
+    loaded = told(provider.url, 320, price="{input: 1.0, output: 4.0, training: 50.0}", fine_tuning=True)
+    plan = planned(loaded, way)
+    assert provider.asked == [], "a plan sends nothing"
+    report = run_study(loaded, tmp_path / "run", Options(only=(way,)), Watcher())
+    spent = report["spent"]["usd"]
+    assert len(provider.jobs) == 2, "one to compare, and one on all labels before the test"
+    trained = sum(job["trained_tokens"] for job in provider.jobs) * 50 / 1e6
+    assert 0.5 * spent < trained < spent and plan.usd == pytest.approx(spent, rel=0.1)
+    found = next(one for one in report["trials"] if one["strategy"] == way)
+    assert found["build"]["usd"] > provider.jobs[0]["trained_tokens"] * 50 / 1e6
+
+
+def test_a_plan_foretells_what_teachers_at_an_endpoint_cost(told: Any, tmp_path: Path):
+    pool = "".join(json.dumps({"id": f"u{i}", "input": f"some {COLOURS[i % 3]} thing {i}"}) + "\n" for i in range(80))
+    (tmp_path / "pool.jsonl").write_text(pool)
+    more = "strategies: {settings: {distill: {teachers: [prompt-zero@far], student: classic}}}\n"
+    with FaultServer(fair) as server:
+        loaded = told(server.base_url, 30, more=more, data="unlabelled: pool.jsonl")
+        plan = planned(loaded, "distill")
+        assert plan.estimates[0].calls > 80 and server.log == []
+        report = run_study(loaded, tmp_path / "run", Options(only=("distill",)), Watcher())
+        assert plan.estimates[0].calls == pytest.approx(len(server.log), abs=12)
+    assert plan.usd == pytest.approx(report["spent"]["usd"], rel=0.15)
+    found = next(one for one in report["trials"] if one["strategy"] == "distill")
+    assert found["build"]["usd"] >= 0.9 * report["spent"]["usd"], "what the teacher was paid is part of the build"
+
+
+@pytest.mark.parametrize("way", ["finetune@far", "distill"])
+def test_training_of_an_unknown_price_is_left_out_of_a_money_budget_with_the_reason(told: Any, way: str):
+    more = "strategies: {settings: {distill: {teachers: [finetune@far]}}}\n"
+    loaded = told("https://far.example/v1", more=more, fine_tuning=True)
+    found = planned(loaded, way)
+    assert "money: The price of training at the endpoint 'far' is unknown" in found.excluded[0].excluded
+    assert "training: 25.0" in found.excluded[0].excluded
+
+
+def test_a_teacher_that_is_not_there_is_named(told: Any):
+    loaded = told("https://far.example/v1", more="strategies: {settings: {distill: {teachers: [prompt-zero@near]}}}\n")
+    with pytest.raises(TaskFileError, match="'distill' names a model 'near'"):
+        planned(loaded, "distill")
 
 
 def test_dearer_tokens_and_more_examples_make_a_dearer_plan(told: Any):

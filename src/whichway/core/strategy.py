@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from whichway.core.model import Embedder, Spend
 from whichway.core.task import Document, Example, Inputs, Prediction, Task
@@ -69,12 +69,21 @@ class PromptVersion:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+class Judge(Protocol):
+    """Tells which of two texts is better."""
+
+    def better(
+        self, rows: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction]
+    ) -> Sequence[Literal["a", "b", "tie"]]:
+        """Return 'a' for a row where ours is better, asked in both orders; 'tie' where they do not agree."""
+
+
 @dataclass(frozen=True)
 class Kit:
     """Everything a strategy may touch; nothing is global. `folder` is its own and may be written.
 
     It is empty but for `folder / RESUME`, where a fit that was killed finds what it had put there to go on from. A strategy
-    that scores prompts hands each of them to `record`.
+    that scores prompts hands each of them to `record`. `judge` is there where the task names one.
     """
 
     models: Mapping[str, Any]
@@ -84,6 +93,7 @@ class Kit:
     budget: Budget = field(default_factory=Budget)
     progress: Callable[[Progress], None] = _silent
     record: Callable[[PromptVersion], None] = _unheard
+    judge: Judge | None = None
 
 
 class Solution(Protocol):
@@ -174,7 +184,8 @@ class Strategy(Protocol):
     Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder', 'documents');
     `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
-    A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing.
+    A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
+    names endpoints that it asks beside its own model, and whether they are to fine-tune.
     """
 
     needs: tuple[str, ...]

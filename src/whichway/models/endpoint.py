@@ -27,11 +27,11 @@ GRACE_S = 3.0  # how long an interrupted batch waits for answers that are alread
 
 
 class Renamed:
-    """Settings of an endpoint with another model."""
+    """Settings of an endpoint with another model, at the price of a fine-tuned one."""
 
-    def __init__(self, settings: Any, model: str) -> None:
-        self.model = model
-        for name in ("base_url", "key_env", "price", "max_concurrency", "timeout_s"):
+    def __init__(self, settings: Any, model: str, price: Any) -> None:
+        self.model, self.price = model, price
+        for name in ("base_url", "key_env", "max_concurrency", "timeout_s"):
             setattr(self, name, getattr(settings, name))
 
 
@@ -122,7 +122,9 @@ class EndpointModel:
 
     def tuned(self, model: str) -> EndpointModel:
         """Return the endpoint with another model, one that was fine-tuned there."""
-        return EndpointModel(self.name, Renamed(self.settings, model), self.meter, self.patience, self.in_study)
+        price = known_price(self.name, self.settings)
+        renamed = Renamed(self.settings, model, price.tuned or price.plain)
+        return EndpointModel(self.name, renamed, self.meter, self.patience, self.in_study)
 
     def _ready(self) -> Caller:
         """Return the caller, made at the first call."""

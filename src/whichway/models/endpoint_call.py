@@ -32,11 +32,12 @@ log = logging.getLogger("whichway")
 
 @dataclass
 class _Course:
-    """How far one call has come."""
+    """How far one call has come; `counts`: its failures speak against the endpoint."""
 
     job: Job
     options: frozenset[str]
     left_s: float
+    counts: bool = True
     ticket: int | None = None
     bound: Spend = field(default_factory=Spend)
     turn: int = 0
@@ -117,12 +118,13 @@ class Caller:
             self._options &= options
             self.has_answered = True
 
-    def ask(self, job: Job, stop: threading.Event) -> Reply:
+    def ask(self, job: Job, stop: threading.Event, counts: bool = True) -> Reply:
         """Return the reply of one request; raises BudgetReached, and ProviderError where no request can succeed.
 
-        All attempts together are on the wire for at most `timeout_s`; waits between them come on top.
+        All attempts together are on the wire for at most `timeout_s`; waits between them come on top. Without `counts` the
+        breaker hears of no failure of this request: it asks for what the endpoint may not be able to do.
         """
-        course = _Course(job, self._options, self.profile.timeout_s)
+        course = _Course(job, self._options, self.profile.timeout_s, counts)
         while True:
             reply = self._attempt(course, stop)
             if reply is not None:
@@ -191,7 +193,7 @@ class Caller:
             self._warn(answer.model, f"asked for {self.profile.model!r}, it answers as {self.redact(answer.model)!r}.")
         self._learn(course, answer)
         reply = self._finish(course, spend, answer, more)
-        if answer.is_nonsense and self.breaker.call_failed():
+        if answer.is_nonsense and course.counts and self.breaker.call_failed():
             raise self._out_of_order(reply.problem)
         return reply
 
@@ -220,14 +222,14 @@ class Caller:
         course.turn += 1
         unknown = outcome.kind != "unreachable" and outcome.status not in TURNED_AWAY
         is_last = course.turn >= self.patience.attempts or course.left_s <= 0.01 or stop.is_set()
-        is_open = outcome.status != 429 and self.breaker.attempt_failed()
+        is_open = course.counts and outcome.status != 429 and self.breaker.attempt_failed()
         if unknown:
             self._close(course, None, {"reason": problem})
         elif is_last or is_open:
             self._close(course, Spend(seconds=seconds), {"given_up": problem})
         else:
             self.till.note_rejected(course.job.place, seconds, problem)
-        if is_open or (is_last and not stop.is_set() and self.breaker.call_failed()):
+        if is_open or (is_last and course.counts and not stop.is_set() and self.breaker.call_failed()):
             raise self._out_of_order(problem)
         if is_last or stop.wait(self.patience.wait_s(course.turn, outcome.retry_after, course.job.key)):
             if course.ticket is not None:

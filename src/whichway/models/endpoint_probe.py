@@ -24,7 +24,9 @@ def learn_offer(caller: Caller, profile: Profile, meter: Meter) -> None:
     """Tell the caller which options are worth sending: what the ledger says of this endpoint and model, else what it shows.
 
     What is refused costs nothing; what is taken and then not done is left out from then on, too: a schema that no answer
-    keeps, log-probabilities that never come. Raises BudgetReached, and ProviderError where no request can succeed.
+    keeps, log-probabilities that never come. That the calls fail does not count against the endpoint: they may ask for more
+    than it can do, and the study's own calls tell whether it is dead. Raises BudgetReached, and ProviderError where no request
+    can succeed.
     """
     key = _key(profile)
     known = meter.recall(key)
@@ -48,7 +50,7 @@ def _key(profile: Profile) -> str:
 
 def _answered(caller: Caller, profile: Profile, meter: Meter, request: Request) -> Reply:
     found = recall_reply(meter, Job(job_key(profile, request, 0), request))
-    return found if isinstance(found, Reply) else caller.ask(found, threading.Event())
+    return found if isinstance(found, Reply) else caller.ask(found, threading.Event(), counts=False)
 
 
 def _ignored(replies: Sequence[Reply]) -> frozenset[str]:

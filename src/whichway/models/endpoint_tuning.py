@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +24,21 @@ LOOK_S = (0.5, 30.0)  # between two looks at a job: the first, and the longest
 ENDED = ("succeeded", "failed", "cancelled")
 CONTRACT = 1
 
+log = logging.getLogger("whichway")
+
 Chat = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuned model: its name at the endpoint, and the tokens that were trained on."""
+    """A fine-tuned model: its name at the endpoint, and the tokens that were trained on.
+
+    `is_paid` is false where another run has made the job and paid for it.
+    """
 
     name: str
     tokens: int
+    is_paid: bool = True
 
 
 class HostedTuning:
@@ -45,8 +52,9 @@ class HostedTuning:
         """Return the model that learned from chats ending in the right answer; `dev` rows go along as validation file.
 
         The same rows and settings are never paid for twice: the job is found in the ledger, or at the endpoint by its
-        metadata. Raises BudgetReached before anything is sent when the job could pass the cap; at the deadline the job is
-        cancelled. Raises ProviderError when it fails.
+        metadata. One that another run has made costs this run nothing, and is not this run's to cancel. Raises BudgetReached
+        before anything is sent when the job could pass the cap; at the deadline the job is cancelled. Raises ProviderError
+        when it fails.
         """
         files = [_jsonl(rows) for rows in (train, dev)]
         wanted = {"base": self.profile.model, "url": self.profile.base_url, **settings, "seed": kit.seed}
@@ -54,16 +62,18 @@ class HostedTuning:
         key = hashlib.sha256(said.encode()).hexdigest()
         key = self._place(key)
         known = self.meter.recall(f"{key}/job")
-        job_id = str(known["job"]) if known else self._created(key, files, len(train), settings, kit)
-        job, in_time = self._waited(job_id, kit)
-        if self.meter.recall(f"{key}/end") is None:
-            self._settle_difference(key, job, self._bound(files[0], len(train), settings))
+        made = known or self._created(key, files, len(train), settings, kit)
+        job_id, is_paid = str(made["job"]), not made.get("by_another_run")
+        job, in_time = self._waited(job_id, kit, is_paid)
+        if (in_time or is_paid) and self.meter.recall(f"{key}/end") is None:
+            self._settle_difference(key, job, self._bound(files[0], len(train), settings) if is_paid else None)
         if not in_time:
             raise BudgetReached(
-                f"The time budget ended before the job {job_id} did; it was cancelled.",
+                f"The time budget ended before the job {job_id} did; "
+                + ("it was cancelled." if is_paid else "it goes on: another run has made it."),
                 "Raise budget.minutes (or --budget-minutes) and run again.",
             )
-        if job.status == "cancelled" and known:  # by an earlier run, at its deadline
+        if job.status == "cancelled" and (known or not is_paid):  # by an earlier run, at its deadline
             return self.run(train, dev, settings, kit)
         if job.status != "succeeded":
             why = getattr(job.error, "message", "") or job.status
@@ -71,7 +81,7 @@ class HostedTuning:
                 f"The fine-tuning job {job_id} at {self.profile.name!r} {job.status}: {self.redact(why)[:LONGEST_PROBLEM]}",
                 "Look at the job's events at the provider, then run the same command again: it makes a new job.",
             )
-        return Tuned(str(job.fine_tuned_model), int(job.trained_tokens or 0))
+        return Tuned(str(job.fine_tuned_model), int(job.trained_tokens or 0), is_paid)
 
     def _place(self, key: str) -> str:
         """Return the key under which the job is kept: one that ended badly keeps its own, and a new one may be made."""
@@ -80,18 +90,19 @@ class HostedTuning:
             turn += 1
         return f"{key}/{turn}"
 
-    def _created(self, key: str, files: Sequence[bytes], rows: int, settings: Mapping[str, Any], kit: Kit) -> str:
-        """Return a new job's id, or that of one which a killed run had created; what it may cost is committed with it."""
+    def _created(
+        self, key: str, files: Sequence[bytes], rows: int, settings: Mapping[str, Any], kit: Kit
+    ) -> Mapping[str, Any]:
+        """Return a new job, or one that is found under the same mark; what it may cost is committed with it."""
         mark = {"whichway": key[:32]}
         bound = self._bound(files[0], rows, settings)
         found = self._errands.do("listing jobs", lambda sdk: sdk.fine_tuning.jobs.list(limit=100))
         for job in found.data:
             if (job.metadata or {}) == mark and job.status not in ("failed", "cancelled"):
-                ticket = self.meter.reserve(f"{key}/job", "tuning", Spend())  # a killed run's reservation stays charged
-                self.meter.settle(ticket, Spend(), {"job": job.id, "usd": bound.usd})
-                return str(job.id)
+                return self._found(key, str(job.id), bound)
         ticket = self.meter.reserve(f"{key}/job", "tuning", bound)
         try:
+            self._note_asked(key)
             names = [self._uploaded(one, part, kit) for one, part in zip(files, ("train", "dev"), strict=True)]
             hyper = {"n_epochs": settings["epochs"], "batch_size": settings["batch"]}
             body: dict[str, Any] = {
@@ -113,20 +124,45 @@ class HostedTuning:
                 ended = self.meter.reserve(f"{key}/end", "tuning", Spend())
                 self.meter.settle(ended, Spend(), {"status": "given up", "trained_tokens": 0})
             raise
-        self.meter.settle(ticket, bound, {"job": job.id, "usd": bound.usd})
-        return str(job.id)
+        made = {"job": job.id, "usd": bound.usd}
+        self.meter.settle(ticket, bound, made)
+        return made
+
+    def _found(self, key: str, job_id: str, bound: Spend) -> Mapping[str, Any]:
+        """Take up a job that this run had asked for, and whose reservation stays charged; or one that another run has made."""
+        made: dict[str, Any] = {"job": job_id, "usd": bound.usd}
+        if self.meter.recall(f"{key}/asked") is None:
+            made = {"job": job_id, "usd": 0.0, "by_another_run": True}
+            log.warning(
+                "The endpoint %r: another run has made the fine-tuning job %s of the same rows and settings. "
+                "It is used again and costs this run nothing.",
+                self.profile.name,
+                job_id,
+            )
+        ticket = self.meter.reserve(f"{key}/job", "tuning", Spend())
+        self.meter.settle(ticket, Spend(), made)
+        return made
+
+    def _note_asked(self, key: str) -> None:
+        """Write down, once the money is set aside, that this run asks for the job: one found later is then its own."""
+        if self.meter.recall(f"{key}/asked") is None:
+            self.meter.settle(self.meter.reserve(f"{key}/asked", "tuning", Spend()), Spend(), {"asked": True})
 
     def _bound(self, train: bytes, rows: int, settings: Mapping[str, Any]) -> Spend:
         """Return the most a job may cost."""
         tokens = int((len(train) / BYTES_PER_TOKEN + PER_ROW * rows) * settings["epochs"])
         return Spend(usd=tokens * self.price / 1e6, tokens_in=tokens)
 
-    def _settle_difference(self, key: str, job: Any, bound: Spend) -> None:
-        """Book what the job cost less than was set aside for it: billed are the tokens it has trained on."""
+    def _settle_difference(self, key: str, job: Any, bound: Spend | None) -> None:
+        """Book what the job cost less than was set aside for it: billed are the tokens it has trained on.
+
+        Without a bound nothing was set aside, because another run pays.
+        """
         tokens = int(job.trained_tokens or 0)
-        usd = tokens * self.price / 1e6 - bound.usd
-        ticket = self.meter.reserve(f"{key}/end", "tuning", Spend(usd=max(0.0, usd)))
-        spend = Spend(usd=usd, tokens_in=tokens - bound.tokens_in)
+        spend = Spend()
+        if bound is not None:
+            spend = Spend(usd=tokens * self.price / 1e6 - bound.usd, tokens_in=tokens - bound.tokens_in)
+        ticket = self.meter.reserve(f"{key}/end", "tuning", Spend(usd=max(0.0, spend.usd)))
         self.meter.settle(ticket, spend, {"status": job.status, "trained_tokens": tokens})
 
     def _uploaded(self, content: bytes, part: str, kit: Kit) -> str:
@@ -139,8 +175,11 @@ class HostedTuning:
             self._errands.do("a file", lambda sdk: sdk.files.create(file=(name, content), purpose="fine-tune")).id
         )
 
-    def _waited(self, id_: str, kit: Kit) -> tuple[Any, bool]:
-        """Return the job when it has ended, and True; at the deadline it is cancelled, so that it costs no more: False."""
+    def _waited(self, id_: str, kit: Kit, is_paid: bool) -> tuple[Any, bool]:
+        """Return the job when it has ended, and True; at the deadline, False.
+
+        It is then cancelled, so that it costs no more, unless another run pays for it.
+        """
         pause = LOOK_S[0]
         while True:
             job = self._errands.do("the job's state", lambda sdk: sdk.fine_tuning.jobs.retrieve(id_))
@@ -148,6 +187,8 @@ class HostedTuning:
                 return job, True
             self._tell(id_, job, kit)
             if kit.budget.remaining_s() <= 0:
+                if not is_paid:
+                    return job, False
                 return self._errands.do("cancelling the job", lambda sdk: sdk.fine_tuning.jobs.cancel(id_)), False
             time.sleep(min(pause, max(0.05, kit.budget.remaining_s())))
             pause = min(LOOK_S[1], 1.5 * pause)

@@ -50,12 +50,17 @@ class Tariff:
 
 @dataclass(frozen=True)
 class Priced:
-    """What an endpoint charges: `plain` calls, calls within a `batch`, a million `training` tokens; `said`: whose price it is."""
+    """What an endpoint charges: `plain` calls, calls within a `batch`, a million `training` tokens; `said`: whose price it is.
+
+    `tuned` are calls of the model that comes of training, `training_said` says whose price that and training are.
+    """
 
     plain: Tariff
     batch: Tariff
     training: float | None
     said: str
+    tuned: Tariff | None = None
+    training_said: str = ""
 
     @property
     def is_free(self) -> bool:
@@ -65,7 +70,8 @@ class Priced:
 def price_of(settings: Any) -> Priced | None:
     """Return what an endpoint charges: the user's own price, else the list's; free on this machine; None where unknown.
 
-    Without `batch_discount` in a price of the user's, a batch is taken to cost as much as single calls.
+    Without `batch_discount` in a price of the user's, a batch is taken to cost as much as single calls. With `training` it is
+    that of the fine-tuned model, too.
     """
     price = settings.price
     if price is not None:
@@ -73,15 +79,21 @@ def price_of(settings: Any) -> Priced | None:
         plain = Tariff(float(price.input), float(price.output), float(cached))
         share = 1.0 - float(getattr(price, "batch_discount", None) or 0.0)
         batch = Tariff(plain.input * share, plain.output * share, plain.cached_input * share)
-        return Priced(plain, batch, getattr(price, "training", None), "the task file's")
+        return Priced(plain, batch, getattr(price, "training", None), "the task file's", plain, "the task file's")
     found = listed(settings.base_url, settings.model)
     if found is not None:
-        plain, batch = (Tariff(one[0], one[2], one[1]) for one in (found.plain, found.batch or found.plain))
-        return Priced(plain, batch, None, found.said)
+        plain, batch = (_tariff(one) for one in (found.plain, found.batch or found.plain))
+        tuned = _tariff(found.tuned) if found.tuned else None
+        return Priced(plain, batch, found.training, found.said, tuned, found.training_said)
     if is_loopback(settings.base_url):
         free = Tariff(0.0, 0.0, 0.0)
-        return Priced(free, free, 0.0, "free: it is on this machine")
+        said = "free: it is on this machine"
+        return Priced(free, free, 0.0, said, free, said)
     return None
+
+
+def _tariff(prices: tuple[float, float, float]) -> Tariff:
+    return Tariff(input=prices[0], output=prices[2], cached_input=prices[1])
 
 
 def known_price(name: str, settings: Any) -> Priced:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from whichway.core.model import Reply, Request
 from whichway.models.endpoint_batch import FEWEST
+from whichway.models.endpoint_probe import CALLS as PROBED
 from whichway.models.endpoint_reply import ALL_OPTIONS, LABEL
 from whichway.models.endpoint_request import Profile, make_body, request_keys
+from whichway.models.endpoint_tuning import Tuned
 from whichway.models.pricing import Priced, Tariff, Usage, is_loopback, price_of
 from whichway.models.token_count import count_tokens, prompt_tokens
 
@@ -39,6 +43,14 @@ class Bill:
         return Bill(self.calls * times, self.usd * times)
 
 
+@dataclass
+class _Account:
+    """What an endpoint and the models fine-tuned there were asked, and what that would cost."""
+
+    bill: Bill = Bill()
+    asked: set[str] = field(default_factory=set)
+
+
 class Rehearsal:
     """Stands in for an endpoint; `answers` are (end of a row's text, its answer in the form it is written in).
 
@@ -51,25 +63,50 @@ class Rehearsal:
     def __init__(self, name: str, settings: Any, answers: Sequence[tuple[str, str]]) -> None:
         self.name, self.settings = name, settings
         self.answers = [text for _, text in answers] or [""]
+        self._is_tuned = False
         self._known = {end[-TAIL:]: text for end, text in answers}
         self._price: Priced | None = price_of(settings)
         self._profile = Profile(name, settings.base_url, settings.model, None, 1.0, self._tariff(False))
-        self._asked: set[str] = set()
-        self.bill, self.dear = Bill(), [0.0, 0.0]
+        self._account = _Account()
+        self.dear = [0.0, 0.0]
+
+    @property
+    def bill(self) -> Bill:
+        """Return what all that was asked so far would cost."""
+        return self._account.bill
+
+    def tune(self, train: Sequence[Any], dev: Sequence[Any], settings: Mapping[str, Any], kit: Any) -> Tuned:
+        """Count the tokens that a job would train on, epoch by epoch; the same job is paid once."""
+        tokens = int(settings["epochs"] * sum(prompt_tokens([text for _, text in chat]) for chat in train))
+        key = json.dumps(["tune", list(map(list, train)), list(map(list, dev)), dict(settings)])
+        if key not in self._account.asked:
+            self._account.asked.add(key)
+            price = (self._price.training if self._price else None) or 0.0
+            self._account.bill += Bill(0, tokens * price / 1e6)
+        return Tuned(f"tuned-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}", tokens)
+
+    def tuned(self, model: str) -> Rehearsal:
+        """Return the fine-tuned model, whose calls are on the same bill; first it is asked what it offers."""
+        other = copy.copy(self)
+        other._is_tuned, other._profile = True, Profile(self.name, "", model, None, 1.0, FREE)
+        for one in PROBED:
+            other.generate([one])
+        return other
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer as a fair model might: three of four rows right, by chance that is the same every time."""
         keys = request_keys(self._profile, requests)
-        is_batch = getattr(self.settings, "batch", False) and len(set(keys) - self._asked) >= FEWEST
-        tariff = self._tariff(is_batch)
+        asked = self._account.asked
+        is_batch = self._is_batched and len(set(keys) - asked) >= FEWEST
+        tariff = self._tariff(bool(is_batch))
         replies = {}
         for key, request in dict(zip(keys, requests, strict=True)).items():
             text = self._text(key, request)
             replies[key] = Reply(text, finish="stop")
-            if key not in self._asked:
-                self._asked.add(key)
+            if key not in asked:
+                asked.add(key)
                 usd = self._cost(tariff, request, text)
-                self.bill += Bill(1, usd)
+                self._account.bill += Bill(1, usd)
                 kind = int(request.temperature > 0)
                 self.dear[kind] = max(self.dear[kind], usd)
         return [replies[key] for key in keys]
@@ -77,11 +114,11 @@ class Rehearsal:
     @contextmanager
     def afresh(self) -> Iterator[None]:
         """Within, nothing has been asked before."""
-        known, self._asked = self._asked, set()
+        known, self._account.asked = self._account.asked, set()
         try:
             yield
         finally:
-            self._asked |= known
+            self._account.asked |= known
 
     def _text(self, key: str, request: Request) -> str:
         chance = random.Random(key)
@@ -101,9 +138,15 @@ class Rehearsal:
         usage = Usage(round(prompt_tokens(texts)), min(request.max_tokens + 16, round(count_tokens(text)) + 1), 0)
         return tariff.cost(usage, 0.0).usd
 
+    @property
+    def _is_batched(self) -> bool:
+        return getattr(self.settings, "batch", False) and not self._is_tuned
+
     def _tariff(self, is_batch: bool) -> Tariff:
         if self._price is None:
             return FREE
+        if self._is_tuned:
+            return self._price.tuned or self._price.plain
         return self._price.batch if is_batch else self._price.plain
 
 

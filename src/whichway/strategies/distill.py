@@ -68,6 +68,16 @@ class Distill:
         some = task.unlabelled or self.synthetic
         return "" if some else "learns from rows without labels, and the task names none (`data.unlabelled`)"
 
+    def asks(self) -> dict[str, bool]:
+        """Return endpoints that teach, learn or write, and whether they are to fine-tune."""
+        within = [one.partition("@") for one in (*self.teachers, self.student) if "@" in one]
+        found = {model: any(way == "finetune" for way, _, its in within if its == model) for _, _, model in within}
+        return {**({self.writer: False} if self.synthetic and self.writer != "causal" else {}), **found}
+
+    def turns(self) -> int:
+        """Return how many rounds there will be."""
+        return self.rounds or (MANY_ROUNDS if set(self.teachers) <= set(CHEAP) else 1)
+
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> Distilled:
         pool = list(task.unlabelled)
         if not pool and not self.synthetic:
@@ -75,10 +85,10 @@ class Distill:
                 "There are no rows without labels to learn from.", "Name a file: data: {unlabelled: ...}"
             )
         random.Random(f"distill {kit.seed}").shuffle(pool)
-        written = self._written(task, train, kit)
+        written = self.written(task, train, kit)
         pool = [*pool[: self.most], *(row.inputs for row in written)]
         kept: list[Example] = []
-        rounds = self.rounds or (MANY_ROUNDS if set(self.teachers) <= set(CHEAP) else 1)
+        rounds = self.turns()
         for number in range(rounds):
             share = self.keep if rounds == 1 else FIRST + (self.keep - FIRST) * number / (rounds - 1)
             said = self._answered(task, _beside(train, kept), dev, pool, kit, number)
@@ -88,12 +98,12 @@ class Distill:
         facts["kept_written"] = sum(row.id.startswith("synthetic") for row in kept)
         if not kept:
             raise NotApplicable("The teachers agree on no row, so there is nothing to learn from them.", "Take others.")
-        student = self._made(self.student)
+        student = self.made(self.student)
         solution = student.fit(task, _beside(train, kept), dev, replace(kit, folder=_folder(kit, "student")))
         return Distilled(solution, kept, facts)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> Distilled:
-        inner = self._made(self.student).load(task, folder / "student", replace(kit, folder=folder / "student"))
+        inner = self.made(self.student).load(task, folder / "student", replace(kit, folder=folder / "student"))
         return Distilled(inner, (), {})
 
     def _answered(
@@ -110,7 +120,7 @@ class Distill:
         for name in self.teachers:
             kit.progress(Progress(f"teacher {name}"))
             own = replace(kit, folder=_folder(kit, f"teacher-{number}-{name.replace('@', '-at-')}"))
-            teacher = self._made(name).fit(task, train, dev, own)
+            teacher = self.made(name).fit(task, train, dev, own)
             answers: list[Prediction] = []
             for start in range(0, len(pool), BLOCK):
                 answers += teacher.predict(pool[start : start + BLOCK])
@@ -136,7 +146,7 @@ class Distill:
             kept += [one for _, one in rows[: max(1, round(share * len(rows)))]]
         return kept
 
-    def _written(self, task: Task, train: Sequence[Example], kit: Kit) -> list[Example]:
+    def written(self, task: Task, train: Sequence[Example], kit: Kit) -> list[Example]:
         """Return inputs that a model writes for labels with fewer than `synthetic` rows."""
         if not self.synthetic or not isinstance(task.output, Labels):
             return []
@@ -145,7 +155,7 @@ class Distill:
         kit.progress(Progress("writing examples for thin labels"))
         return write_examples(task, train, thin, kit.models[self.writer], kit.seed)
 
-    def _made(self, name: str) -> Any:
+    def made(self, name: str) -> Any:
         """Return a strategy by its name in a study: 'encoder', 'prompt-few', 'prompt-few@mini'."""
         way, _, model = name.partition("@")
         way, _, form = way.partition("-")

@@ -17,6 +17,7 @@ from whichway.strategies.parts.answering import fit_reader
 from whichway.strategies.parts.drafts import fit_drafts
 from whichway.strategies.parts.hosted import HostedSolution, fit_hosted, load_hosted
 from whichway.strategies.parts.neighbours import index_examples
+from whichway.strategies.parts.preferring import Liking, preferring
 from whichway.strategies.parts.prompted import PromptSolution
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.tuned import Tuned, load_tuned, tune
@@ -34,7 +35,9 @@ class Finetune:
     no list of labels): the weights learn both. `rank`, `rate`, `epochs`, `batch` are the usual ones. Of text, up to `references`
     further right answers of each row are trained on, too, and a text that misses a fact or breaks a house rule is written
     again: the best of `drafts` more is taken (0: never). Where rows have rejected answers, LoRA weights then learn to prefer
-    the right ones (DPO, Rafailov et al. 2023), and keep what they learned where it is true on dev, too.
+    the right ones (DPO, Rafailov et al. 2023), and keep what they learned where it is true on dev, too. With `preferences`
+    'judge' they write two drafts of `judged` train rows, and learn to prefer the one that the task file's judge prefers in
+    both orders; its calls are part of the cost to build.
 
     `adapter` is what LoRA's place takes: DoRA (Liu et al. 2024), IA3 (Liu et al. 2022), or a prompt
     of `rank` learned vectors (prompt tuning, Lester et al. 2021); `layers` says which linear layers are
@@ -60,6 +63,8 @@ class Finetune:
     bits: Literal[16, 4] = 16
     tries: int = 0  # settings that are tried: adapter, rank, rate, epochs
     preference: float = 0.1  # DPO's beta: how close the weights stay to what they were; 0: no rejected answers
+    preferences: Literal["rows", "judge"] = "rows"  # the rows' rejected answers alone, or a judge's verdicts, too
+    judged: int = 64  # train rows of which a judge compares two drafts
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = True
     reads_instruction: ClassVar[bool] = False
@@ -74,11 +79,17 @@ class Finetune:
         if self.shown and kit.embedder is None:
             raise NotApplicable("Retrieved examples need an embedder, and there is none.", "Install whichway[local].")
         draft = self._draft(task, model, train, kit)
-        beta = self.preference if self.method == "lora" and self.adapter in ("lora", "dora") else 0.0
-        tokens = tune(draft, train, dev, self._settings(), kit, self.references, beta)
+        settings = self._settings()
+        liking = Liking(self.preference, self.judged) if self.preferences == "judge" else Liking(self.preference)
+        then = preferring(draft, train, dev, liking, settings, kit) if self.can_prefer() else None
+        tokens = tune(draft, train, dev, settings, kit, self.references, then)
         checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
         return Tuned(_ready(tuned, checked), kit.folder / "weights", tokens)
+
+    def can_prefer(self) -> bool:
+        """Tell whether these settings leave room for preferences: DPO goes on from a low-rank adapter."""
+        return self.preference > 0 and self.method == "lora" and self.adapter in ("lora", "dora")
 
     def load(self, task: Task, folder: Path, kit: Kit) -> Tuned | HostedSolution:
         if (folder / "hosted.json").exists():

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from whichway.core.strategy import RESUME, Kit
+from whichway.core.strategy import Kit
 from whichway.core.task import Example, Task
 from whichway.registry import register
 from whichway.strategies.parts.racing import Race
 from whichway.strategies.parts.recipe import Pantry
 from whichway.strategies.parts.search import Found, Search
-from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, ready, rows_to_score
+from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, race_home, ready, rows_to_score
 
 
 @register("strategy", "optimise")
@@ -40,7 +40,7 @@ class Optimise:
         model = kit.models[self.model]
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
-        race = Race(task, scored, pool, kit.folder / RESUME / "race")
+        race = Race(task, scored, pool, race_home(kit, self, task, scored, pool))
         found = Search(pantry, race, kit, clock(kit, self.minutes)).run(self.prompts, self.gate)
         best, seed = (ready(pantry.draft(one), pantry, race, train) for one in (found.best, found.seed))
         return SearchedPrompt(best, seed, found.edits, _facts(found))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from whichway.core.model import Request
-from whichway.core.strategy import RESUME, Edit, Kit, Progress, PromptVersion
+from whichway.core.strategy import Edit, Kit, Progress, PromptVersion
 from whichway.core.task import Example, Prediction, Task
 from whichway.errors import ProviderError, WhichwayError
 from whichway.registry import register
@@ -20,7 +20,7 @@ from whichway.strategies.parts.prompted import PromptSolution, draft_prompt
 from whichway.strategies.parts.racing import Race, answered, row_values
 from whichway.strategies.parts.recipe import Pantry
 from whichway.strategies.parts.search import Search
-from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, ready, rows_to_score
+from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, race_home, ready, rows_to_score
 from whichway.strategies.parts.writing import WrittenSolution
 
 PART = "instruction"
@@ -62,7 +62,7 @@ class Reflect:
         model, used = kit.models[self.model], clock(kit, self.minutes)
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
-        race = Race(task, scored, pool, kit.folder / RESUME / "race")
+        race = Race(task, scored, pool, race_home(kit, self, task, scored, pool))
         search = Search(pantry, race, kit, used)
         room = search.screen(self.gate)
         recipe = search.recipes[search.best.id]

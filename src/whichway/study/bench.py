@@ -14,7 +14,7 @@ from whichway.core.strategy import RESUME, Budget, Kit, Progress, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.study.deadline import until
-from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, TrialMeter
+from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
 from whichway.study.lines import Line, folder_name
 from whichway.study.split import Split
@@ -54,6 +54,7 @@ class Bench:
             budget,
             lambda p: self.say(line.name, p),
             lambda one: self.ledger.keep_prompt(line.name, "train", one),
+            PairJudge(self.shelf, self.shelf.settings.judge) if line.judge else None,
         )
 
     def cut_off(self, line: Line, spare_s: float) -> float:
@@ -90,9 +91,26 @@ def fitted(
         solution.save(scratch)
         shutil.rmtree(scratch / RESUME, ignore_errors=True)
         scratch.rename(folder)
+        if which == "fold-0" and len(bench.split.folds) > 1:
+            _note_first_fit(bench, line)
         spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
         bench.ledger.settle(ticket, spend, {"folder": folder.name})
     return load_solution(bench, line, which)
+
+
+def first_fit(bench: Bench, line: Line) -> str:
+    """Return the key under which lies what the first fold's fit has paid for."""
+    return f"{line.key(bench.fingerprint)}/first-fit"
+
+
+def _note_first_fit(bench: Bench, line: Line) -> None:
+    """Keep what the first fold's fit has paid for: it is the only one that finds nothing that was paid for before."""
+    key = first_fit(bench, line)
+    if bench.ledger.recall(key) is None:
+        spends = bench.ledger.spends()
+        usd = sum(one.usd for trial, phase, _, one in spends if trial == line.name and phase.split(":")[0] == "fit")
+        ticket = bench.ledger.reserve(key, line.name, "first-fit", Spend())
+        bench.ledger.settle(ticket, Spend(), {"usd": usd})
 
 
 def _empty(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from whichway.core.model import Spend
 from whichway.models.pricing import Usage, price_of
-from whichway.study.bench import Bench
+from whichway.study.bench import Bench, first_fit
 from whichway.study.cost import Needs, hourly_usd, priced
 from whichway.study.evidence import latency_samples, mean_samples
 from whichway.study.lines import Line
@@ -96,6 +96,10 @@ def build_of(bench: Bench, line: Line) -> dict[str, Any]:
 
 
 def _fit_of(bench: Bench, line: Line) -> Spend:
+    """Return one fit's spend, with folds their mean.
+
+    Of what is paid for, the first fold's where that is more: what it asked (a teacher's answers, say) later folds found.
+    """
     fits = [
         (phase, one)
         for trial, phase, _, one in bench.ledger.spends()
@@ -104,7 +108,8 @@ def _fit_of(bench: Bench, line: Line) -> Spend:
     folds = len(bench.split.folds)
     seconds = sum(one.seconds for phase, one in fits if ":" not in phase) / folds  # a fit's seconds hold its calls'
     tokens = sum(one.tokens_in + one.tokens_out for _, one in fits) // folds
-    return Spend(seconds, sum(one.usd for _, one in fits) / folds, tokens)
+    first = (bench.ledger.recall(first_fit(bench, line)) or {"usd": 0.0})["usd"]
+    return Spend(seconds, max(first, sum(one.usd for _, one in fits) / folds), tokens)
 
 
 def hourly_price(bench: Bench) -> float:

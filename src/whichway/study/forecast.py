@@ -6,6 +6,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from whichway.metrics import judge as judging
 from whichway.models.endpoint_probe import CALLS as PROBED
 from whichway.models.rehearsal import Bill, Rehearsal
 from whichway.strategies.parts.features import described
+from whichway.strategies.parts.preferring import HELD_SHARE
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.searched import PAID_ROWS as SCORED_ROWS
 from whichway.strategies.parts.searched import TIME_SHARE
-from whichway.study.lines import Line
+from whichway.study.lines import Line, asked_endpoints
 from whichway.study.measuring import PAID_ROWS
 from whichway.study.split import Split
 
-REHEARSED = ("prompt", "rag", "optimise", "reflect")
+REHEARSED = ("prompt", "rag", "optimise", "reflect", "finetune", "distill")
 MOST_ROWS = 100  # rows of a part that are rehearsed; of more, the cost of the others is taken from theirs
 LOOKED_THROUGH = 400  # documents up to which a retrieval is chosen as in the study, and not by words alone
 SEARCH_S = 20.0  # a rehearsed search ends by then: it is an estimate, and a plan should not keep one waiting
@@ -73,12 +75,14 @@ def rehearse(
 ) -> Course | None:
     """Return what a line will cost, by fitting and measuring it with stand-ins; None where that cannot be done.
 
-    Lines are to be rehearsed in the order of the study: what an earlier one has asked is not paid again.
+    Training at an endpoint counts the tokens of its rows, epoch by epoch. Lines are to be rehearsed in the order of the
+    study: what an earlier one has asked is not paid again.
     """
     if line.way not in REHEARSED or getattr(line.strategy, "reflector", "") == "causal":
         return None
     with tempfile.TemporaryDirectory(prefix="whichway-plan-") as folder:
-        run = _Run(task, rows, split, line, cast, Path(folder))
+        kind = _Lesson if line.way == "distill" else _Judged if line.is_local else _Run
+        run = kind(task, rows, split, line, cast, Path(folder))
         before = run.bill()
         try:
             return run.course()
@@ -148,17 +152,17 @@ class _Run:
         return Course(compare, self._tested(), most)
 
     def _probed(self) -> Bill:
-        """Return what it costs to find out what the endpoint offers."""
+        """Return what it costs to find out what the endpoints offer; a fine-tuned model is asked when it is there."""
         before = self.bill()
-        for one in PROBED:
-            self.cast[self.line.model].generate([one])
+        trained = self.line.model if self.line.way == "finetune" else ""
+        for name in (one for one in asked_endpoints(self.line, self.cast) if one != trained):
+            for one in PROBED:
+                self.cast[name].generate([one])
         return self.bill() - before
 
     def _fit(self, train: Sequence[Example], dev: Sequence[Example]) -> tuple[Bill, Any]:
-        before, budget = self.bill(), Budget(time.monotonic() + SEARCH_S / TIME_SHARE)
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        kit = Kit({**self.cast}, StandIn(), folder, self.split.seed, budget)
-        solution = self.strategy.fit(self.task, train, dev, kit)
+        before = self.bill()
+        solution = self.strategy.fit(self.task, train, dev, self._kit())
         return self.bill() - before, solution
 
     def _predicted(self, solution: Any, rows: Sequence[Example]) -> Bill:
@@ -186,24 +190,80 @@ class _Run:
         like = self._rows(
             self.split.validation[:MOST_ROWS]
         )  # the test part stays sealed; its rows are as long as these
-        with self.cast[self.line.model].afresh():
+        with ExitStack() as asked:
+            for name in asked_endpoints(self.line, self.cast):
+                asked.enter_context(self.cast[name].afresh())
             return refitted + self._predicted(solution, like) * (len(self.split.test) / max(1, len(like)))
 
     def searched(self) -> Bill | None:
         """Return the most that a search may ask: every prompt on every row; None where nothing is searched for."""
+        if self.line.way not in ("optimise", "reflect"):
+            return None
         rows = getattr(self.strategy, "rows", 0) or SCORED_ROWS
         answer, text = (SURE * one for one in self.cast[self.line.model].dear)
         if self.line.way == "optimise":
             calls = (self.strategy.prompts + FURTHER_PROMPTS) * rows
             return Bill(calls, calls * answer)
-        if self.line.way == "reflect":
-            calls, texts = self.strategy.calls + FURTHER_PROMPTS * rows, self.strategy.calls / 4
-            text = max(text, *(SURE * one.dear[1] for one in self.cast.values()))
-            return Bill(calls + texts, calls * answer + texts * text)
-        return None
+        calls, texts = self.strategy.calls + FURTHER_PROMPTS * rows, self.strategy.calls / 4
+        text = max(text, *(SURE * one.dear[1] for one in self.cast.values()))
+        return Bill(calls + texts, calls * answer + texts * text)
 
     def _rows(self, ids: Sequence[str]) -> list[Example]:
         return [self.rows[id_] for id_ in ids]
 
+    def _kit(self) -> Kit:
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        budget = Budget(time.monotonic() + SEARCH_S / TIME_SHARE)
+        return Kit({**self.cast}, StandIn(), folder, self.split.seed, budget)
+
     def bill(self) -> Bill:
         return sum((one.bill for one in self.cast.values()), Bill())
+
+
+class _Silent(_Run):
+    """A way whose own model is on this machine, and asks endpoints while it is fitted alone: no solution to be asked is None."""
+
+    def _predicted(self, solution: Any, rows: Sequence[Example]) -> Bill:
+        return super()._predicted(solution, rows) if solution is not None else Bill()
+
+    def _reworded(self, solution: Any, rows: Sequence[Example]) -> Bill:
+        return Bill()
+
+
+class _Judged(_Silent):
+    """Training here on verdicts of a judge there: two calls for each row of which drafts are compared."""
+
+    def _fit(self, train: Sequence[Example], dev: Sequence[Example]) -> tuple[Bill, Any]:
+        before, count = self.bill(), self.strategy.judged
+        rows = [*train[:count], *dev[: count // HELD_SHARE]]
+        one, other = (
+            [Prediction(f"{row.target}{end}", 1.0) for row in rows] for end in ("", ".")
+        )  # they always differ
+        model = self.cast[self.line.judge]
+        with model.afresh():  # the drafts of other weights are other questions
+            judging.judge_pairs(model, rows, one, other)
+        return self.bill() - before, None
+
+
+class _Lesson(_Silent):
+    """Distillation: what endpoints answer is rehearsed; teachers, writer and student on this machine ask for nothing."""
+
+    def _fit(self, train: Sequence[Example], dev: Sequence[Example]) -> tuple[Bill, Any]:
+        """Let teachers label the first rows of the pool; the student that is returned is None where it is on this machine."""
+        before, distill = self.bill(), self.strategy
+        pool = [Example(f"pool-{i}", row, None) for i, row in enumerate(self.task.unlabelled[: distill.most])]
+        if distill.writer in self.cast:
+            pool += distill.written(self.task, train, self._kit())
+        spent, student = self.bill() - before, None
+        for name in (one for one in distill.teachers if "@" in one):
+            before, teacher = self.bill(), distill.made(name)
+            solution = teacher.fit(self.task, train, dev, self._kit())
+            taught = self.bill() - before + self._predicted(solution, pool)
+            # Asked without examples, a teacher answers a row once; else each round shows it other ones.
+            spent += taught * (1 if getattr(teacher, "form", "") == "zero" else distill.turns())
+        if "@" in distill.student:
+            before = self.bill()
+            learned = [replace(row, target=train[i % len(train)].target) for i, row in enumerate(pool)]
+            student = distill.made(distill.student).fit(self.task, [*train, *learned], dev, self._kit())
+            spent += self.bill() - before
+        return spent, student

@@ -6,10 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from whichway.core.model import Meter, Spend
+from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached, UsageError
+from whichway.metrics import judge as judging
 from whichway.models.vector_cache import VectorCache, embedder_folder, weights_digest
 from whichway.registry import get
 from whichway.study.ledger import Ledger
@@ -133,6 +135,20 @@ class FreshEmbedder:
     def tuned(self, folder: Path) -> Any:
         """Return a tuned encoder."""
         return self.shelf.embedder().tuned(folder)
+
+
+class PairJudge:
+    """The task file's judge as strategies may ask it; its calls are booked under the trial that asks."""
+
+    def __init__(self, shelf: ModelShelf, settings: Any) -> None:
+        self.shelf, self.settings = shelf, settings
+
+    def better(
+        self, rows: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction]
+    ) -> list[Literal["a", "b", "tie"]]:
+        """Return which is better, told the right answer of these rows, which are there to be learned from."""
+        model, criteria = self.shelf[self.settings.model], self.settings.criteria or judging.CRITERIA
+        return [one["verdict"] for one in judging.judge_pairs(model, rows, ours, theirs, criteria)]
 
 
 class TrialMeter:

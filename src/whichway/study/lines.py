@@ -11,7 +11,7 @@ from typing import Any
 
 from whichway.core.task import Task
 from whichway.errors import TaskFileError, UsageError
-from whichway.models.pricing import known_price
+from whichway.models.pricing import known_price, training_price
 from whichway.registry import get, names
 from whichway.study.cost import Needs
 
@@ -48,7 +48,8 @@ class Line:
     strategy: Any
     model: str  # 'causal', the name of an endpoint, 'embedder' or ''
     excluded: str = ""
-    wording: str = ""  # a digest of instruction and context, where the strategy reads them
+    wording: str = ""  # a digest of instruction and context, where the strategy reads them, and of a judge's criteria
+    judge: str = ""  # the model that tells it which drafts are better, if one does
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -98,10 +99,11 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
         if (wanted and not {name, way} & set(wanted)) or {name, way} & set(chosen.skip):
             continue
         line = _line(name, way, fixed, {key: value for key, value in said.items() if fixed.get(key) != value})
-        if line.model not in ("", "causal", "embedder") and line.model not in settings.models.endpoints:
-            known_models = ", ".join(["causal", *settings.models.endpoints])
-            raise TaskFileError(f"The strategy {name!r} names a model {line.model!r}.", f"Known: {known_models}.")
-        lines.append(_checked(_worded(line, task), task, settings, budget))
+        for model in (*(() if line.is_local else (line.model,)), *_asks(line)):
+            if model not in settings.models.endpoints:
+                known_models = ", ".join(["causal", *settings.models.endpoints])
+                raise TaskFileError(f"The strategy {name!r} names a model {model!r}.", f"Known: {known_models}.")
+        lines.append(_checked(_judged(_worded(line, task), task, settings), task, settings, budget))
     if not lines:
         raise TaskFileError("No strategy is left to run.", "Widen strategies.only, strategies.skip or --only.")
     return lines
@@ -115,10 +117,43 @@ def _worded(line: Line, task: Task) -> Line:
     return replace(line, wording=hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16])
 
 
+def _judged(line: Line, task: Task, settings: Any) -> Line:
+    """Bind a strategy that learns from a judge's verdicts to the task file's; its key changes with the judge."""
+    if getattr(line.strategy, "preferences", "") != "judge" or not line.is_local:
+        return line
+    where, judge = f"strategies.settings.{line.name}: preferences 'judge'", settings.judge
+    if judge is None:
+        raise TaskFileError(f"{where} needs a judge, and the task file names none.", "Name one: judge: {model: NAME}.")
+    if task.output.shape != "text":
+        raise TaskFileError(
+            f"{where} is of no use here: a judge compares texts, and the answers are {task.output.shape}.",
+            "Leave it out: rejected answers of rows are learned from all the same.",
+        )
+    if not line.strategy.can_prefer():
+        raise TaskFileError(
+            f"{where} cannot be learned with these settings.",
+            "Take method: lora, adapter: lora or dora, and a preference above 0.",
+        )
+    said = json.dumps([judge.model, judge.criteria])
+    digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return replace(line, judge=judge.model, wording=f"{line.wording} judged {digest}")
+
+
 def folder_name(name: str) -> str:
     """Return a name for a folder: what is no letter, digit, '-', '_' or '.' is folded, and a hash keeps two apart."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def asked_endpoints(line: Line, endpoints: Mapping[str, Any]) -> list[str]:
+    """Return the endpoints, of these, that a strategy asks: its own model, and those of strategies within it."""
+    return [name for name in dict.fromkeys((line.model, *_asks(line))) if name in endpoints]
+
+
+def _asks(line: Line) -> Mapping[str, bool]:
+    """Return endpoints that a strategy asks beside its own model, and whether they are to fine-tune."""
+    said: Mapping[str, bool] = line.strategy.asks() if hasattr(line.strategy, "asks") else {}
+    return {**said, **({line.judge: False} if line.judge not in ("", "causal") else {})}
 
 
 def needs_embedder(strategy: Any) -> bool:
@@ -176,8 +211,10 @@ def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
 
 def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
     """Say why a line cannot run, where that is known before anything is spent."""
-    if not line.is_local and (why := _unaffordable(line, task, settings, means)):
-        return replace(line, excluded=why)
+    trained = {line.model: line.way == "finetune", **_asks(line)}
+    for name in asked_endpoints(line, settings.models.endpoints):
+        if why := _unaffordable(name, trained[name], task, settings, means):
+            return replace(line, excluded=why)
     shapes = getattr(line.strategy, "shapes", ("labels",))
     if getattr(line.strategy, "then", "prompt") != "prompt":
         shapes = ("labels",)
@@ -207,20 +244,23 @@ def _too_late(line: Line, task: Task) -> str:
     return f"deadline: its hours of work take {days:.3g} days, and constraints.deadline_days is {deadline:g}"
 
 
-def _unaffordable(line: Line, task: Task, settings: Any, means: Means) -> str:
+def _unaffordable(name: str, trains: bool, task: Task, settings: Any, means: Means) -> str:
     """Say why an endpoint may not be called: privacy, an unknown price, no money for a known one, no time for a batch."""
     if task.constraints.privacy == "local":
         return "privacy: nothing may leave this machine, and this model is behind an endpoint"
+    endpoint = settings.models.endpoints[name]
     try:
-        price = known_price(line.model, settings.models.endpoints[line.model])
+        price = known_price(name, endpoint)
+        if trains:
+            training_price(name, endpoint)
     except UsageError as unknown:
         return f"money: {unknown.problem} {unknown.fix}"
     if means.usd <= 0 and not price.is_free:
         return "money: budget.usd is 0, and this endpoint has a price"
-    longest = settings.models.endpoints[line.model].batch_minutes
-    if settings.models.endpoints[line.model].batch and means.minutes < longest:
+    longest = endpoint.batch_minutes
+    if endpoint.batch and means.minutes < longest:
         return (
-            f"time: budget.minutes is {means.minutes:g}, and a batch of {line.model!r} may take {longest:g} minutes. Raise "
+            f"time: budget.minutes is {means.minutes:g}, and a batch of {name!r} may take {longest:g} minutes. Raise "
             f"budget.minutes to {longest:g} or more, take `batch` off the endpoint, or set its batch_minutes to what you know"
         )
     return ""

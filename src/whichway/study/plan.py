@@ -12,7 +12,7 @@ from whichway.models.pricing import price_of
 from whichway.models.rehearsal import Bill
 from whichway.study.evidence import smallest_detectable
 from whichway.study.forecast import SURE, Course, finalists_bill, judging_bill, make_cast, rehearse
-from whichway.study.lines import Line
+from whichway.study.lines import Line, asked_endpoints
 from whichway.study.split import Split
 
 # Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
@@ -73,12 +73,12 @@ def make_plan(task: Task, rows: Sequence[Example], split: Split, lines: Sequence
     parts = {"validation": len(split.validation), "test": len(split.test)}
     known, cast = {row.id: row for row in rows}, {}
     included = [line for line in lines if not line.excluded]
-    if any(not line.is_local for line in included):
+    if any(asked_endpoints(line, settings.models.endpoints) for line in included):
         cast = make_cast(task, known, split, settings)
     found, tests = [], []
     for line in included:
         one = estimate(task, rows, split, line, settings)
-        if line.model in cast:
+        if asked_endpoints(line, cast):
             one = _rehearsed(one, rehearse(task, known, split, line, cast), settings)
         found.append(one)
         tests.append((line, Bill(0, one.test_usd)))
@@ -100,7 +100,9 @@ def _rehearsed(rough: Estimate, course: Course | None, settings: Any) -> Estimat
     if course is None:
         return rough
     calls = round(course.compare.calls)
-    seconds = CALL_S * calls / max(1, settings.models.endpoints[rough.line.model].max_concurrency)
+    asked = asked_endpoints(rough.line, settings.models.endpoints)
+    seconds = CALL_S * calls / min(settings.models.endpoints[name].max_concurrency for name in asked)
+    seconds += rough.seconds if rough.line.is_local else 0.0
     return Estimate(rough.line, seconds, course.compare.usd, calls, course.test.usd, course.most.usd)
 
 

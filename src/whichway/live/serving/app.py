@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from whichway.errors import MissingExtra, UsageError, WhichwayError
-from whichway.live.serving.chat import chat_routes
+from whichway.live.serving.chat import chat_routes, complete_all
 from whichway.live.serving.models import Desk
-from whichway.live.serving.refusal import Refusal
-from whichway.live.serving.tuning import tuning_routes
+from whichway.live.serving.refusal import Refusal, error_body
+from whichway.live.serving.uploads import upload_routes
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LARGEST_BYTES = 100 * 2**20
@@ -49,7 +49,8 @@ def make_app(desk: Desk, key: str = "", is_open: bool = False) -> Any:
             error_body(f"There is no {request.method} {request.url.path} here.", "not_found_error"), 404
         )
 
-    routes = [*chat_routes(desk), *(tuning_routes(desk.tuning) if desk.tuning is not None else ())]
+    desk.take_batches(lambda every: complete_all(desk, every))
+    routes = [*chat_routes(desk), *(upload_routes(desk) if desk.tuning is not None else ())]
     handlers: dict[Any, Any] = {Refusal: refuse, WhichwayError: explain, 404: unknown, 405: unknown}
     return Starlette(
         routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)], exception_handlers=handlers
@@ -68,11 +69,6 @@ def _refused(request: Any, key: str, is_open: bool) -> tuple[int, str, str] | No
     if not size.isdigit() or int(size) > LARGEST_BYTES:
         return 413, f"A request may have {LARGEST_BYTES} bytes.", "invalid_request_error"
     return None
-
-
-def error_body(message: str, kind: str) -> dict[str, Any]:
-    """Return an error in the form that OpenAI's clients read."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
 def key_from(variable: str | None, host: str) -> str:

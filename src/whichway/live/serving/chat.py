@@ -12,7 +12,7 @@ from whichway.core.model import Request as Ask
 from whichway.errors import BudgetReached, ProviderError, UsageError
 from whichway.live.answer import Asked, answer_row
 from whichway.live.serving.models import Desk, Served, inputs_from
-from whichway.live.serving.refusal import Refusal, body_of
+from whichway.live.serving.refusal import Refusal, body_of, error_body
 
 MOST_ROWS = 1000
 MOST_TOKENS = 2048
@@ -98,20 +98,51 @@ def _answered(served: Served, inputs: Sequence[Any]) -> Any:
         raise Refusal(503, f"{error.problem} {error.fix}".strip(), "server_error") from error
 
 
+def complete_all(desk: Desk, every: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Answer the chat requests of a batch: status and body of each; what one model writes is written together."""
+    found: list[tuple[int, dict[str, Any]]] = [(500, {})] * len(every)
+    asks: dict[str, list[tuple[int, Ask]]] = {}
+    for i, said in enumerate(every):
+        try:
+            name, messages = _named(desk, said)
+            if desk.solution(name) is None:
+                asks.setdefault(name, []).append((i, _ask(said, messages)))
+            else:
+                found[i] = 200, _complete(desk, said)
+        except Refusal as no:
+            found[i] = no.status, error_body(no.message, no.kind)
+    for name, some in asks.items():
+        replies = desk.write(name, [ask for _, ask in some])
+        assert replies is not None
+        for (i, ask), reply in zip(some, replies, strict=True):
+            found[i] = 200, _completion(desk, name, ask.messages, reply.text, reply.finish, {})
+    return found
+
+
 def _complete(desk: Desk, said: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a chat request with a solution, or let a language model write."""
-    name, messages = str(said.get("model") or desk.main.name), _messages(said)
-    _known(desk, name)
+    name, messages = _named(desk, said)
     served = desk.solution(name)
-    if served is not None:
-        asked = next((text for role, text in reversed(messages) if role == "user"), "")
-        answer = _answered(served, [_inputs(served, asked, "the last user message")])[0]
-        text = served.task.output.write(answer.value) if answer.parsed else ""
-        finish, extra = "stop", {"confidence": round(answer.confidence, 4), "sources": list(answer.sources)}
-    else:
+    if served is None:
         replies = desk.write(name, [_ask(said, messages)])
         assert replies is not None
-        text, finish, extra = replies[0].text, replies[0].finish, {}
+        return _completion(desk, name, messages, replies[0].text, replies[0].finish, {})
+    asked = next((text for role, text in reversed(messages) if role == "user"), "")
+    answer = _answered(served, [_inputs(served, asked, "the last user message")])[0]
+    text = served.task.output.write(answer.value) if answer.parsed else ""
+    extra = {"confidence": round(answer.confidence, 4), "sources": list(answer.sources)}
+    return _completion(desk, name, messages, text, "stop", extra)
+
+
+def _named(desk: Desk, said: Mapping[str, Any]) -> tuple[str, tuple[tuple[Any, str], ...]]:
+    name, messages = str(said.get("model") or desk.main.name), _messages(said)
+    _known(desk, name)
+    return name, messages
+
+
+def _completion(
+    desk: Desk, name: str, messages: Sequence[tuple[Any, str]], text: str, finish: str, extra: Mapping[str, Any]
+) -> dict[str, Any]:
     counted = [desk.count("\n".join(text for _, text in messages)), desk.count(text)]
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex[:24]}",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.strategy import Kit, Progress
-from whichway.live.serving.jobs import add_event, read_rows, write_json
+from whichway.live.serving.files import write_json
+from whichway.live.serving.jobs import add_event, read_rows
 from whichway.registry import get
 
 RATE = 5e-4  # of LoRA, times the job's multiplier

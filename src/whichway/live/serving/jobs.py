@@ -1,9 +1,8 @@
-"""Files and fine-tuning jobs on disk: one job at a time in a process of its own, so that it can be ended and taken up again."""
+"""Fine-tuning jobs on disk: one job at a time in a process of its own, so that it can be ended and taken up again."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from whichway.live.serving.files import Files, read_json, write_json
 from whichway.live.serving.refusal import Refusal
 from whichway.registry import get
 
@@ -26,13 +26,15 @@ PATIENT_S = 10.0  # given to a job that is asked to stop
 
 
 class Tuning:
-    """All files and jobs of one server, in `folder`; what was under way when it ended is taken up from its last checkpoint."""
+    """All jobs of one server, in `folder`; what was under way when it ended is taken up from its last checkpoint."""
 
-    def __init__(self, folder: Path, causal: str = "embedded") -> None:
+    def __init__(self, folder: Path, files: Files, causal: str = "embedded") -> None:
         self.folder, self.causal = Path(folder), causal
         self.base = "smollm2-135m-instruct" if causal == "embedded" else Path(causal).name.lower()
-        for part in ("files", "jobs"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        (self.folder / "jobs").mkdir(parents=True, exist_ok=True)
+        self.files = files
+        files.checks["fine-tune"] = read_rows
+        files.uses.append(self._use_of)
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._child: tuple[str, subprocess.Popen[bytes]] | None = None
         for job in self.jobs():
@@ -40,47 +42,6 @@ class Tuning:
                 self._set(job["id"], status="queued")
         self._thread = threading.Thread(target=self._work, name="tuning", daemon=True)
         self._thread.start()
-
-    # -- files -------------------------------------------------------------------------------------------------------
-
-    def add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
-        """Keep an uploaded file of chat rows; raises Refusal naming the line that cannot be learned from."""
-        if purpose != "fine-tune":
-            raise Refusal(400, f"Files for {purpose!r} have no use here; the purpose must be 'fine-tune'.")
-        read_rows(content)
-        id_ = f"file-{secrets.token_hex(12)}"
-        about = {"id": id_, "object": "file", "bytes": len(content), "created_at": int(time.time())}
-        about |= {"filename": Path(name).name or "rows.jsonl", "purpose": purpose, "status": "processed"}
-        (self.folder / "files" / f"{id_}.jsonl").write_bytes(content)
-        write_json(self.folder / "files" / f"{id_}.json", about)
-        return about
-
-    def files(self) -> list[dict[str, Any]]:
-        """Return all files, the newest first."""
-        found = [_read(path) for path in (self.folder / "files").glob("*.json")]
-        return sorted(found, key=lambda one: (-one["created_at"], one["id"]))
-
-    def file(self, id_: str) -> dict[str, Any]:
-        """Return what is known of a file; raises Refusal (404)."""
-        return _read(self._file(id_, ".json"))
-
-    def content(self, id_: str) -> bytes:
-        """Return a file's bytes; raises Refusal (404)."""
-        return self._file(id_, ".jsonl").read_bytes()
-
-    def delete_file(self, id_: str) -> None:
-        """Remove a file; raises Refusal while a job has a use for it."""
-        paths = [self._file(id_, end) for end in (".json", ".jsonl")]
-        if any(id_ in (one["training_file"], one["validation_file"]) for one in self.jobs() if one["status"] in GOING):
-            raise Refusal(409, f"A job that has not ended learns from {id_}.")
-        for path in paths:
-            path.unlink()
-
-    def _file(self, id_: str, end: str) -> Path:
-        path = self.folder / "files" / f"{id_}{end}"
-        if not id_.replace("-", "").isalnum() or not path.exists():
-            raise Refusal(404, f"There is no file {id_!r}.", "not_found_error")
-        return path
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -91,7 +52,7 @@ class Tuning:
         files = {part: said.get(part) for part in ("training_file", "validation_file")}
         for part, id_ in files.items():
             if id_ is not None or part == "training_file":
-                self.content(str(id_))
+                self.files.content(str(id_))
         id_, suffix = f"ftjob-{secrets.token_hex(12)}", str(said.get("suffix") or "whichway")[:LONGEST_SUFFIX]
         job: dict[str, Any] = {
             "id": id_,
@@ -120,12 +81,12 @@ class Tuning:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return all jobs, the newest first."""
-        found = [_read(path) for path in (self.folder / "jobs").glob("*/job.json")]
+        found = [read_json(path) for path in (self.folder / "jobs").glob("*/job.json")]
         return sorted(found, key=lambda one: -one["created_ns"])
 
     def job(self, id_: str) -> dict[str, Any]:
         """Return a job; raises Refusal (404)."""
-        return _read(self._job(id_) / "job.json")
+        return read_json(self._job(id_) / "job.json")
 
     def change(self, id_: str, to: str) -> dict[str, Any]:
         """Cancel ('cancelled'), pause ('paused') or resume ('queued') a job; raises Refusal where that is too late."""
@@ -151,7 +112,13 @@ class Tuning:
     def checkpoints(self, id_: str) -> list[dict[str, Any]]:
         """Return the epoch that was kept, as a checkpoint; none before a job has ended well."""
         path = self._job(id_) / "checkpoint.json"
-        return [_read(path)] if path.exists() else []
+        return [read_json(path)] if path.exists() else []
+
+    def _use_of(self, id_: str) -> str:
+        """Say which use there is for a file, or nothing."""
+        going = (one for one in self.jobs() if one["status"] in GOING)
+        learns = any(id_ in (one["training_file"], one["validation_file"]) for one in going)
+        return f"A job that has not ended learns from {id_}." if learns else ""
 
     def _job(self, id_: str) -> Path:
         path = self.folder / "jobs" / id_
@@ -207,7 +174,7 @@ class Tuning:
             "-m",
             "whichway.live.serving.job",
             str(folder),
-            str(self.folder / "files"),
+            str(self.files.folder),
             self.causal,
         ]
         with (folder / "log.txt").open("ab") as log:
@@ -228,7 +195,7 @@ class Tuning:
     def _set(self, id_: str, **changes: Any) -> None:
         with self._lock:
             path = self.folder / "jobs" / id_ / "job.json"
-            write_json(path, {**_read(path), **changes})
+            write_json(path, {**read_json(path), **changes})
 
 
 def read_rows(content: bytes) -> list[list[tuple[str, str]]]:
@@ -258,14 +225,6 @@ def add_event(folder: Path, message: str, level: str = "info", data: Mapping[str
         file.write(json.dumps(event, ensure_ascii=False) + "\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    scratch.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    scratch.replace(path)
-
-
 def _settings(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return epochs, batch size and the multiplier of the learning rate, wherever a client has put them."""
     method = said.get("method") or {}
@@ -280,11 +239,6 @@ def _settings(said: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
             raise Refusal(400, f"`{name}` must be above 0 and at most {most}.")
         found[name] = value if name == "learning_rate_multiplier" else int(value)
-    return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -14,6 +14,8 @@ from whichway.core.strategy import Solution
 from whichway.core.task import Inputs, Prediction, Task
 from whichway.errors import UsageError
 from whichway.live.bundle import causal_name, load_solution, solution_names
+from whichway.live.serving.batches import Answer, Batches
+from whichway.live.serving.files import Files
 from whichway.live.serving.jobs import Tuning
 
 ALIAS = "whichway"  # the solution that is served, whatever its name
@@ -43,7 +45,14 @@ class Desk:
         self._made: dict[str, Any] = {}
         task, solution, name = load_solution(self.folder, strategy)
         self.main = Served(name, task, solution, self._compute)
-        self.tuning = Tuning(self.folder / "tuning", causal_name(self.folder)) if training else None
+        self.files = Files(self.folder / "tuning" / "files") if training else None
+        self.tuning = Tuning(self.folder / "tuning", self.files, causal_name(self.folder)) if self.files else None
+        self.batches: Batches | None = None
+
+    def take_batches(self, answer: Answer) -> None:
+        """Answer batches, too, where files are taken; each body of a chat request by `answer`."""
+        if self.files:
+            self.batches = Batches(self.folder / "tuning" / "batches", self.files, answer)
 
     def names(self) -> list[str]:
         """Return what may be named as `model`."""
@@ -82,7 +91,9 @@ class Desk:
         return max(1, len(text) // 4)
 
     def close(self) -> None:
-        """End what is under way; a fine-tuning job goes on when the server is started again."""
+        """End what is under way; a job or a batch goes on when the server is started again."""
+        if self.batches:
+            self.batches.close()
         if self.tuning:
             self.tuning.close()
 

@@ -14,6 +14,11 @@ class Refusal(Exception):
         self.status, self.message, self.kind = status, message, kind
 
 
+def error_body(message: str, kind: str) -> dict[str, Any]:
+    """Return an error in the form that OpenAI's clients read."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
 async def body_of(request: Any) -> dict[str, Any]:
     """Return the JSON object of a request; raises Refusal for anything else."""
     try:

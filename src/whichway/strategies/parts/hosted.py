@@ -19,11 +19,12 @@ from whichway.strategies.parts.writing import WrittenSolution
 
 @dataclass(frozen=True)
 class HostedSolution:
-    """A fine-tuned model at an endpoint under the bare prompt that it was trained with."""
+    """A fine-tuned model at an endpoint under the bare prompt that it was trained with; `is_paid` by this run."""
 
     inner: PromptSolution | WrittenSolution
     name: str
     tokens: int = 0
+    is_paid: bool = True
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return self.inner.predict(inputs)
@@ -38,7 +39,7 @@ class HostedSolution:
 
     def save(self, folder: Path) -> None:
         self.inner.save(folder)
-        save_json(folder / "hosted.json", {"model": self.name, "tokens": self.tokens})
+        save_json(folder / "hosted.json", {"model": self.name, "tokens": self.tokens, "paid_by_this_run": self.is_paid})
 
 
 def fit_hosted(
@@ -55,14 +56,15 @@ def fit_hosted(
     made = model.tune(_chats(task, form, train), _chats(task, form, dev), settings, kit)
     draft = draft_prompt(task, model.tuned(made.name), form, (), 0, train)
     rows = random.Random(kit.seed).sample(list(dev or train), len(dev or train))
-    return HostedSolution(fitted_prompt(_plain(draft), rows, train, has_dev=bool(dev)), made.name, made.tokens)
+    inner = fitted_prompt(_plain(draft), rows, train, has_dev=bool(dev))
+    return HostedSolution(inner, made.name, made.tokens, made.is_paid)
 
 
 def load_hosted(task: Task, folder: Path, model: Any, kit: Kit) -> HostedSolution:
     """Read what `HostedSolution.save` wrote."""
     kept = load_json(folder / "hosted.json")
     inner = load_prompt(task, folder, model.tuned(kept["model"]), kit)
-    return HostedSolution(_plain(inner), kept["model"], kept["tokens"])
+    return HostedSolution(_plain(inner), kept["model"], kept["tokens"], kept.get("paid_by_this_run", True))
 
 
 def _plain(draft: PromptSolution | WrittenSolution) -> PromptSolution | WrittenSolution:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.output import Labels
-from whichway.core.strategy import Edit, Kit, PromptVersion
+from whichway.core.strategy import RESUME, Edit, Kit, Progress, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.strategies.parts.neighbours import index_examples
 from whichway.strategies.parts.prompted import PromptSolution, fitted_prompt, load_prompt
 from whichway.strategies.parts.racing import Race
 from whichway.strategies.parts.recipe import Pantry
-from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.store import apart, load_json, save_json
 from whichway.strategies.parts.writing import WrittenSolution
 
 LABEL_ROWS, WRITTEN_ROWS, PAID_ROWS = 96, 48, 48  # rows that prompts are scored on
@@ -88,6 +88,20 @@ def rows_to_score(
         )
     random.Random(f"order {seed}").shuffle(scored)
     return scored[:wanted], pool
+
+
+def race_home(kit: Kit, way: Any, task: Task, scored: Sequence[Example], pool: Sequence[Example]) -> Path:
+    """Return where a killed search finds what it had scored: nothing that was scored under anything else.
+
+    Settings, words of the task, model, seed, rows and their answers all count; what lies there of others is said to be passed
+    over.
+    """
+    rows = [[row.id, row.target] for row in (*scored, *pool)]
+    words = [task.instruction, task.context, task.output.ask(), task.metric.name]
+    home = apart(kit.folder / RESUME, asdict(way), words, kit.models[way.model].name, kit.seed, len(scored), rows)
+    if home.parent.is_dir() and not home.is_dir() and any(home.parent.iterdir()):
+        kit.progress(Progress("an earlier search had other settings: begun anew"))
+    return home
 
 
 def clock(kit: Kit, minutes: float, share: float = TIME_SHARE) -> Callable[[], float]:

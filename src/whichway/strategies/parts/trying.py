@@ -54,7 +54,8 @@ def best_of(
         used = time.monotonic() - began
         if best is not None and used + slowest > left:
             break
-        kit.progress(Progress(f"try {number + 1} of {tries}"))
+        if tries > 1:
+            kit.progress(Progress(f"try {number + 1} of {tries}"))
         trial = study.ask(_space())
         deadline = kit.budget.deadline if best is None else min(kit.budget.deadline, began + left)
         own = replace(kit, folder=home / f"try-{number}", budget=replace(kit.budget, deadline=deadline))

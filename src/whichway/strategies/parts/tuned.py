@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,45 +55,32 @@ def tune(
     settings: Mapping[str, Any],
     kit: Kit,
     references: int = 0,
-    beta: float = 0.0,
+    then: Callable[[Path], None] | None = None,
 ) -> int:
     """Train a fresh copy of the draft's model to answer under its prompt, into `kit.folder / "weights"`; return tokens read.
 
     `settings` are those of models/training.py, and `tries`: how many settings are tried, judged on dev. Of text, up to
-    `references` further right answers of a row are trained on, too. Where rows have rejected answers and `beta` is not 0,
-    the weights then learn to prefer the right ones (DPO).
+    `references` further right answers of a row are trained on, too. `then` goes on with the weights that came of it; it is
+    handed the folder in which a killed fit finds what it had done.
     """
     kit.progress(Progress("training"))
     rows, held = pairs(draft, train, references), pairs(draft, dev)
     said = {key: value for key, value in settings.items() if key != "tries"}
     tries = settings.get("tries", 0) if held[0] else 0  # without dev, nothing tells which try is the best
-    worse = preferences(draft, train) if beta else []
 
     def learn(chosen: Mapping[str, Any], own: Kit) -> Any:
         return draft.model.train(*rows, dict(chosen), held, own.folder / "weights", own)
 
-    if not worse and tries < 2:
+    if then is None and tries < 2:
         return int(learn(said, kit).tokens)
     home = apart(kit.folder / RESUME, said, rows)  # a killed fit finds there what it had trained
     first = best_of(tries, said, draft.model.rates, learn, home, kit)
     copy_weights(first.weights, kit.folder / "weights")
     if tries > 1:
         save_json(kit.folder / "weights" / "settings.json", {"settings": first.settings, "dev_loss": first.loss})
-    if worse:
-        also = {"beta": beta, "batch": max(1, said["batch"] // 2), "longest": said["longest"]}
-        draft.model.prefer(worse, preferences(draft, dev), also, kit.folder / "weights", kit)
+    if then is not None:
+        then(home)
     return first.tokens
-
-
-def preferences(draft: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> list[tuple[str, str, str]]:
-    """Return prompt, right answer and rejected answer, once for each rejected answer."""
-    some = [row for row in rows if row.rejected]
-    write = draft.task.output.write
-    return [
-        (prompt, lead(draft) + write(row.target), lead(draft) + write(other))
-        for prompt, row in zip(asked(draft, some), some, strict=True)
-        for other in row.rejected
-    ]
 
 
 def pairs(

@@ -1,28 +1,32 @@
-"""Routes for files and fine-tuning jobs, as OpenAI's clients ask for them."""
+"""Routes for files, batches and fine-tuning jobs, as OpenAI's clients ask for them."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from whichway.live.serving.batches import Batches
+from whichway.live.serving.files import Files
 from whichway.live.serving.jobs import Tuning
+from whichway.live.serving.models import Desk
 from whichway.live.serving.refusal import Refusal, body_of
 
 JOBS = "/v1/fine_tuning/jobs"
 VERBS = {"cancel": "cancelled", "pause": "paused", "resume": "queued"}
 
 
-def tuning_routes(tuning: Tuning) -> list[Any]:
-    """Return the routes of a server that fine-tunes."""
-    return [*_file_routes(tuning), *_job_routes(tuning)]
+def upload_routes(desk: Desk) -> list[Any]:
+    """Return the routes of a server that takes files."""
+    assert desk.files is not None and desk.batches is not None and desk.tuning is not None
+    return [*_file_routes(desk.files), *_batch_routes(desk.batches), *_job_routes(desk.tuning)]
 
 
-def _file_routes(tuning: Tuning) -> list[Any]:
+def _file_routes(files: Files) -> list[Any]:
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
     def delete(request: Any) -> dict[str, Any]:
-        tuning.delete_file(_id(request))
+        files.delete(_id(request))
         return {"id": _id(request), "object": "file", "deleted": True}
 
     async def upload(request: Any) -> Any:
@@ -30,17 +34,32 @@ def _file_routes(tuning: Tuning) -> list[Any]:
         file, purpose = form.get("file"), str(form.get("purpose") or "")
         if file is None or isinstance(file, str):
             raise Refusal(400, "`file` is missing: send it as multipart/form-data.")
-        return JSONResponse(tuning.add_file(file.filename or "rows.jsonl", purpose, await file.read()))
+        return JSONResponse(files.add(file.filename or "rows.jsonl", purpose, await file.read()))
 
     async def content(request: Any) -> Any:
-        return Response(tuning.content(_id(request)), media_type="application/jsonl")
+        return Response(files.content(_id(request)), media_type="application/jsonl")
 
     return [
         Route("/v1/files", upload, methods=["POST"]),
-        Route("/v1/files", _answering(lambda r: _page(tuning.files(), r))),
-        Route("/v1/files/{id_}", _answering(lambda r: tuning.file(_id(r)))),
+        Route("/v1/files", _answering(lambda r: _page(files.all(), r))),
+        Route("/v1/files/{id_}", _answering(lambda r: files.about(_id(r)))),
         Route("/v1/files/{id_}", _answering(delete), methods=["DELETE"]),
         Route("/v1/files/{id_}/content", content),
+    ]
+
+
+def _batch_routes(batches: Batches) -> list[Any]:
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    async def create(request: Any) -> Any:
+        return JSONResponse(batches.create(await body_of(request)))
+
+    return [
+        Route("/v1/batches", create, methods=["POST"]),
+        Route("/v1/batches", _answering(lambda r: _page(batches.all(), r))),
+        Route("/v1/batches/{id_}", _answering(lambda r: batches.batch(_id(r)))),
+        Route("/v1/batches/{id_}/cancel", _answering(lambda r: batches.cancel(_id(r))), methods=["POST"]),
     ]
 
 
