@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import ssl
 import threading
@@ -49,23 +50,25 @@ class Wire:
         self._network = _Network()
         secure = httpx2.create_ssl_context() if base_url.startswith("https") else None
         transport: Any = _Transport(self._network, key, connections, secure)
-        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._transport = transport
         self._http = httpx2.Client(transport=transport, trust_env=False, follow_redirects=False)
+        self._chat = self._http.build_request("POST", base_url.rstrip("/") + "/chat/completions")
         # The transport sets the key; what the SDK reads from the environment never leaves this machine.
         self._sdk = OpenAI(api_key="unused", base_url=base_url, http_client=self._http, max_retries=0)
 
     def post(self, body: dict[str, Any], timeout_s: float) -> Outcome:
         """Send a chat completion and wait at most `timeout_s` in all; never raises for what the endpoint does.
 
-        It goes past the SDK, which would take 1.2 of the 1.7 ms that this costs, and read an answer that is read here anyway.
+        It goes past the SDK, which would take 1.2 of the 1.7 ms that this costs and read an answer that is read here anyway,
+        and past the HTTP client, whose part is a third of the rest.
         """
-        request = self._http.build_request("POST", self._url, json=body, timeout=timeout_s)
         try:
-            reply = self._http.send(request)
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            status, got, found = self._transport.post(self._chat, content, timeout_s)
         except _Trouble as trouble:
             return trouble.outcome
-        text = reply.content.decode("utf-8-sig", "replace")
-        return Outcome("answered", reply.status_code, text, reply.headers.get("retry-after", ""))
+        text = found.decode("utf-8-sig", "replace")
+        return Outcome("answered", status, text, got.get("retry-after", ""))
 
     def act(self, function: Callable[[Any], Any], timeout_s: float) -> tuple[Any, Outcome | None]:
         """Let the SDK do something else than chat; return what it gives, or what went wrong."""
@@ -138,30 +141,36 @@ class _Transport:
 
     def handle_request(self, request: Any) -> Any:
         """Return the whole response with the two headers that matter; raises _Trouble for all that can go wrong."""
-        import httpcore2
         import httpx2
 
-        self._network.begin(float(request.extensions["timeout"]["read"]))
+        headers = [pair for pair in request.headers.raw if pair[0].lower() in PASSED_ON]
+        status, got, body = self._send(request, headers, request.stream, float(request.extensions["timeout"]["read"]))
+        return httpx2.Response(status, headers=got, content=body)
+
+    def post(self, like: Any, content: bytes, timeout_s: float) -> tuple[int, dict[str, str], bytes]:
+        """Send JSON to where a request goes; return status, the two headers that matter and the body. Raises _Trouble."""
+        host = [pair for pair in like.headers.raw if pair[0].lower() == b"host"]
+        size = (b"content-length", str(len(content)).encode())
+        return self._send(like, [*host, (b"content-type", b"application/json"), size], content, timeout_s)
+
+    def _send(self, like: Any, headers: list[Any], content: Any, timeout_s: float) -> tuple[int, dict[str, str], bytes]:
+        import httpcore2
+
+        self._network.begin(timeout_s)
         url = httpcore2.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
+            scheme=like.url.raw_scheme, host=like.url.raw_host, port=like.url.port, target=like.url.raw_path
         )
-        headers = [pair for pair in request.headers.raw if pair[0].lower() in PASSED_ON] + self._own
-        sent = httpcore2.Request(
-            request.method, url, headers=headers, content=request.stream, extensions=request.extensions
-        )
+        limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)}
+        sent = httpcore2.Request(like.method, url, headers=headers + self._own, content=content, extensions=limits)
         faults = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, OSError, ValueError)
         try:
-            status, got, body = self._exchange(sent)
+            return self._exchange(sent)
         except httpcore2.TimeoutException:
             kind: Kind = "too_late" if self._network.sent else "unreachable"
             raise _Trouble(Outcome(kind, problem="there was no complete answer in time")) from None
         except faults as fault:
             kind = "broken" if self._network.sent else "unreachable"
             raise _Trouble(Outcome(kind, problem=f"{type(fault).__name__}: {fault}")) from None
-        return httpx2.Response(status, headers=got, content=body)
 
     def close(self) -> None:
         self._pool.close()
