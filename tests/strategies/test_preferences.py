@@ -24,7 +24,7 @@ from whichway.errors import NotApplicable, TaskFileError
 from whichway.registry import get
 from whichway.strategies.finetune import Finetune
 from whichway.study.bench import fitted
-from whichway.study.certify import build_of
+from whichway.study.facts import build_of
 from whichway.study.ledger import Ledger
 from whichway.study.lines import make_lines
 from whichway.study.plan import make_plan

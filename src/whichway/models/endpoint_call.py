@@ -49,22 +49,44 @@ class Till:
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self._turn = threading.Condition()
-        self._open = self._closed = 0
+        self._trying = self._open = self._closed = 0
 
     def reserve(self, key: str, bound: Spend, stop: threading.Event) -> int:
-        """Set aside the most a call may cost; raises BudgetReached."""
+        """Set aside the most a call may cost; raises BudgetReached.
+
+        Many threads reserve at a time, so that the ledger commits them together.
+        """
+        while True:
+            with self._turn:
+                self._trying += 1
+            try:
+                ticket = self.meter.reserve(key, "call", bound)
+            except BudgetReached:
+                if self._is_hopeless(stop):
+                    raise
+            except BaseException:
+                self._tried(0)
+                raise
+            else:
+                self._tried(1)
+                return ticket
+
+    def _tried(self, opened: int) -> None:
         with self._turn:
-            while True:
-                try:
-                    ticket = self.meter.reserve(key, "call", bound)
-                except BudgetReached:
-                    if not self._open or stop.is_set():
-                        raise
-                    seen = self._closed
-                    self._turn.wait_for(lambda seen=seen: self._closed != seen)  # type: ignore[misc]
-                else:
-                    self._open += 1
-                    return ticket
+            self._trying -= 1
+            self._open += opened
+            self._turn.notify_all()
+
+    def _is_hopeless(self, stop: threading.Event) -> bool:
+        """After a refusal: tell whether no call is under way or about to be; else wait until one has ended."""
+        with self._turn:
+            self._trying -= 1
+            seen = self._closed
+            if stop.is_set() or not (self._open or self._trying):
+                self._turn.notify_all()
+                return True
+            self._turn.wait_for(lambda: self._closed != seen or stop.is_set() or not (self._open or self._trying))
+            return False
 
     def settle(self, ticket: int, spend: Spend, result: Mapping[str, Any]) -> None:
         """Commit what a call cost and brought."""
