@@ -178,7 +178,8 @@ def _shared(rows: list[list[int]]) -> list[int]:
 
     The last block, were it half full, would be written by all rows at once: their answers are then wrong (2026.4.1).
     """
-    size = next(i for i in range(min(map(len, rows))) if len({row[i] for row in rows}) > 1)
+    least = min(map(len, rows))
+    size = next((i for i in range(least) if len({row[i] for row in rows}) > 1), least - 1)
     return rows[0][: size // BLOCK * BLOCK]
 
 
