@@ -113,6 +113,7 @@ def measures(scale: float) -> list[Measure]:
                 ("transformers, batches of 16", "generate.py", "transformers", {}),
             ),
         ),
+        *_beside_openvino(scale),
         Measure(
             "embed",
             lambda: _texts(int(2000 * scale)),
@@ -122,6 +123,25 @@ def measures(scale: float) -> list[Measure]:
                 ("sentence-transformers as it comes", "embed.py", "sentence_transformers", {}),
             ),
         ),
+    ]
+
+
+def _beside_openvino(scale: float) -> list[Measure]:
+    """Return comparisons with OpenVINO GenAI, which computes on processors alone (and on Intel's GPUs)."""
+    if _gpu():
+        return []
+    needs = ("openvino",)
+    kept = {"IR": str(PEERS / "ir-bf16")}  # the converted model: made by the first side that finds none
+    peer, own = "OpenVINO GenAI, bf16", "with_openvino.py"
+
+    def beside(name: str, inputs: Any, script: str, sides: tuple[str, str]) -> Measure:
+        both = (("whichway", script, sides[0], {}), (peer, own, sides[1], kept))
+        return Measure(f"openvino-{name}", inputs, both, needs=needs)
+
+    return [
+        beside("write", lambda: _writing(int(64 * scale)), "generate.py", ("whichway", "write")),
+        beside("single", lambda: _writing(int(8 * scale)), "generate.py", ("whichway_single", "write_single")),
+        beside("score", lambda: _prefix_inputs(1, int(200 * scale)), "score.py", ("whichway", "score")),
     ]
 
 
@@ -139,7 +159,9 @@ def _measured(one: Measure, repeats: int, anyway: bool) -> dict[str, Any]:
                 and _rate(runs[name]) < max(_rate(r) for n, r in runs.items() if "batch " in n)
             ):
                 continue  # the harness is repeated at its best batch size only
-            result = _timed([python, str(HERE / "sides" / script), side, str(path)], env, anyway)
+            # Ours in its own environment: a peer's may hold other versions of the packages that both use.
+            runs_in = sys.executable if name.startswith("whichway") else python
+            result = _timed([runs_in, str(HERE / "sides" / script), side, str(path)], env, anyway)
             runs[name].append(result)
             print(f"{one.name:14} {name:40} {result['rows'] / result['seconds']:9.1f} {one.unit}", flush=True)
     return {name: _summed(all_) for name, all_ in runs.items()}
@@ -221,7 +243,7 @@ def _environment(needs: tuple[str, ...]) -> str:
         ours = next(Path(sys.prefix).glob("lib/python*/site-packages"))
         theirs = next(folder.glob("lib/python*/site-packages"))
         (theirs / "ours.pth").write_text(f"{ours}\n{ROOT / 'src'}\n")
-        listed = (HERE / "peers.txt").read_text().split()
+        listed = [word for one in needs for word in (HERE / f"peers-{one}.txt").read_text().split()]
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *listed], check=True)
         (folder / "ready").touch()
     return str(python)

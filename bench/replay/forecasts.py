@@ -77,7 +77,7 @@ def of_matrix() -> dict[tuple[str, str], list[Point]]:
     for arm in load_matrix():
         if arm.rungs > 1:
             mean = float(arm.scores.mean())
-            found[arm.set, arm.line].append((arm.labels, mean, float(arm.scores.std() / np.sqrt(len(arm.scores))), 1))
+            found[arm.set, f"{arm.line} {arm.seed}"].append((arm.labels, mean, float(arm.scores.std() / np.sqrt(len(arm.scores))), 1))
     return {key: one for key, one in found.items() if len(one) >= 3}
 
 

@@ -28,6 +28,28 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     return work
 
 
+def whichway_single(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """The same prompts, one request after the other, what they share read before the clock starts."""
+    from whichway.models.causal import CausalModel
+    from whichway.models.decoding import Ask, write
+    from whichway.models.prefixes import plan
+
+    model = CausalModel(inputs["model"])
+    rows = model.tokenizer(inputs["prompts"], add_special_tokens=False)["input_ids"]  # past the memory of model.tokens
+    (group,) = plan(rows)
+    shared = rows[0][: group.size]
+    write(model.network, model.scorer.prefixes, [Ask((*shared, *model.tokens("Warm up.")), 4)], frozenset(), shared)
+
+    def work() -> dict[str, Any]:
+        found = []
+        for one in inputs["prompts"]:
+            ask = Ask(tuple(model.tokens(one)), inputs["new"])
+            found.append(write(model.network, model.scorer.prefixes, [ask], frozenset(), shared)[0].tokens)
+        return _outcome(found, inputs)
+
+    return work
+
+
 def transformers(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """`network.generate` in bf16, rows padded at their left, 16 at a time, sorted by length."""
     import torch
@@ -68,8 +90,8 @@ def _outcome(new: list[list[int]], inputs: dict[str, Any]) -> dict[str, Any]:
             logits = network(torch.tensor([start + tokens])).logits[0].log_softmax(-1)
         total += sum(float(logits[len(start) - 1 + i, token]) for i, token in enumerate(tokens))
         count += len(tokens)
-    return {"rows": len(new), "quality": total / count, "not_counted_s": time.perf_counter() - began}
+    return {"rows": len(new), "quality": total / count, "not_counted_s": time.perf_counter() - began, "answers": new}
 
 
 if __name__ == "__main__":
-    measured({"whichway": whichway, "transformers": transformers})
+    measured({"whichway": whichway, "whichway_single": whichway_single, "transformers": transformers})
