@@ -76,8 +76,8 @@ def of_matrix() -> dict[tuple[str, str], list[Point]]:
     found = defaultdict(list)
     for arm in load_matrix():
         if arm.rungs > 1:
-            mean = float(arm.scores.mean())
-            found[arm.set, f"{arm.line} {arm.seed}"].append((arm.labels, mean, float(arm.scores.std() / np.sqrt(len(arm.scores))), 1))
+            mean, error = float(arm.scores.mean()), float(arm.scores.std() / np.sqrt(len(arm.scores)))
+            found[arm.set, f"{arm.line} {arm.seed}"].append((arm.labels, mean, error, 1))
     return {key: one for key, one in found.items() if len(one) >= 3}
 
 
