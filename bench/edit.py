@@ -34,8 +34,8 @@ def main() -> None:
             task = where / "task.yaml"
             task.write_text(_task(instruction, said.shots))
             command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(where / "run")]
-            scored, all_, said = _timed([*command, "--only", "prompt-few"])
-            print(f"{name:7} scored after {scored:.1f} s, the command ended after {all_:.1f} s: {said}", flush=True)
+            scored, all_, told = _timed([*command, "--only", "prompt-few"])
+            print(f"{name:7} scored after {scored:.1f} s, the command ended after {all_:.1f} s: {told}", flush=True)
 
 
 def _timed(command: list[str]) -> tuple[float, float, str]:
