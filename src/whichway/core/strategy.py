@@ -15,11 +15,12 @@ from whichway.core.task import Document, Example, Inputs, Prediction, Task
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a piece of work is: `done` of `total` units, in words."""
+    """How far a piece of work is: `done` of `total` units, in words. News is shown whatever was shown a moment ago."""
 
     what: str
     done: float = 0
     total: float = 0
+    is_news: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ class Display:
         now = time.monotonic()
         share = f" {progress.done:.0f}/{progress.total:.0f}" if progress.total else ""
         text = f"{visible(name):16} {progress.what}{share}  ({now - self.began:.0f} s)"
-        if self.is_terminal and now - self.last >= MOVING_S:
+        if progress.is_news:
+            self._line(text)
+        elif self.is_terminal and now - self.last >= MOVING_S:
             self._clear()
             sys.stderr.write(text)
             sys.stderr.flush()

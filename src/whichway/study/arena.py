@@ -197,7 +197,7 @@ class LiveArena:
         scores = self.scores(arm)
         if len(scores):
             said = f"{scores.mean():.3f} on {len(scores)} of {self.rows} rows; {self._lead()}{self._means()}"
-            self.bench.say(self.arms[arm].name, Progress(said))
+            self.bench.say(self.arms[arm].name, Progress(said, is_news=True))
 
     def _lead(self) -> str:
         """Say who leads, and by how much on the rows that both have answered."""
