@@ -79,8 +79,8 @@ def _title(report: Report) -> str:
 
 def _share(report: Report) -> Any:
     """Return the certainty in whole percent for the small bar, or None."""
-    known = words.number(at(report, "recommendation", "p_best"))
-    return None if known is None or not winner_name(report) else round(min(1.0, max(0.0, known)) * 100)
+    known = verdict.certainty_share(report)
+    return None if known is None else round(min(1.0, max(0.0, known)) * 100)
 
 
 def _part(name: str) -> str:

@@ -61,13 +61,27 @@ def level(report: Report) -> str:
 
 def certainty(report: Report) -> str:
     """Return how sure the recommendation is, in one sentence or two; the level itself is not repeated."""
-    said = f"{LEVELS[level(report)]}."
-    best = words.number(at(report, "recommendation", "p_best"))
-    if winner_name(report) is None or best is None:
+    said, sure = f"{LEVELS[level(report)]}.", certainty_share(report)
+    if sure is None:
         return said
-    judged = sum(words.number(at(one, "p_best")) is not None for one in measured(report))
-    among = f" of the {words.plural(judged, 'way')} judged" if judged > 1 else ""
-    return f"{said} Probability that it is the best{among} and meets every requirement: {words.percent(best)}."
+    if words.number(at(report, "recommendation", "p_good_enough")) is None:
+        return f"{said} Probability that it is the best and meets every requirement: {words.percent(sure)}."
+    least = words.number(at(report, "task", "objective", "smallest_difference")) or 0.0
+    apart = f"better by more than {words.three(least)}" if least else "better"
+    return f"{said} Probability that it meets every requirement and no other way is {apart}: {words.percent(sure)}."
+
+
+def certainty_share(report: Report) -> float | None:
+    """Return the probability on which the level rests: good enough among those judged, and nothing better left aside.
+
+    Of a report without it, that of being the best; None where nothing is recommended.
+    """
+    if winner_name(report) is None:
+        return None
+    enough = words.number(at(report, "recommendation", "p_good_enough"))
+    if enough is None:
+        return words.number(at(report, "recommendation", "p_best"))
+    return enough * (1 - (words.number(at(report, "recommendation", "p_missed")) or 0.0))
 
 
 def stopped(report: Report) -> str:

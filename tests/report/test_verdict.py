@@ -1,0 +1,30 @@
+"""How sure the recommendation is, in words: the probability on which its level rests."""
+
+from __future__ import annotations
+
+import pytest
+from sample import report
+
+from whichway.report.verdict import certainty, certainty_share
+
+WAYS = report()["recommendation"]
+
+
+@pytest.mark.parametrize(
+    ("sure", "missed", "share", "said"),
+    [(1.0, 0.05, 0.95, "no other way is better by more than 0.02: 95%."), (0.9, 0.0, 0.9, "0.02: 90%."), (0.9, None, 0.9, "90%.")],
+)  # fmt: skip
+def test_a_cheaper_way_within_the_gap_is_told_to_be_good_enough_and_not_to_be_the_best(sure, missed, share, said):
+    found = report(recommendation={**WAYS, "p_best": 0.001, "p_good_enough": sure, "p_missed": missed})
+    assert certainty_share(found) == pytest.approx(share)
+    assert certainty(found).endswith(said) and "<1%" not in certainty(found)
+
+
+def test_a_report_of_before_tells_what_it_has():
+    assert certainty(report()).endswith("Probability that it is the best and meets every requirement: 71%.")
+    assert certainty_share(report()) == 0.71
+
+
+def test_without_a_recommendation_nothing_is_said_to_be_likely():
+    found = report(recommendation={**WAYS, "strategy": None, "p_good_enough": 0.9})
+    assert certainty_share(found) is None and "%" not in certainty(found)
