@@ -12,8 +12,12 @@ WAYS = report()["recommendation"]
 
 @pytest.mark.parametrize(
     ("sure", "missed", "share", "said"),
-    [(1.0, 0.05, 0.95, "no other way is better by more than 0.02: 95%."), (0.9, 0.0, 0.9, "0.02: 90%."), (0.9, None, 0.9, "90%.")],
-)  # fmt: skip
+    [
+        (1.0, 0.05, 0.95, "no other way is better by more than 0.02: 95%."),
+        (0.9, 0.0, 0.9, "0.02: 90%."),
+        (0.9, None, 0.9, "90%."),
+    ],
+)
 def test_a_cheaper_way_within_the_gap_is_told_to_be_good_enough_and_not_to_be_the_best(sure, missed, share, said):
     found = report(recommendation={**WAYS, "p_best": 0.001, "p_good_enough": sure, "p_missed": missed})
     assert certainty_share(found) == pytest.approx(share)

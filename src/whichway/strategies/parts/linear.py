@@ -22,7 +22,8 @@ FEW = 1000  # rows from which one held-out quarter is enough to choose by
 class LinearHead:
     """Weights [labels, width] and intercepts [labels]; probabilities by softmax, for several labels by sigmoid.
 
-    Of several labels those at `threshold` or above are answered, and never fewer than `least`, the likeliest.
+    Of several labels those at `threshold` or above are answered, and never fewer than `least`, the likeliest. `merit` tells
+    how many rows of train were right when they were held out (of several labels, their F1 times rows); it is not saved.
     """
 
     labels: tuple[str, ...]
@@ -32,6 +33,7 @@ class LinearHead:
     strength: float
     threshold: float = 0.5
     least: int = 0
+    merit: float = 0.0
 
     def probabilities(self, features: Any) -> Any:
         """Return float64 [rows, labels] in the order of `labels`."""
@@ -81,14 +83,15 @@ def fit_head(
     present = [name for name in output.names if any(name in _many(target) for target in targets)]
     table = np.array([[name in _many(target) for name in present] for target in targets], dtype=np.int64)
     codes = table if output.multi else table.argmax(axis=1)
-    best, heat, cut = (strengths[0], 1.0, 0.5) if len(strengths) == 1 else _choose(features, codes, strengths, seed)
-    weights, intercepts = (part / heat for part in _fit(features, codes, best))
+    alone = _Choice(strengths[0])
+    best = alone if len(strengths) == 1 else _choose(features, codes, strengths, seed)
+    weights, intercepts = (part / best.heat for part in _fit(features, codes, best.strength))
     full = np.zeros((len(output.names), weights.shape[1]), dtype=np.float32)
     offsets = np.full(len(output.names), -30.0, dtype=np.float64)
     where = [output.names.index(name) for name in present]
     full[where], offsets[where] = weights, intercepts
     least = int(output.multi and bool(table.any(axis=1).all()))
-    return LinearHead(output.names, output.multi, full, offsets, float(best), cut, least)
+    return LinearHead(output.names, output.multi, full, offsets, float(best.strength), best.cut, least, best.merit)
 
 
 def as_predictions(
@@ -113,8 +116,18 @@ def _many(target: Any) -> tuple[str, ...]:
     return (target,) if isinstance(target, str) else tuple(target)
 
 
-def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) -> tuple[float, float, float]:
-    """Return the strength with the fewest errors on held-out folds of train, the temperature that suits it, a threshold.
+@dataclass(frozen=True)
+class _Choice:
+    """A strength, the temperature that suits it, a threshold, and how many held-out rows were right with it."""
+
+    strength: float
+    heat: float = 1.0
+    cut: float = 0.5
+    merit: float = 0.0
+
+
+def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) -> _Choice:
+    """Return the strength with the fewest errors on held-out folds of train, and what goes with it.
 
     For several labels per row errors are counted by F1: where labels are rare, no answer at all has few errors.
     """
@@ -128,13 +141,14 @@ def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) ->
         for i, strength in enumerate(strengths):
             weights, intercepts = _fit(features[learn], codes[learn], strength)
             if codes.ndim == 1 and len(weights) <= codes.max():
-                return strengths[len(strengths) // 2], 1.0, 0.5  # a fold lost a label: too few rows to choose by
+                return _Choice(strengths[len(strengths) // 2])  # a fold lost a label: too few rows to choose by
             logits[i].append(features[check] @ weights.T + intercepts)
             merits[i] += _merit(logits[i][-1], codes[check])
     best = int(merits.argmax())
     held, right = np.concatenate(logits[best]), np.concatenate(checked)
     heat = max(HEATS, key=lambda one: _likelihood(held / one, right))
-    return strengths[best], heat, _cut(held / heat, right)[1] if codes.ndim == 2 else 0.5
+    cut = _cut(held / heat, right)[1] if codes.ndim == 2 else 0.5
+    return _Choice(strengths[best], heat, cut, float(merits[best]))
 
 
 def _cut(logits: Any, codes: Any) -> tuple[float, float]:
