@@ -79,3 +79,13 @@ def test_estimates_of_model_work_follow_how_slow_this_machine_is(monkeypatch: py
     assert 0 < here <= hardware.MOST_APART and hardware.slowness.__wrapped__() >= here
     monkeypatch.setattr(hardware, "REFERENCE", 1.0)
     assert hardware.slowness.__wrapped__() == 1 / hardware.MOST_APART
+
+
+def test_who_leads_is_told_by_the_rows_that_both_have_answered() -> None:
+    import numpy as np
+
+    arena: Any = object.__new__(LiveArena)
+    arena.arms = (Arm("near", "near", 1, 0.0, 1.0), Arm("tuned", "tuned", 1, 0.0, 1.0))
+    easy, hard = [1.0] * 30 + [0.0] * 2, [1.0] * 32 + [0.5] * 120  # the first 32 rows are easy
+    arena.scores = lambda arm: np.array((easy, hard)[arm])
+    assert np.mean(easy) > np.mean(hard) and arena._lead() == "tuned leads near by +0.062 on 32 rows"

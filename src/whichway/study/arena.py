@@ -211,7 +211,8 @@ class LiveArena:
             return f"{first} leads"
         shared = min(len(best[first]), len(best[others[0]]))
         gap = best[first][:shared].mean() - best[others[0]][:shared].mean()
-        return f"{first} leads {others[0]} by {gap:+.3f} on {shared} rows"
+        ahead, behind = (first, others[0]) if gap >= 0 else (others[0], first)  # who answered fewer may seem better
+        return f"{ahead} leads {behind} by {abs(gap):+.3f} on {shared} rows"
 
     def _means(self) -> str:
         spent = self.bench.ledger.usd_cap - self.money if self.money < float("inf") else 0.0
