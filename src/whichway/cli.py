@@ -40,6 +40,13 @@ Dollars = Annotated[
     typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0, callback=_finite),
 ]
 Only = Annotated[str, typer.Option("--only", help="Strategies to run, comma-separated: probe,prompt,finetune.")]
+Least = Annotated[
+    float, typer.Option(help="Mark less sure answers as withheld; the report says what it buys.", min=0, max=1)
+]
+Coverage = Annotated[
+    float | None,
+    typer.Option(help="Answer about this share of rows (0.95, 0.9 or 0.8) and mark the least sure rest as withheld."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -162,15 +169,8 @@ def predict(
         Path | None, typer.Option("-o", "--out", help="JSONL to write; without it answers go to stdout.")
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
-    min_confidence: Annotated[
-        float, typer.Option(help="Mark less sure answers as withheld; the report says what it buys.", min=0, max=1)
-    ] = 0.0,
-    coverage: Annotated[
-        float | None,
-        typer.Option(
-            help="Answer about this share of rows (0.95, 0.9 or 0.8) and mark the least sure rest as withheld."
-        ),
-    ] = None,
+    min_confidence: Least = 0.0,
+    coverage: Coverage = None,
     documents: Annotated[
         Path | None,
         typer.Option(
@@ -229,6 +229,8 @@ def serve(
     key_env: Annotated[
         str | None, typer.Option(help="The environment variable that holds the key every request must carry.")
     ] = None,
+    min_confidence: Least = 0.0,
+    coverage: Coverage = None,
     training: Annotated[
         bool,
         typer.Option(
@@ -241,9 +243,10 @@ def serve(
 
     The last user message is the row; with several input fields it is a JSON object, or lines 'name: value'.
     """
+    from whichway.live.answer import Asked
     from whichway.live.serving.app import serve as start
 
-    start(folder, strategy, host, port, key_env, training)
+    start(folder, Asked(strategy, None, min_confidence, None, coverage), host, port, key_env, training)
 
 
 @app.command()

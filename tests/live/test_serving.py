@@ -57,6 +57,32 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     server.end()
 
 
+def test_answers_less_sure_than_the_wanted_coverage_allows_are_marked_as_withheld(tmp_path: Path) -> None:
+    lay_solution(tmp_path, "majority", "fold-0", "a")  # says everything with a confidence of .5
+    lay_solution(tmp_path, "other", "fold-0", "b")
+    promises = [{"coverage": 0.9, "threshold": 0.51}, {"coverage": 0.8, "threshold": 0.4}]
+    finish(tmp_path, [trial("majority"), trial("other")], "majority", abstention={"majority": {"promises": promises}})
+    said = {"messages": [{"role": "user", "content": "x"}]}
+    for wanted, withheld in ((("--coverage", "0.9"), {"withheld": True}), (("--min-confidence", "0.5"), {})):
+        server = Serving(tmp_path, *wanted)
+        try:
+            sure = {"confidence": 0.5, "sources": []}
+            status, row = ask(server.url + "/predict", {"rows": ["x"]})
+            assert status == 200 and row["rows"] == [{"id": "0", "output": "a", "confidence": 0.5, **withheld}]
+            assert ask(server.url + "/v1/chat/completions", said)[1]["whichway"] == sure | withheld
+            chunks = list(server.client().chat.completions.create(model="whichway", stream=True, **said))
+            assert chunks[-1].model_extra["whichway"] == sure | withheld
+            status, error = ask(server.url + "/predict", {"rows": ["x"], "strategy": "other"})
+            assert (status == 400 and "no threshold" in error["error"]["message"]) is bool(withheld)
+        finally:
+            server.end()
+
+
+def test_a_coverage_that_the_study_chose_nothing_for_is_refused_before_serving(tmp_path: Path) -> None:
+    found = whichway("serve", laid(tmp_path), "--port", "0", "--coverage", "0.9")
+    assert found.returncode == 2 and "no threshold" in found.stderr and "--min-confidence" in found.stderr
+
+
 def ask(url: str, body: Any, **headers: str) -> tuple[int, Any]:
     """Return (status, JSON) of a plain request."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()

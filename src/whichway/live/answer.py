@@ -35,11 +35,14 @@ class Asked:
     coverage: float | None = None
 
 
+EVERYTHING = Asked()  # by the recommended strategy, nothing withheld
+
+
 def answer_file(
     folder: Path,
     inputs: Path,
     out: Path | None,
-    asked: Asked = Asked(),
+    asked: Asked = EVERYTHING,
     say: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[str, list[dict[str, Any]]]:
     """Answer every row of a file with a solution of a run; return (strategy, rows) and write JSONL to `out`.
@@ -53,7 +56,7 @@ def answer_file(
             raise UsageError(f"{out} is a folder, not a file to write.", f"Name a file: -o {out / 'answers.jsonl'}")
         out.parent.mkdir(parents=True, exist_ok=True)
     task, solution, name = load_solution(folder, asked.strategy, asked.usd)
-    asked = _with_threshold(asked, folder, name)
+    asked = with_threshold(asked, folder, name)
     rows, found = load_inputs(inputs, task), []
     solution = _with_documents(solution, name, asked.documents)
     for start in range(0, len(rows), BLOCK):
@@ -68,7 +71,11 @@ def answer_file(
     return name, found
 
 
-def _with_threshold(asked: Asked, folder: Path, name: str) -> Asked:
+def with_threshold(asked: Asked, folder: Path, name: str) -> Asked:
+    """Return what was asked, with the confidence that the study chose for the wanted coverage of this strategy.
+
+    Raises UsageError where both are given, or where the study chose none.
+    """
     if asked.coverage is None:
         return asked
     if asked.min_confidence:

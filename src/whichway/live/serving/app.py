@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.errors import MissingExtra, UsageError, WhichwayError
+from whichway.live.answer import Asked
 from whichway.live.serving.chat import chat_routes, complete_all
 from whichway.live.serving.models import Desk
 from whichway.live.serving.refusal import Refusal, error_body
@@ -44,6 +45,9 @@ def make_app(desk: Desk, key: str = "", is_open: bool = False) -> Any:
     async def explain(_: Any, error: Any) -> Any:
         return JSONResponse(error_body(f"{error.problem} {error.fix}".strip(), "server_error"), 500)
 
+    async def misused(_: Any, error: Any) -> Any:
+        return JSONResponse(error_body(f"{error.problem} {error.fix}".strip(), "invalid_request_error"), 400)
+
     async def unknown(request: Any, _: Any) -> Any:
         return JSONResponse(
             error_body(f"There is no {request.method} {request.url.path} here.", "not_found_error"), 404
@@ -51,7 +55,13 @@ def make_app(desk: Desk, key: str = "", is_open: bool = False) -> Any:
 
     desk.take_batches(lambda every: complete_all(desk, every))
     routes = [*chat_routes(desk), *(upload_routes(desk) if desk.tuning is not None else ())]
-    handlers: dict[Any, Any] = {Refusal: refuse, WhichwayError: explain, 404: unknown, 405: unknown}
+    handlers: dict[Any, Any] = {
+        Refusal: refuse,
+        UsageError: misused,
+        WhichwayError: explain,
+        404: unknown,
+        405: unknown,
+    }
     return Starlette(
         routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)], exception_handlers=handlers
     )
@@ -84,20 +94,31 @@ def key_from(variable: str | None, host: str) -> str:
     return key
 
 
-def serve(folder: Path, strategy: str | None, host: str, port: int, key_env: str | None, training: bool) -> None:
-    """Serve a run until it is interrupted; `port` 0 takes a free one. Prints the address once it can be asked."""
+def serve(
+    folder: Path,
+    asked: Asked,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    key_env: str | None = None,
+    training: bool = False,
+) -> None:
+    """Serve a run until it is interrupted; `port` 0 takes a free one. Prints the address once it can be asked.
+
+    `asked` names the strategy (None: the recommended one) and says which answers are marked as withheld.
+    """
     import socket
 
     import uvicorn
 
     key = key_from(key_env, host)
-    desk = Desk(folder, strategy, training)
+    desk = Desk(folder, asked.strategy, training, asked)
     app = make_app(desk, key, host not in LOOPBACK)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))
+            sock.listen(128)  # who asks before the server runs waits, and is not refused
         except OSError as error:
             raise UsageError(
                 f"{host}:{port} cannot be listened on: {error.strerror}.", "Choose another --port."

@@ -10,7 +10,7 @@ from typing import Any
 
 from whichway.core.model import Request as Ask
 from whichway.errors import BudgetReached, ProviderError, UsageError
-from whichway.live.answer import Asked, answer_row
+from whichway.live.answer import answer_row
 from whichway.live.serving.models import Desk, Served, inputs_from
 from whichway.live.serving.refusal import Refusal, body_of, error_body
 
@@ -77,7 +77,7 @@ def _predict(desk: Desk, said: Mapping[str, Any]) -> dict[str, Any]:
     inputs = [_inputs(served, row, f"rows[{i}]") for i, row in enumerate(rows)]
     answers = _answered(served, inputs)
     ids = [str(row.get("id", i)) if isinstance(row, Mapping) else str(i) for i, row in enumerate(rows)]
-    found = [answer_row(served.task, id_, one, Asked()) for id_, one in zip(ids, answers, strict=True)]
+    found = [answer_row(served.task, id_, one, served.asked) for id_, one in zip(ids, answers, strict=True)]
     return {"strategy": served.name, "rows": found}
 
 
@@ -130,7 +130,9 @@ def _complete(desk: Desk, said: Mapping[str, Any]) -> dict[str, Any]:
     asked = next((text for role, text in reversed(messages) if role == "user"), "")
     answer = _answered(served, [_inputs(served, asked, "the last user message")])[0]
     text = served.task.output.write(answer.value) if answer.parsed else ""
-    extra = {"confidence": round(answer.confidence, 4), "sources": list(answer.sources)}
+    extra: dict[str, Any] = {"confidence": round(answer.confidence, 4), "sources": list(answer.sources)}
+    if answer.confidence < served.asked.min_confidence:
+        extra["withheld"] = True
     return _completion(desk, name, messages, text, "stop", extra)
 
 
@@ -198,7 +200,8 @@ def _stream(made: Mapping[str, Any], usage: bool) -> Iterator[str]:
 
     def event(delta: Mapping[str, Any], finish: str | None = None) -> str:
         rows = [{"index": 0, "delta": delta, "finish_reason": finish}]
-        return f"data: {json.dumps({**head, 'choices': rows}, ensure_ascii=False)}\n\n"
+        more = {"whichway": made["whichway"]} if finish and "whichway" in made else {}
+        return f"data: {json.dumps({**head, 'choices': rows, **more}, ensure_ascii=False)}\n\n"
 
     yield event({"role": "assistant", "content": ""})
     words = choice["message"]["content"].split(" ")

@@ -13,6 +13,7 @@ from whichway.core.model import Reply, Request
 from whichway.core.strategy import Solution
 from whichway.core.task import Inputs, Prediction, Task
 from whichway.errors import UsageError
+from whichway.live.answer import EVERYTHING, Asked, with_threshold
 from whichway.live.bundle import causal_name, load_solution, solution_names
 from whichway.live.serving.batches import Answer, Batches
 from whichway.live.serving.files import Files
@@ -23,12 +24,13 @@ ALIAS = "whichway"  # the solution that is served, whatever its name
 
 @dataclass(frozen=True)
 class Served:
-    """A solution ready to answer, with the lock that lets one request in at a time."""
+    """A solution ready to answer, with the lock that lets one request in at a time; `asked` says what is withheld."""
 
     name: str
     task: Task
     solution: Solution
     lock: threading.Lock
+    asked: Asked = EVERYTHING
 
     def answer(self, rows: Sequence[Inputs]) -> list[Prediction]:
         """Answer rows, in order."""
@@ -37,14 +39,19 @@ class Served:
 
 
 class Desk:
-    """Everything a server serves; things are loaded when they are first asked for, but the winner at once."""
+    """Everything a server serves; things are loaded when they are first asked for, but the winner at once.
 
-    def __init__(self, folder: Path, strategy: str | None = None, training: bool = False) -> None:
-        self.folder = Path(folder)
+    Answers less sure than `asked` wants, by a confidence or by the coverage of each strategy, are marked as withheld.
+    """
+
+    def __init__(
+        self, folder: Path, strategy: str | None = None, training: bool = False, asked: Asked = EVERYTHING
+    ) -> None:
+        self.folder, self._asked = Path(folder), asked
         self._lock, self._compute = threading.Lock(), threading.Lock()
         self._made: dict[str, Any] = {}
         task, solution, name = load_solution(self.folder, strategy)
-        self.main = Served(name, task, solution, self._compute)
+        self.main = Served(name, task, solution, self._compute, with_threshold(asked, self.folder, name))
         self.files = Files(self.folder / "tuning" / "files") if training else None
         self.tuning = Tuning(self.folder / "tuning", self.files, causal_name(self.folder)) if self.files else None
         self.batches: Batches | None = None
@@ -67,8 +74,9 @@ class Desk:
             return None
         with self._lock:
             if name not in self._made:
+                asked = with_threshold(self._asked, self.folder, name)
                 task, solution, _ = load_solution(self.folder, name)
-                self._made[name] = Served(name, task, solution, self._compute)
+                self._made[name] = Served(name, task, solution, self._compute, asked)
             found: Served = self._made[name]
             return found
 
