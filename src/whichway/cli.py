@@ -107,7 +107,7 @@ def run(
     budget_usd: Dollars = None,
     seed: Annotated[int | None, typer.Option(help="Another split and other random choices.", min=0)] = None,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Run every strategy to the end: no race, nothing is dropped.")
+        bool, typer.Option("--exhaustive", help="Run every strategy to the end, label curves too: nothing is dropped.")
     ] = False,
     allocation: Annotated[
         Literal["kg", "halving"],

@@ -83,6 +83,8 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         try:
             race = "" if options.exhaustive or options.only else options.allocation
             state = _run_all(bench, lines, loaded, watcher, race)
+            if options.exhaustive:  # the dearest last, as nothing else rests on them
+                measure_growth(bench, all_lines(bench, loaded, lines), thorough=True)
         except KeyboardInterrupt:
             state = "interrupted"
         everyone = all_lines(bench, loaded, lines)

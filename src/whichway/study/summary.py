@@ -24,6 +24,7 @@ from whichway.study.described import split_of, task_of, timing, version_of, vers
 from whichway.study.evidence import paired_differences, score_interval
 from whichway.study.facts import build_of, consistency_of, hourly_price, use_of
 from whichway.study.further import by_familiarity, further_scores
+from whichway.study.growth import labels_missing
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
 from whichway.study.prompts import searches, sensitivity, steps
@@ -58,6 +59,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "searches": searches(bench, lines),
         "labels": found["labels_of"],
+        "labels_missing": labels_missing(bench, lines),
         "cost": costs(bench, lines, found["strategy"]),
         "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
