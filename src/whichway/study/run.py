@@ -180,11 +180,12 @@ def _same_study(bench: Bench, loaded: Any) -> None:
 def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher, race: str) -> str:
     """Run all trials that are worth it, then certify; return 'finished' or 'budget'."""
     settled, order = _raced(bench, lines, loaded, race) if race else (set(), ())
+    for line in (one for one in lines if one.name in settled):  # at once: who is kept may take minutes yet
+        watcher.ended(trial_report(bench, line))
     for line in sorted(lines, key=lambda line: order.index(line.name) if line.name in order else -1):
-        if _is_at(bench, line, ("done",)):
+        if line.name in settled or _is_at(bench, line, ("done",)):
             continue
-        if line.name not in settled:
-            _run_line(bench, line, lines, loaded)
+        _run_line(bench, line, lines, loaded)
         watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
