@@ -6,6 +6,8 @@ import shutil
 import pytest
 from studies import ONLY, make_task, report_of, whichway
 
+from whichway.report.labels import between
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -86,7 +88,8 @@ def test_plan_foretells_what_the_report_does(run):
         (row,) = (line for line in said.splitlines() if line.startswith("classic ") and "%" in line)
         assert f"{told['value']:.3f} {told['low']:.3f} to {told['high']:.3f}" in " ".join(row.split())
         (gain,) = (at for at in one["gains"] if at["more"] == (times - 1) * whole)
-        assert f"classic: {gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}), " in said
+        assert f"classic: {gain['value']:+.3f} ({between(gain)}), " in said
+        assert "per point ($" in said or "no gain to be expected" in said
     assert gain["usd"] is None, "the run knew no price"
 
 

@@ -40,20 +40,22 @@ def test_break_even_labels_are_told_up_to_four_times_the_labels_at_hand_and_no_f
 
 
 def test_gains_stand_beside_what_they_cost_and_what_a_point_costs() -> None:
-    (gains, _) = more_labels(report()).tables
-    assert [one.small for one in gains.columns] == ["", "for $5.60", "for $11.20", "for $33.60"] and gains.note == ""
+    gains, prices, _ = more_labels(report()).tables
+    for one in (gains, prices):
+        assert [head.small for head in one.columns] == ["", "for $5.60", "for $11.20", "for $33.60"] and one.note == ""
     probe, _, flat = gains.rows
-    assert probe[1].text == "+0.010" and probe[1].small == "-0.010 to +0.040; $5.60 per point ($1.40 or more)"
-    assert flat[1].small.endswith("; no gain to be expected")
-    found = price({"usd": 10.0, "usd_per_point": {"value": 4.0, "low": 2.0, "high": 8.0}})
-    assert found == "$4.00 per point ($2.00 to $8.00)"
+    assert (probe[1].text, probe[1].small) == ("+0.010", "-0.010 to +0.040")
+    probe, _, flat = prices.rows
+    assert (probe[1].text, probe[1].small, flat[1].text) == ("$5.60", "$1.40 or more", "no gain to be expected")
+    assert price({"usd": 10.0, "usd_per_point": {"value": 4.0, "low": 2.0, "high": 8.0}}) == ("$4.00", "$2.00 to $8.00")
 
 
 def test_without_a_price_of_labels_the_key_to_set_is_named() -> None:
     free = report()
     for way in free["labels"]:
         way["gains"] = [{**one, "usd": None, "usd_per_point": None} for one in way["gains"]]
-    gains = more_labels(free).tables[0]
+    gains, measured = more_labels(free).tables
+    assert measured.caption.startswith("Measured")
     assert "objective.label_usd" in gains.note and "$" not in "".join(one.small for row in gains.rows for one in row)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from whichway.core.task import Objective
 from whichway.errors import UsageError
 from whichway.report import words
-from whichway.report.labels import UNPRICED, price
+from whichway.report.labels import UNPRICED, between, price
 from whichway.report.write import read_report
 from whichway.study.curves import HORIZON, Curve, priced_gain, told_curve
 
@@ -63,9 +63,9 @@ def _row(one: Mapping[str, Any], curve: Curve, more: int, score: float | None) -
     is_far = at > far  # beyond the horizon a bound alone is honest
     chance = "" if score is None else f"{float(np.mean(curve.values([min(at, far)])[:, 0] > score)):.0%}"
     shown = f"at least {low:.3f}" if is_far else f"{middle:.3f}"
-    between = f"not foretold beyond {far:,} labels" if is_far else f"{low:.3f} to {high:.3f}"
+    around = f"not foretold beyond {far:,} labels" if is_far else f"{low:.3f} to {high:.3f}"
     above = f"at least {chance}" if is_far and chance else chance
-    return words.visible(one["strategy"]), f"{now:,}", f"{last['value']:.3f}", shown, between, above
+    return words.visible(one["strategy"]), f"{now:,}", f"{last['value']:.3f}", shown, around, above
 
 
 def _prices(
@@ -79,8 +79,9 @@ def _prices(
     for one, curve in zip(measured, curves, strict=True):
         if curve.largest + more <= curve.largest * HORIZON:
             found = priced_gain(curve, more, objective.label_usd)
-            between = f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
-            said.append(f"{words.visible(one['strategy'])}: {between}, {price(found)}.")
+            each, around = price(found)
+            each += f" per point ({around})" if around else ""
+            said.append(f"{words.visible(one['strategy'])}: {found['value'] + 0.0:+.3f} ({between(found)}), {each}.")
     return said
 
 

@@ -26,7 +26,7 @@ def more_labels(report: Report) -> Section:
         "Each way was trained on parts of the labels, too. What lies beyond is a forecast (an estimate) from two families of "
         "curves, its 80 % band widened by how far such forecasts missed on other data sets; up to four times the labels at hand."
     )
-    return replace(found, lead=lead, tables=(_gains(report), _measured(report)), is_plotted=True)
+    return replace(found, lead=lead, tables=(*_gains(report), _measured(report)), is_plotted=True)
 
 
 def fine_tuning(report: Report) -> str:
@@ -61,16 +61,22 @@ def _absent(report: Report) -> str:
     return "; ".join(why) or f"no way that fine-tunes took part (run it with {' or '.join(TUNED)} among the ways)"
 
 
-def price(gain: Row) -> str:
-    """Return US dollars per point of score gained with their interval, in words; nothing where a label has no price."""
+def price(gain: Row) -> tuple[str, str]:
+    """Return US dollars per point of score gained, and their interval; nothing where a label has no price."""
     if words.number(gain.get("usd")) is None:
-        return ""
+        return "", ""
     each = mapping(gain, "usd_per_point")
     if words.number(each.get("value")) is None:
-        return "no gain to be expected"
+        return "no gain to be expected", ""
     high = words.number(each.get("high"))
     upto = f"to {words.money(high)}" if high is not None else "or more"
-    return f"{words.money(each.get('value'))} per point ({words.money(each.get('low'))} {upto})"
+    return words.money(each.get("value")), f"{words.money(each.get('low'))} {upto}"
+
+
+def between(gain: Row) -> str:
+    """Return '-0.010 to +0.034'."""
+    low, high = (round(words.number(gain.get(end)) or 0.0, 3) + 0.0 for end in ("low", "high"))
+    return f"{low:+.3f} to {high:+.3f}"
 
 
 def _tuned(report: Report) -> list[str]:
@@ -103,27 +109,26 @@ def _sentence(one: Row) -> str:
     return f"{said}; the labels at hand are enough with probability {words.number(even.get('available')) or 0.0:.0%}."
 
 
-def _gains(report: Report) -> Table:
-    lines = []
-    for one in rows(report, "labels"):
-        cells = [
-            Cell(words.difference({**gain, "n": None}, metric(report)).partition(" ")[0], _around(gain))
-            for gain in rows(one, "gains")
-        ]
-        lines.append((Cell(words.visible(one.get("strategy"))), *cells))
-    gains = rows(rows(report, "labels")[0], "gains")
+def _gains(report: Report) -> list[Table]:
+    """Return what more labels bring, and beside it what a point of score then costs, where labels have a price."""
+    every = rows(report, "labels")
+    gains = rows(every[0], "gains")
     heads = [Column(f"{words.count(gain.get('more'))} more", True, _bill(gain)) for gain in gains]
-    found = table("What more labels would bring (forecast)", (Column("way", False), *heads), lines)
-    return found if any(one.small for one in heads) else replace(found, note=UNPRICED)
+    lines, prices = [], []
+    for one in every:
+        name, own = Cell(words.visible(one.get("strategy"))), rows(one, "gains")
+        change = [words.difference({**gain, "n": None}, metric(report)).partition(" ")[0] for gain in own]
+        lines.append((name, *(Cell(said, between(gain)) for said, gain in zip(change, own, strict=True))))
+        prices.append((name, *(Cell(*price(gain)) for gain in own)))
+    found = table("What more labels would bring (forecast)", (Column("gain by way", False), *heads), lines)
+    if not any(one.small for one in heads):
+        return [replace(found, note=UNPRICED)]
+    columns = (Column("dollars per point by way", False), *heads)
+    return [found, table("What a point (0.01) of score gained costs in labels (forecast)", columns, prices)]
 
 
 def _bill(gain: Row) -> str:
     return f"for {words.money(gain.get('usd'))}" if words.number(gain.get("usd")) is not None else ""
-
-
-def _around(gain: Row) -> str:
-    low, high = (words.number(gain.get(end)) or 0.0 for end in ("low", "high"))
-    return "; ".join(one for one in (f"{low:+.3f} to {high:+.3f}", price(gain)) if one)
 
 
 def _measured(report: Report) -> Table:
