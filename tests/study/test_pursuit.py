@@ -11,6 +11,8 @@ from studies import make_task
 
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.task import Prediction
+from whichway.errors import BudgetReached
+from whichway.report.verdict import certainty
 from whichway.study import growth, pursuit
 from whichway.study.ledger import Ledger
 from whichway.study.split import DEV_SHARE
@@ -77,12 +79,28 @@ def test_a_way_that_is_clearly_worse_is_dropped_on_its_first_rows_with_the_reaso
 
 
 def test_a_verdict_is_no_surer_than_the_race_that_left_a_way_aside(study, monkeypatch):
-    monkeypatch.setattr(pursuit, "passing", lambda arena, beliefs, found, gap: dict.fromkeys(found.behind, 0.3))
+    monkeypatch.setattr(
+        pursuit, "passing", lambda arena, beliefs, found, gap, over=None: dict.fromkeys(found.behind, 0.3)
+    )
     raced = study()[""]["recommendation"]
     assert raced["p_missed"] == pytest.approx(0.3) and raced["level"] == "leaning"
     assert any("may be better by more than 0.02 with probability 30%" in one for one in raced["reasons"])
     whole = study(exhaustive=True)[""]["recommendation"]
     assert whole["p_missed"] == 0 and whole["level"] == "decided"
+
+
+def test_nothing_is_decided_about_ways_that_the_budget_has_stopped(study, monkeypatch):
+    monkeypatch.setattr(Noise, "fit", _out_of_time)
+    found = study(exhaustive=True)
+    verdict = found[""]["recommendation"]
+    assert (found["noise"]["state"], verdict["not_reached"]) == ("stopped", ["noise"])
+    assert (verdict["strategy"], verdict["level"], verdict["p_missed"]) == ("classic", "leaning", 0.0)
+    assert any(one.startswith("noise was not run to the end for want of budget") for one in verdict["reasons"])
+    assert "no other way that was run to its end is better" in certainty(found[""])
+
+
+def _out_of_time(*_: Any) -> Any:
+    raise BudgetReached("The time budget is used up.")
 
 
 def test_successive_halving_can_be_asked_for(study):

@@ -17,11 +17,11 @@ from whichway.study.cost import Needs, priced
 from whichway.study.facts import hourly_price
 from whichway.study.flips import Flip, changes, flips
 from whichway.study.lines import Line
-from whichway.study.pursuit import any_of, left_aside
-from whichway.study.recommend import Candidate, Verdict
+from whichway.study.pursuit import not_run
+from whichway.study.recommend import Aside, Candidate, Verdict
 
 FILE = "decision.json"
-SCHEMA = 2
+SCHEMA = 3
 DIGITS = 5
 PLAIN = ("name", "p95_ms", "memory_mb", "consistency", "parsed", "order")
 DRAWN = ("samples", "p95_samples", "pace", "build")
@@ -65,7 +65,7 @@ def keep_decision(bench: Bench, lines: Sequence[Line], labels: Sequence[Mapping[
         "constraints": asdict(bench.task.constraints),
         "objective": asdict(bench.task.objective),
         "candidates": rows,
-        "missed": any_of(left_aside(bench, lines)),
+        "aside": asdict(not_run(bench, lines, [one["name"] for one in rows])),
         "labels": [{key: one[key] for key in LABELS} for one in labels],
     }
     scratch = bench.ledger.folder / f"{FILE}.partial"
@@ -82,7 +82,7 @@ def read_decision(folder: Path) -> Kept:
         constraints, objective = Constraints(**said["constraints"]), Objective(**said["objective"])
         hourly = float(said["hourly_usd"])
         found = tuple(_candidate(one, objective, hourly) for one in said["candidates"])
-        case = Case(found, constraints, objective, hourly, missed=float(said["missed"]))
+        case = Case(found, constraints, objective, hourly, aside=_aside(said["aside"]))
         return Kept(case, str(said["part"]), tuple(said["labels"]))
     except FileNotFoundError as error:
         fix = "Run the study's command again: what is measured is kept, and the decision is written anew."
@@ -99,6 +99,10 @@ def redecide(kept: Kept, conditions: Mapping[str, Any]) -> Redecided:
     found = flips(case, verdict)
     said = changes(case, verdict, found, kept.labels)
     return Redecided(Kept(case, kept.part, kept.labels), verdict, tuple(found), tuple(said))
+
+
+def _aside(said: Mapping[str, Any]) -> Aside:
+    return Aside({str(name): float(one) for name, one in said["missed"].items()}, tuple(said["unreached"]))
 
 
 def _candidate(said: Mapping[str, Any], objective: Objective, hourly: float) -> Candidate:
