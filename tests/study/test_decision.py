@@ -1,14 +1,17 @@
 """What `whichway why` decides again, from a file alone, and how it refuses what it cannot read."""
 
+import io
 import json
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from whichway.core.task import Constraints, Objective
 from whichway.errors import UsageError
 from whichway.live.why import explain
+from whichway.report.why import print_why
 from whichway.study.cost import Needs, total_cost
 from whichway.study.decision import FILE
 
@@ -25,6 +28,7 @@ def _kept(folder, **more):
         "objective": asdict(Objective(requests_per_month=1000)),
         "labels": [],
         "aside": _aside(0.0),
+        "validated": [],
         "candidates": [
             {
                 "name": name, "p95_ms": p95, "memory_mb": 100.0, "consistency": 1.0, "parsed": 1.0, "order": i,
@@ -158,3 +162,18 @@ def test_a_better_way_that_the_race_may_have_missed_stays_missed_under_other_con
     assert missed.then.verdict.missed == 0.3
     unreached = explain(_kept(tmp_path, aside=_aside(0.0, "raft")), ("max_p95_ms=100",))
     assert (unreached.now.verdict.level, unreached.then.verdict.level) == ("leaning", "leaning")
+
+
+def test_where_no_certified_way_meets_the_conditions_one_measured_on_validation_rows_is_named(tmp_path):
+    folder = _kept(tmp_path)
+    said = json.loads((folder / FILE).read_text())
+    every = said["candidates"]
+    quick = {**every[1], "name": "quick", "p95_ms": 0.5, "needs": {**every[1]["needs"], "name": "quick"}}
+    (folder / FILE).write_text(json.dumps({**said, "validated": [*every, quick]}))
+    met = explain(folder, ["max_p95_ms=1"]).then
+    assert met.verdict.chosen is None and met.uncertified is not None and met.uncertified.chosen == "quick"
+    assert explain(folder, ["max_p95_ms=0.1"]).then.uncertified.chosen is None
+    assert explain(folder, ["max_p95_ms=10"]).then.uncertified is None  # a certified way meets it
+    console = Console(file=io.StringIO(), width=200)
+    print_why(explain(folder, ["max_p95_ms=1"]), console)
+    assert "On validation rows alone, without a certificate, quick would be taken" in console.file.getvalue()
