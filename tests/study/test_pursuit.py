@@ -13,7 +13,7 @@ from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.task import Prediction
 from whichway.errors import BudgetReached
 from whichway.report.verdict import certainty
-from whichway.study import growth, pursuit
+from whichway.study import growth, pursuit, run
 from whichway.study.ledger import Ledger
 from whichway.study.split import DEV_SHARE
 
@@ -97,6 +97,14 @@ def test_nothing_is_decided_about_ways_that_the_budget_has_stopped(study, monkey
     assert (verdict["strategy"], verdict["level"], verdict["p_missed"]) == ("classic", "leaning", 0.0)
     assert any(one.startswith("noise was not run to the end for want of budget") for one in verdict["reasons"])
     assert "no other way that was run to its end is better" in certainty(found[""])
+
+
+def test_the_test_of_those_kept_is_reserved_before_the_first_of_them_is_finished(study, monkeypatch):
+    kept: list[float] = []
+    monkeypatch.setattr(run, "test_seconds", lambda bench, name: 20.0)
+    monkeypatch.setattr(run, "run_trial", lambda bench, line, spare_s: kept.append(spare_s))
+    study()
+    assert kept and kept[0] >= 1.2 * 2 * 20
 
 
 def _out_of_time(*_: Any) -> Any:

@@ -13,7 +13,7 @@ from whichway.core.strategy import Progress
 from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError, WhichwayError
 from whichway.study.bench import Bench, solution_folder
-from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
+from whichway.study.certify import MOST_FINALISTS, certify, choose_finalists, test_seconds, wanted
 from whichway.study.decision import keep_decision
 from whichway.study.growth import measure_growth
 from whichway.study.judging import judge_finalists
@@ -182,7 +182,7 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
         if _is_at(bench, line, ("done",)):
             continue
         if line.name not in settled:
-            _run_line(bench, line, lines, loaded)
+            _run_line(bench, line, lines, loaded, order)
         watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
@@ -214,12 +214,12 @@ def _is_at(bench: Bench, line: Line, states: Sequence[str]) -> bool:
     return bool(before and before[0] in states and before[2].get("key") == line.key(bench.fingerprint))
 
 
-def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any) -> None:
+def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any, order: Sequence[str] = ()) -> None:
     if line.excluded:
         bench.ledger.set_trial(line.name, "skipped", line.excluded)
         return
     _forget_if_changed(bench, line)
-    spare = _spare_seconds(bench, lines)
+    spare = _spare_seconds(bench, lines, order)
     expected = estimate(bench.task, loaded.examples, bench.split, line, loaded.settings).seconds
     left = bench.deadline - time.monotonic() - spare
     begun = solution_folder(bench, line, "fold-0").exists()
@@ -232,11 +232,16 @@ def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any) -> N
     run_trial(bench, line, spare)
 
 
-def _spare_seconds(bench: Bench, lines: Sequence[Line]) -> float:
-    """Return the seconds kept for the test of the three best so far: certification is reserved first (methods.md §2)."""
+def _spare_seconds(bench: Bench, lines: Sequence[Line], order: Sequence[str] = ()) -> float:
+    """Return the seconds kept for the test of the three best so far: certification is reserved first (methods.md §2).
+
+    `order` names who a race has kept, the most promising first: they count before they have answered all validation rows.
+    """
     if not bench.split.test:
         return 0.0
-    needed = sum(test_seconds(bench, name) for name in wanted(bench, lines))
+    names = wanted(bench, lines)
+    names += [name for name in order if name not in names][: max(0, MOST_FINALISTS - len(names))]
+    needed = sum(test_seconds(bench, name) for name in names)
     left = bench.deadline - time.monotonic()
     return max(LEAST_SPARE_S, min(1.2 * needed, MOST_TEST_SHARE * left))
 
