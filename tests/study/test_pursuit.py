@@ -139,6 +139,24 @@ def test_exhaustive_takes_up_what_the_race_had_dropped_and_does_nothing_twice(st
     ledger.close()
 
 
+def test_a_larger_budget_races_again_what_a_smaller_one_has_dropped(study, monkeypatch):
+    def races() -> list[dict[str, Any]]:
+        ledger = Ledger(study.folder)
+        found = [said for what, said in ledger.decisions() if what == "race"]
+        ledger.close()
+        return found
+
+    first = study(minutes=10.0)
+    assert study(minutes=10.0)[""]["state"] == "finished" and len(races()) == 1
+    assert races()[0]["order"][0] == races()[0]["leader"] == "classic" and races()[0]["minutes"] == 10.0
+    (name,) = (name for name, one in first.items() if name and one["state"] == "dropped")
+    monkeypatch.setattr(pursuit, "_why", lambda *_: "raced again")
+    again = study(minutes=20.0)
+    assert len(races()) == 2 and races()[1]["minutes"] == 20.0
+    assert (again[name]["state"], again[name]["reason"]) == ("dropped", "raced again")
+    assert {one["state"] for key, one in again.items() if key and key != name} == {"done"}
+
+
 def test_a_rung_learns_from_as_many_rows_as_it_says(study, monkeypatch):
     monkeypatch.setattr(growth, "LEARNING", ("noise",))
     (found,) = study(only=("majority", "noise"))[""]["labels"]

@@ -83,6 +83,8 @@ def raced(
     kept = [name for name in found.ranked if name not in found.behind]
     decided: dict[str, Any] = {
         "leader": arena.lines[found.best].name,
+        "order": found.ranked,
+        "minutes": bench.ledger.noted("minutes"),
         "dropped": dropped,
         "read": _read(arena),
         "chances": _rounded(passing(arena, beliefs, found, gap)),

@@ -74,6 +74,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
         _same_study(bench, loaded)
         ledger.note("debug", options.debug)
+        ledger.note("minutes", minutes)
         if ledger.noted("started") is None:
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         plan = make_plan(bench.task, loaded.examples, bench.split, lines, settings)
@@ -195,14 +196,23 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
 
 
 def _raced(bench: Bench, lines: Sequence[Line], loaded: Any, allocation: str) -> tuple[set[str], tuple[str, ...]]:
-    """Race what is open; return the lines on which nothing more is to be spent by this command, and an order for the others."""
+    """Race what is open; return the lines on which nothing more is to be spent by this command, and an order for the others.
+
+    What an earlier command's race has dropped stays so, unless the minutes of the budget have grown: then it is raced again,
+    against those that were run to their end.
+    """
     dropped = {line.name for line in lines if _is_at(bench, line, ("dropped",))}
-    open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done", "dropped"))]
-    if dropped or not worth_racing(bench, open_, loaded):
-        return dropped, ()
+    before = next((said for what, said in reversed(bench.ledger.decisions()) if what == "race"), {})
+    is_larger = float(bench.ledger.noted("minutes") or 0.0) > before.get("minutes", float("inf"))
+    if dropped and not is_larger:
+        return dropped, tuple(before.get("order", ()))
+    open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done",))]
+    rivals = [line for line in lines if dropped and _is_at(bench, line, ("done",))]
+    if not worth_racing(bench, [*open_, *rivals], loaded):
+        return set(), ()
     for line in open_:
         _forget_if_changed(bench, line)
-    found = raced(bench, open_, loaded, lambda: _spare_seconds(bench, lines), allocation)
+    found = raced(bench, [*open_, *rivals], loaded, lambda: _spare_seconds(bench, lines), allocation)
     for name, reason in found.dropped.items():
         bench.ledger.set_trial(name, "dropped", reason)
     return {*found.dropped, *found.ended}, found.order
