@@ -202,7 +202,7 @@ def _raced(bench: Bench, lines: Sequence[Line], loaded: Any, allocation: str) ->
     against those that were run to their end.
     """
     dropped = {line.name for line in lines if _is_at(bench, line, ("dropped",))}
-    before = next((said for what, said in reversed(bench.ledger.decisions()) if what == "race"), {})
+    before: dict[str, Any] = next((said for what, said in reversed(bench.ledger.decisions()) if what == "race"), {})
     is_larger = float(bench.ledger.noted("minutes") or 0.0) > before.get("minutes", float("inf"))
     if dropped and not is_larger:
         return dropped, tuple(before.get("order", ()))
