@@ -23,7 +23,7 @@ from whichway.study.cost import Cost
 from whichway.study.evidence import calibration, clopper_pearson, joint_samples
 from whichway.study.pursuit import any_of, passing, screen, standing
 from whichway.study.race import gradient
-from whichway.study.recommend import Candidate, Verdict, decide, pick_finalists
+from whichway.study.recommend import NOTHING, Aside, Candidate, Verdict, decide, pick_finalists
 
 HERE = Path(__file__).parent
 VALIDATION, TEST = 200, 400
@@ -94,21 +94,21 @@ def _study(arms: list[Measured], prior: Any, share: float, gap: float, seed: int
     validation, test = rng.integers(0, size, VALIDATION), rng.integers(0, size, TEST)
     tops = {one.line: one for one in arms if one.rung == one.rungs - 1}
     whole = sum(one.fit_s + VALIDATION * one.row_s for one in tops.values())
-    kept, spent, missed = list(tops), whole, 0.0
+    kept, spent, aside = list(tops), whole, NOTHING
     if share < 1:
-        kept, spent, missed = _raced(
+        kept, spent, aside = _raced(
             [replace(one, scores=one.scores[validation]) for one in arms], tops, prior, share * whole, gap, seed
         )
     task = _task(gap)
     picked = pick_finalists(task, _candidates(tops, kept, validation, seed))
-    verdict = decide(task, _candidates(tops, picked, test, seed), missed)
+    verdict = decide(task, _candidates(tops, picked, test, seed), aside)
     return Outcome(verdict, {name: float(one.scores.mean()) for name, one in tops.items()}, spent / whole)
 
 
 def _raced(
     arms: list[Measured], tops: dict[str, Measured], prior: Any, budget: float, gap: float, seed: int
-) -> tuple[list[str], float, float]:
-    """Return the lines that a race keeps, the seconds of it and of finishing those, and the chance of having missed a better."""
+) -> tuple[list[str], float, Aside]:
+    """Return the lines that a race keeps, the seconds of it and of finishing those, and the chances of having missed a better."""
     arena = Replay(arms, VALIDATION, 1.0, seed, whole=True)
     arena.budget = budget
     beliefs = Averaged((learnt_beliefs(arena.arms, *prior), plain_beliefs(arena.arms)))
@@ -116,13 +116,14 @@ def _raced(
     gradient(arena, beliefs)
     found = standing(arena, beliefs, gap)
     if found is None:
-        return list(tops)[:1], arena.spent, 1.0
+        return list(tops)[:1], arena.spent, Aside({"": 1.0})
     kept = [name for name in found.ranked if name not in found.behind and name in tops]
-    missed = any_of(passing(arena, beliefs, found, gap))
+    over = {name: any_of(passing(arena, beliefs, found, gap, name)) for name in kept}
+    aside = Aside({"": any_of(passing(arena, beliefs, found, gap)), **over})
     arena.budget = float("inf")
     for name in kept:
         arena.read(found.last[name], VALIDATION)
-    return kept, arena.spent, missed
+    return kept, arena.spent, aside
 
 
 def _candidates(tops: dict[str, Measured], names: list[str], rows: Any, seed: int) -> list[Candidate]:

@@ -13,7 +13,7 @@ peft = pytest.importorskip("peft")
 
 safetensors = pytest.importorskip("safetensors.torch")
 
-from whichway.core.strategy import RESUME, Kit  # noqa: E402
+from whichway.core.strategy import ONWARD, RESUME, Kit  # noqa: E402
 from whichway.models import checkpoint, embedded, fused, packed  # noqa: E402
 from whichway.models.causal import CausalModel, load_network  # noqa: E402
 from whichway.models.training import completion_loss  # noqa: E402
@@ -88,7 +88,7 @@ PROMPTS = [f"Input: {word}\nAnswer:" for word in ("red", "green", "one", "two", 
 ANSWERS = [" colour", " colour", " number", " number", " colour", " number"] * 4
 
 
-def _train(model, folder, settings=None, stop_at=None):
+def _train(model, folder, settings=None, stop_at=None, rows=24, **more):
     """Train to the end, or until `stop_at` steps are done; return the adapter's weights and the steps that were seen."""
     seen = []
 
@@ -97,11 +97,16 @@ def _train(model, folder, settings=None, stop_at=None):
         if stop_at and progress.done >= stop_at:
             raise KeyboardInterrupt
 
-    kit = Kit({}, None, folder, progress=watch)
+    kit = Kit({}, None, folder, progress=watch, **more)
     folder.mkdir(exist_ok=True)
     dev = (PROMPTS[:6], ANSWERS[:6])
     model.train(
-        PROMPTS, ANSWERS, {"epochs": 3, "batch": 8, "rank": 4, **(settings or {})}, dev, folder / "weights", kit
+        PROMPTS[:rows],
+        ANSWERS[:rows],
+        {"epochs": 3, "batch": 8, "rank": 4, **(settings or {})},
+        dev,
+        folder / "weights",
+        kit,
     )
     return safetensors.load_file(folder / "weights" / "adapter_model.safetensors"), seen
 
@@ -132,6 +137,36 @@ def test_a_checkpoint_of_other_settings_is_passed_over(tmp_path, monkeypatch):
         _train(model, tmp_path / "cut", stop_at=4)
     _, steps = _train(model, tmp_path / "cut", {"rate": 1e-4})
     assert steps[0] == 1
+
+
+@pytest.mark.slow
+def test_a_fit_on_all_rows_goes_on_from_one_on_a_part_of_them_and_pays_for_the_rest_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(checkpoint.EVERY_S, "lora", 0.0)
+    model = CausalModel()
+    part, steps = _train(model, tmp_path / "part", rows=8, is_step=True)
+    assert steps == [1, 2, 3]
+    left = tmp_path / "part" / ONWARD
+    state = safetensors.load_file(left / "state.safetensors")
+    assert {name.split("/")[0] for name in state} == {"weight", "step", "exp_avg", "exp_avg_sq"}
+    whole, steps = _train(model, tmp_path / "whole", begun=left)
+    assert steps == list(range(1, 7))  # two passes over 24 rows: the part had passed over a third of them three times
+    anew, _ = _train(model, tmp_path / "anew", {"epochs": 2})
+    assert any(not torch.allclose(whole[name], anew[name], atol=1e-4) for name in whole)
+    with pytest.raises(KeyboardInterrupt):
+        _train(model, tmp_path / "cut", stop_at=4, begun=left)
+    again, steps = _train(model, tmp_path / "cut", begun=left)
+    assert steps == [4, 5, 6] and all(torch.allclose(again[name], whole[name], atol=1e-5) for name in whole)
+
+
+@pytest.mark.slow
+def test_what_other_settings_have_begun_is_not_gone_on_from(tmp_path):
+    model = CausalModel()
+    _train(model, tmp_path / "part", rows=8, is_step=True)
+    for settings, count in (({"rate": 1e-4}, 9), ({"epochs": 4}, 9)):  # of four passes three are left
+        _, steps = _train(model, tmp_path / f"other-{count}-{settings}", settings, begun=tmp_path / "part" / ONWARD)
+        assert len(steps) == count
+    _, steps = _train(model, tmp_path / "none", begun=tmp_path / "nothing there")
+    assert len(steps) == 9
 
 
 def test_a_layout_puts_each_token_into_its_row():

@@ -1,14 +1,17 @@
 """What `whichway why` decides again, from a file alone, and how it refuses what it cannot read."""
 
+import io
 import json
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from whichway.core.task import Constraints, Objective
 from whichway.errors import UsageError
 from whichway.live.why import explain
+from whichway.report.why import print_why
 from whichway.study.cost import Needs, total_cost
 from whichway.study.decision import FILE
 
@@ -18,13 +21,14 @@ def _kept(folder, **more):
     rng = np.random.default_rng(0)
     ways = (("good", 0.9, 1.0, 40.0, True), ("cheap", 0.8, 0.01, 2.0, True), ("far", 0.95, 3.0, 600.0, False))
     said = {
-        "schema": 2,
+        "schema": 3,
         "part": "test",
         "hourly_usd": 0.1,
         "constraints": asdict(Constraints()),
         "objective": asdict(Objective(requests_per_month=1000)),
         "labels": [],
-        "missed": 0.0,
+        "aside": _aside(0.0),
+        "validated": [],
         "candidates": [
             {
                 "name": name, "p95_ms": p95, "memory_mb": 100.0, "consistency": 1.0, "parsed": 1.0, "order": i,
@@ -40,6 +44,10 @@ def _kept(folder, **more):
     }  # fmt: skip
     (folder / FILE).write_text(json.dumps(said | more))
     return folder
+
+
+def _aside(missed, *unreached):
+    return {"missed": {"": missed}, "unreached": unreached}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +157,23 @@ def test_a_folder_without_a_run_says_what_to_do(tmp_path):
 def test_a_better_way_that_the_race_may_have_missed_stays_missed_under_other_conditions(tmp_path):
     sure = explain(_kept(tmp_path), ("max_p95_ms=100",))
     assert (sure.now.verdict.level, sure.then.verdict.level) == ("decided", "decided")
-    missed = explain(_kept(tmp_path, missed=0.3), ("max_p95_ms=100",))
+    missed = explain(_kept(tmp_path, aside=_aside(0.3)), ("max_p95_ms=100",))
     assert (missed.now.verdict.level, missed.then.verdict.level) == ("leaning", "leaning")
     assert missed.then.verdict.missed == 0.3
+    unreached = explain(_kept(tmp_path, aside=_aside(0.0, "raft")), ("max_p95_ms=100",))
+    assert (unreached.now.verdict.level, unreached.then.verdict.level) == ("leaning", "leaning")
+
+
+def test_where_no_certified_way_meets_the_conditions_one_measured_on_validation_rows_is_named(tmp_path):
+    folder = _kept(tmp_path)
+    said = json.loads((folder / FILE).read_text())
+    every = said["candidates"]
+    quick = {**every[1], "name": "quick", "p95_ms": 0.5, "needs": {**every[1]["needs"], "name": "quick"}}
+    (folder / FILE).write_text(json.dumps({**said, "validated": [*every, quick]}))
+    met = explain(folder, ["max_p95_ms=1"]).then
+    assert met.verdict.chosen is None and met.uncertified is not None and met.uncertified.chosen == "quick"
+    assert explain(folder, ["max_p95_ms=0.1"]).then.uncertified.chosen is None
+    assert explain(folder, ["max_p95_ms=10"]).then.uncertified is None  # a certified way meets it
+    console = Console(file=io.StringIO(), width=200)
+    print_why(explain(folder, ["max_p95_ms=1"]), console)
+    assert "On validation rows alone, without a certificate, quick would be taken" in console.file.getvalue()

@@ -102,7 +102,7 @@ def test_a_required_score_names_who_takes_the_place_and_from_where_nobody_does()
     assert said.to == "better" and said.at == pytest.approx(np.quantile(one.candidates[0].samples, 0.1), abs=2e-4)
     alone = case(trained(spread=0.001))
     said = next(flip for flip in flips(alone, alone.verdict()) if flip.setting == "min_score")
-    assert said.to is None and "nothing measured here meets it" in said.sentence
+    assert said.to is None and "ways compared meets it" in said.sentence
 
 
 def test_a_limit_on_speed_names_who_is_quick_enough():

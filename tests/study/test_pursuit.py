@@ -11,7 +11,9 @@ from studies import make_task
 
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.task import Prediction
-from whichway.study import growth, pursuit
+from whichway.errors import BudgetReached
+from whichway.report.verdict import certainty
+from whichway.study import growth, pursuit, run
 from whichway.study.ledger import Ledger
 from whichway.study.split import DEV_SHARE
 
@@ -77,12 +79,36 @@ def test_a_way_that_is_clearly_worse_is_dropped_on_its_first_rows_with_the_reaso
 
 
 def test_a_verdict_is_no_surer_than_the_race_that_left_a_way_aside(study, monkeypatch):
-    monkeypatch.setattr(pursuit, "passing", lambda arena, beliefs, found, gap: dict.fromkeys(found.behind, 0.3))
+    monkeypatch.setattr(
+        pursuit, "passing", lambda arena, beliefs, found, gap, over=None: dict.fromkeys(found.behind, 0.3)
+    )
     raced = study()[""]["recommendation"]
     assert raced["p_missed"] == pytest.approx(0.3) and raced["level"] == "leaning"
     assert any("may be better by more than 0.02 with probability 30%" in one for one in raced["reasons"])
     whole = study(exhaustive=True)[""]["recommendation"]
     assert whole["p_missed"] == 0 and whole["level"] == "decided"
+
+
+def test_nothing_is_decided_about_ways_that_the_budget_has_stopped(study, monkeypatch):
+    monkeypatch.setattr(Noise, "fit", _out_of_time)
+    found = study(exhaustive=True)
+    verdict = found[""]["recommendation"]
+    assert (found["noise"]["state"], verdict["not_reached"]) == ("stopped", ["noise"])
+    assert (verdict["strategy"], verdict["level"], verdict["p_missed"]) == ("classic", "leaning", 0.0)
+    assert any(one.startswith("noise was not run to the end for want of budget") for one in verdict["reasons"])
+    assert "no other way that was run to its end is better" in certainty(found[""])
+
+
+def test_the_test_of_those_kept_is_reserved_before_the_first_of_them_is_finished(study, monkeypatch):
+    kept: list[float] = []
+    monkeypatch.setattr(run, "test_seconds", lambda bench, name: 20.0)
+    monkeypatch.setattr(run, "run_trial", lambda bench, line, spare_s: kept.append(spare_s))
+    study()
+    assert kept and kept[0] >= 1.2 * 2 * 20
+
+
+def _out_of_time(*_: Any) -> Any:
+    raise BudgetReached("The time budget is used up.")
 
 
 def test_successive_halving_can_be_asked_for(study):
@@ -111,6 +137,24 @@ def test_exhaustive_takes_up_what_the_race_had_dropped_and_does_nothing_twice(st
     ledger = Ledger(study.folder)
     assert sum(phase == "fit" for _, phase, *_ in ledger.spends()) == fits
     ledger.close()
+
+
+def test_a_larger_budget_races_again_what_a_smaller_one_has_dropped(study, monkeypatch):
+    def races() -> list[dict[str, Any]]:
+        ledger = Ledger(study.folder)
+        found = [said for what, said in ledger.decisions() if what == "race"]
+        ledger.close()
+        return found
+
+    first = study(minutes=10.0)
+    assert study(minutes=10.0)[""]["state"] == "finished" and len(races()) == 1
+    assert races()[0]["order"][0] == races()[0]["leader"] == "classic" and races()[0]["minutes"] == 10.0
+    (name,) = (name for name, one in first.items() if name and one["state"] == "dropped")
+    monkeypatch.setattr(pursuit, "_why", lambda *_: "raced again")
+    again = study(minutes=20.0)
+    assert len(races()) == 2 and races()[1]["minutes"] == 20.0
+    assert (again[name]["state"], again[name]["reason"]) == ("dropped", "raced again")
+    assert {one["state"] for key, one in again.items() if key and key != name} == {"done"}
 
 
 def test_a_rung_learns_from_as_many_rows_as_it_says(study, monkeypatch):

@@ -16,7 +16,7 @@ from whichway.study.cost import Cost
 from whichway.study.evidence import joint_samples, paired_difference
 from whichway.study.flips import changes as said_of
 from whichway.study.flips import flips
-from whichway.study.recommend import Candidate, broken_limits, cheapest, decide, pick_finalists, unsure_limits
+from whichway.study.recommend import Aside, Candidate, broken_limits, cheapest, decide, pick_finalists, unsure_limits
 
 ACCURACY = registry.get("metric", "accuracy")()
 
@@ -273,6 +273,21 @@ def test_a_verdict_is_the_same_each_time():
     ("missed", "level"), [(0.0, "decided"), (0.09, "decided"), (0.2, "leaning"), (0.5, "undecided")]
 )
 def test_the_word_is_no_surer_than_that_nothing_better_was_left_aside(missed, level):
-    verdict = decide(task(), [arm("a", 0.9, 1.0), arm("b", 0.5, 1.0)], missed)
+    verdict = decide(task(), [arm("a", 0.9, 1.0), arm("b", 0.5, 1.0)], Aside({"": missed}))
     assert (verdict.chosen, verdict.level, verdict.missed) == ("a", level, missed)
     assert verdict.sure > 0.99  # about those compared
+
+
+def test_the_chance_of_something_better_is_that_over_the_chosen_way():
+    tied = [arm("best", 0.90, 9.0), arm("cheap", 0.89, 0.1)]
+    aside = Aside({"": 0.01, "best": 0.01, "cheap": 0.2})  # what would not pass the best may well pass the cheaper one
+    verdict = decide(task(), tied, aside)
+    assert (verdict.chosen, verdict.missed, verdict.level) == ("cheap", 0.2, "leaning")
+    assert decide(task(gap=0.001), tied, aside).level == "decided"
+
+
+def test_nothing_is_decided_while_the_budget_has_stopped_a_way():
+    arms = [arm("a", 0.9, 1.0), arm("b", 0.5, 1.0)]
+    assert decide(task(), arms, Aside(unreached=("raft",))).level == "leaning"
+    assert decide(task(), arms[:1], Aside(unreached=("raft",))).level == "undecided"
+    assert decide(task(), arms[:1]).level == "decided"

@@ -1,107 +1,100 @@
-"""A way that goes in steps: each is measured on the same rows, and the report says what each of them bought."""
+"""A line that goes on: it is trained on a quarter of its labels first, and that fit is a part of the one on all of them."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from studies import make_task, report_of, whichway, write_plug_in
-
-CLIMBER = """
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
-from whichway.core.strategy import PromptVersion, Step
+from typing import Any, ClassVar
+
+import pytest
+from studies import make_task
+
+from whichway import Options, Watcher, load_task, registry, run_study
+from whichway.core.strategy import ONWARD
 from whichway.core.task import Prediction
+from whichway.study import arena, growth, pursuit
+from whichway.study.ledger import Ledger
 
-WORDS = {"refund": "money back charge return paid", "delivery": "parcel courier late tracking box",
-         "account": "login password email profile locked"}
 
 @dataclass(frozen=True)
-class Way:
-    needs: ClassVar = ()
-    trains: ClassVar = True
-    def fit(self, task, train, dev, kit):
-        return Climbed(3)
-    def load(self, task, folder, kit):
-        return Climbed(3)
+class Steps:
+    """Knows a share of all words by the rows that it has seen, those of the fit that it goes on from included."""
+
+    fits: ClassVar[list[tuple[int, int]]] = []  # rows, and rows of what it went on from
+    needs: ClassVar[tuple[str, ...]] = ()
+    trains: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
+
+    def fit(self, task: Any, train: Any, dev: Any, kit: Any) -> Any:
+        rows = len(train) + len(dev)
+        before = int((kit.begun / "rows").read_text()) if kit.begun is not None and kit.begun.exists() else 0
+        self.fits.append((rows, before))
+        if kit.is_step:
+            (kit.folder / ONWARD).mkdir()
+            (kit.folder / ONWARD / "rows").write_text(str(rows))
+        (kit.folder / "known").write_text(f"{rows} {before}")
+        return self.load(task, kit.folder, kit)
+
+    def load(self, task: Any, folder: Path, kit: Any) -> Any:
+        return _Steps(task.output.names, folder)
+
 
 @dataclass(frozen=True)
-class Climbed:
-    known: int
-    def predict(self, inputs):
-        names = list(WORDS)[:self.known]
-        counts = [[sum(w in row["message"] for w in WORDS[name].split()) for name in names] for row in inputs]
-        return [Prediction(names[one.index(max(one))], 0.5) for one in counts]
-    def version(self):
-        return PromptVersion(f"I know {self.known} labels.", ())
-    def steps(self):
-        return [Step("seed", "one label", Climbed(1)), Step("prompt", "two labels", Climbed(2)),
-                Step("weights", "no better", None), Step("prompt again", "three labels", self)]
-    def save(self, folder):
-        (folder / "way.json").write_text("{}")
-"""
+class _Steps:
+    names: tuple[str, ...]
+    folder: Path
+
+    def predict(self, inputs: Any) -> list[Prediction]:
+        rows, before = map(int, (self.folder / "known").read_text().split())
+        return [Prediction(self.names[(len(str(row)) + rows + before) % len(self.names)], 0.5) for row in inputs]
+
+    def save(self, folder: Path) -> None:
+        """It is there."""
 
 
-def beside(plug_in: Path) -> str:
-    """Return where packages are looked for: the plug-in, and what the tests themselves were told."""
-    return os.pathsep.join([str(plug_in), os.environ.get("PYTHONPATH", "")])
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    registry.names("strategy")
+    monkeypatch.setitem(registry._things["strategy"], "steps", Steps)
+    monkeypatch.setattr(pursuit, "RACE_FROM_S", 0.0)
+    monkeypatch.setattr(arena, "WORTH_A_RUNG_S", 0.0)
+    for module in (arena, growth):
+        monkeypatch.setattr(module, "LEARNING", ("steps",))
+    Steps.fits.clear()
+    loaded = load_task(make_task(tmp_path, 600, "strategies: {only: [majority, classic, steps]}\n"))
+
+    def run(name: str, **options: Any) -> Any:
+        run_study(loaded, tmp_path / name, Options(**options), Watcher())
+        ledger = Ledger(tmp_path / name)
+        found = ledger.predictions("steps", "validation"), ledger.spends(), ledger.decisions()
+        ledger.close()
+        return found
+
+    run.folder = tmp_path  # type: ignore[attr-defined]
+    return run
 
 
-def test_each_step_is_measured_on_the_same_rows_and_the_report_says_what_it_bought(tmp_path):
-    task, plug_in = make_task(tmp_path), write_plug_in(tmp_path / "plug", "climber", CLIMBER)
-    said = ("run", task, "--out", tmp_path / "run", "--only", "majority,climber")
-    done = whichway(*said, PYTHONPATH=beside(plug_in))
-    assert done.returncode == 0, done.stderr
-    report = report_of(tmp_path / "run")
-    (way,) = report["steps"]
-    seed, prompt, weights, again = way["steps"]
-    assert way["strategy"] == "climber" and [one["name"] for one in way["steps"]][-1] == "prompt again"
-    assert seed["score"]["n"] == prompt["score"]["n"] == again["score"]["n"] > 20
-    assert seed["score"]["value"] < prompt["score"]["value"] < again["score"]["value"]
-    assert seed["gain"] is None and weights["score"] is None and weights["gain"] is None
-    for before, after in ((seed, prompt), (prompt, again)):
-        bought = after["score"]["value"] - before["score"]["value"]
-        assert abs(after["gain"]["value"] - bought) < 1e-6 and after["gain"]["low"] > 0
-    trial = next(one for one in report["trials"] if one["strategy"] == "climber")
-    assert again["score"]["value"] == trial["validation"]["value"]
-    page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
-    assert "| what was done |" in page and "two labels" in page
-    sentence = "climber, step by step on the same n = "
-    words = " ".join(done.stdout.split())
-    assert sentence in words and "the prompt +0." in words and "the prompt again +0." in words
-    assert "Not kept: the weights (no better)." in words
-    again_done = whichway("prompts", tmp_path / "run", PYTHONPATH=beside(plug_in))
-    assert again_done.stdout.count("climber") == 3
+def test_a_raced_trial_is_the_very_fit_of_an_exhaustive_one_and_nothing_is_trained_twice(study):
+    whole, spends, _ = study("whole", exhaustive=True)
+    (quarter, none), (everything, before), *_ = Steps.fits
+    assert (none, before) == (0, quarter) and everything // 4 == quarter
+    assert sum(trial == "steps" and phase == "step" for trial, phase, *_ in spends) == 1
+    fits = [one for one in Steps.fits if one[0] == quarter]
+    assert len(fits) == 1  # the curve's rung of a quarter is the same fit
+    assert not list(study.folder.rglob(ONWARD))
+    Steps.fits.clear()
+    raced, _, decisions = study("raced")
+    (race,) = (said for what, said in decisions if what == "race")
+    assert "steps on a quarter" in race["read"]
+    if "steps" not in race["dropped"]:
+        assert (everything, quarter) in Steps.fits
+    study("raced", exhaustive=True)
+    again, *_ = study("raced", exhaustive=True)
+    assert Steps.fits.count((quarter, 0)) == 1 == Steps.fits.count((everything, quarter))
+    assert {id_: one[0].value for id_, one in again.items()} == {id_: one[0].value for id_, one in whole.items()}
 
 
-def test_steps_that_could_not_all_be_measured_have_no_gains_until_the_run_is_continued(tmp_path):
-    late = (
-        CLIMBER.replace('"two labels", Climbed(2)', '"two labels", Late(2)')
-        + """
-class Late(Climbed):
-    def predict(self, inputs):
-        import os
-        from whichway.errors import BudgetReached
-        if "IN_TIME" not in os.environ:
-            raise BudgetReached("The time budget is used up.")
-        return super().predict(inputs)
-"""
-    )
-    task, plug_in = make_task(tmp_path), write_plug_in(tmp_path / "plug", "climber", late)
-    said = ("run", task, "--out", tmp_path / "run", "--only", "majority,climber")
-    done = whichway(*said, PYTHONPATH=beside(plug_in))
-    assert done.returncode == 0, done.stderr
-    report = report_of(tmp_path / "run")
-    assert {one["state"] for one in report["trials"]} == {"done"}
-    assert report["recommendation"]["strategy"] == "climber"
-    assert [one["gain"] for one in report["steps"][0]["steps"]] == [None] * 4
-    assert "step by step" not in done.stdout
-    done = whichway(*said, PYTHONPATH=beside(plug_in), IN_TIME="1")
-    assert [one["gain"] is None for one in report_of(tmp_path / "run")["steps"][0]["steps"]] == [
-        True,
-        False,
-        True,
-        False,
-    ]
-    assert "step by step" in done.stdout
+def test_few_rows_and_ways_that_do_not_go_on_are_fitted_in_one_go(study, monkeypatch):
+    monkeypatch.setattr(Steps, "continues", False)
+    study("whole", exhaustive=True)
+    assert all(before == 0 for _, before in Steps.fits)

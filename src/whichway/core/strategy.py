@@ -44,6 +44,7 @@ def _unheard(_: PromptVersion) -> None:
 
 
 RESUME = "resume"
+ONWARD = "onward"
 REWRITES = {"format": 4, "wording": 2, "order": 2, "repeat": 2}  # forms of a prompt that keep its meaning, by kind
 
 
@@ -85,6 +86,9 @@ class Kit:
 
     It is empty but for `folder / RESUME`, where a fit that was killed finds what it had put there to go on from. A strategy
     that scores prompts hands each of them to `record`. `judge` is there where the task names one.
+
+    A strategy with `continues` is fitted on a part of its rows first. That fit has `is_step` and may leave in
+    `folder / ONWARD` what a training needs to go on; the fit on all rows finds that folder as `begun`.
     """
 
     models: Mapping[str, Any]
@@ -95,6 +99,8 @@ class Kit:
     progress: Callable[[Progress], None] = _silent
     record: Callable[[PromptVersion], None] = _unheard
     judge: Judge | None = None
+    begun: Path | None = None
+    is_step: bool = False
 
 
 class Solution(Protocol):
@@ -185,6 +191,7 @@ class Strategy(Protocol):
     Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder', 'documents');
     `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
+    `continues` (optional, a truth value) says that a fit on all rows goes on from one on a part of them; see Kit.
     A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
     names endpoints that it asks beside its own model, and whether they are to fine-tune.
     """

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ EVERY_S = {"lora": 60.0, "full": 600.0}  # seconds between two: one of all weigh
 class Resumable:
     """What a transformers Trainer needs to keep checkpoints of this kind; mixed into one, which sets `identity`.
 
-    `identity` names rows, settings and base weights: a checkpoint of other ones is passed over.
+    `identity` names rows, settings and base weights: a checkpoint of other ones is passed over. `begun` is a folder that a
+    training on fewer rows has left: without a checkpoint, weights and optimiser go on from there, on a schedule of their own.
     """
 
     identity = ""
+    begun: Path | None = None
     losses: list[float]
     best: dict[str, Any]
     args: Any
@@ -56,28 +58,45 @@ class Resumable:
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        import torch
-        from safetensors.torch import load_file
+    def leave(self, folder: Path, said: dict[str, Any]) -> None:
+        """Write what a training on more rows needs to go on from here, and what this one was."""
+        from safetensors.torch import save_file
 
-        kept = load_file(Path(resume_from_checkpoint) / "state.safetensors")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(_state(self.model, self.optimizer, {}), folder / "state.safetensors")
+        (folder / "about.json").write_text(json.dumps(said))
+
+    def take_up(self) -> None:
+        """Begin with the weights of the training in `begun`."""
+        if self.begun is not None:
+            self._take(_kept(self.begun))
+
+    def _take(self, kept: Mapping[str, Any]) -> None:
+        import torch
+
         with torch.no_grad():
             for name, one in _trainable(self.model):
                 one.copy_(kept[f"weight/{name}"])
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        kept = _kept(Path(resume_from_checkpoint))
+        self._take(kept)
         self.best.update({name.split("/", 1)[1]: one for name, one in kept.items() if name.startswith("best/")})
         self.losses[:] = json.loads((Path(resume_from_checkpoint) / "about.json").read_text())["losses"]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None:
+        source = self.begun if checkpoint is None else Path(checkpoint)
+        if source is None:
             return
         import torch
-        from safetensors.torch import load_file
 
-        kept = load_file(Path(checkpoint) / "state.safetensors")
+        kept = _kept(source)
         inner: Any = getattr(self.optimizer, "optimizer", self.optimizer)
         for name, one in _trainable(self.model):
             parts = [part for part in ("step", "exp_avg", "exp_avg_sq") if f"{part}/{name}" in kept]
             inner.state[one] = {part: kept[f"{part}/{name}"].to(one.device, torch.float32) for part in parts}
+        if checkpoint is None:
+            return
         schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
         schedule.last_epoch = json.loads((Path(checkpoint) / "about.json").read_text())["schedule"]
         rates = [base * f(schedule.last_epoch) for base, f in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
@@ -127,6 +146,13 @@ class Clock:
             return False
         self.last = time.monotonic()
         return True
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    found: dict[str, Any] = load_file(folder / "state.safetensors")
+    return found
 
 
 def _trainable(network: Any) -> list[tuple[str, Any]]:

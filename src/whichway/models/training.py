@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import shutil
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import RESUME, Kit
+from whichway.core.strategy import ONWARD, RESUME, Kit
 from whichway.errors import MissingExtra
 from whichway.models import hardware, packed, virtual
 from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
@@ -61,7 +62,8 @@ def train(
 
     `kit` gives seed, budget and progress; `dev` holds pairs for early stopping and may be empty.
     Raises BudgetReached when the deadline comes before training ends. What was stopped goes on from its last checkpoint,
-    in `kit.folder / RESUME`, when rows, settings and weights are the same.
+    in `kit.folder / RESUME`, when rows, settings and weights are the same. With `kit.begun` it goes on from a training on fewer
+    rows, weights and optimiser, and passes over its own rows that much less often; see Kit.
     """
     try:
         import torch
@@ -72,24 +74,49 @@ def train(
     full = settings.get("method") == "full"
     plan = {**(FULL if full else LORA), **settings}
     plan.setdefault("rate", FULL_RATE if full else RATES[plan["adapter"]])
+    before = _begun(kit, plan, model.where)
     torch.manual_seed(kit.seed)
     network = network_to_train(model.where, plan)
     network = network if full else add_adapter(network, plan, kit.seed)
     first = virtual.tokens(network)
     rows = [_row(model, *pair, plan["longest"], first) for pair in zip(prompts, completions, strict=True)]
     held = [_row(model, *pair, plan["longest"], first) for pair in zip(*dev, strict=True)]
+    kind = _kind(plan, model.where, kit.seed)
+    if before is not None:
+        plan["epochs"], plan["begun"] = max(1.0, plan["epochs"] - before["rows"] / len(rows)), before["identity"]
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
     trainer.identity = identity([rows, held], plan, model.where, kit.seed)
+    trainer.begun = None if before is None else kit.begun
+    trainer.take_up()
     watch = watcher(trainer, (lambda: _dev_loss(trainer, held)) if held else None, plan, kit)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=trainer.checkpoint())
     watch.restore(trainer.model)
     save_adapter(trainer.model, model.where, folder)
+    if kit.is_step and not full:
+        passed = len(rows) * trainer.state.epoch
+        trainer.leave(kit.folder / ONWARD, {"kind": kind, "rows": passed, "identity": trainer.identity})
     shutil.rmtree(kit.folder / RESUME, ignore_errors=True)
     if plan["method"] == "full":
         model.tokenizer.save_pretrained(folder)
     seen = sum(len(row["input_ids"]) for row in rows) * max(1, len(trainer.losses))
     return Trained(folder, time.perf_counter() - began, seen, tuple(trainer.losses))
+
+
+def _begun(kit: Kit, plan: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """Return what was said of the training that this one goes on from; None where there is none of these settings."""
+    if kit.begun is None or plan["method"] == "full":
+        return None
+    try:
+        said: dict[str, Any] = json.loads((kit.begun / "about.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return said if said.get("kind") == _kind(plan, where, kit.seed) else None
+
+
+def _kind(plan: Mapping[str, Any], where: str, seed: int) -> str:
+    """Return a hash of what two trainings must have in common for one to go on from the other."""
+    return identity([], {key: value for key, value in plan.items() if key != "epochs"}, where, seed)
 
 
 def _row(model: Any, prompt: str, completion: str, longest: int, first: list[int]) -> dict[str, list[int]]:

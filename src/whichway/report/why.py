@@ -67,6 +67,14 @@ def _reasons(one: Redecided) -> list[str]:
         by_name = {one.name: one for one in case.candidates}
         pair = by_name[verdict.chosen], by_name[verdict.runner_up]
         found.append(break_even_sentence(pair, case.objective)["sentence"])
+    if (more := one.uncertified) is not None:
+        found.append(
+            f"On validation rows alone, without a certificate, {more.chosen} would be taken: it meets every condition with "
+            f"probability {more.p_feasible[more.chosen]:.2f}. To certify it, put the conditions into the task file and run it "
+            "with another --out."
+            if more.chosen
+            else f"None of the {len(more.p_feasible)} ways run to their end meets them on validation rows, either."
+        )
     if case.excluded:
         found.append(f"Left out, as nothing may leave this machine: {', '.join(case.excluded)}.")
     return found

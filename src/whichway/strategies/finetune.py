@@ -87,6 +87,11 @@ class Finetune:
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
         return Tuned(_ready(tuned, checked), kit.folder / "weights", tokens)
 
+    @property
+    def continues(self) -> bool:
+        """Tell whether a fit on all rows goes on from one on a part of them: adapters do, under one set of settings."""
+        return self.method == "lora" and self.tries < 2 and self.preferences == "rows"
+
     def can_prefer(self) -> bool:
         """Tell whether these settings leave room for preferences: DPO goes on from a low-rank adapter."""
         return self.preference > 0 and self.method == "lora" and self.adapter in ("lora", "dora")

@@ -33,6 +33,11 @@ class Raft:
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
+    @property
+    def continues(self) -> bool:
+        """Tell whether a fit on all rows goes on from one on a part of them."""
+        return self.method == "lora"
+
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
         lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
         return fit_over(self._inner(), lookup, train, dev, kit)

@@ -10,7 +10,7 @@ from typing import Any
 from whichway.core.strategy import Progress
 from whichway.models.hardware import slowness
 from whichway.study.beliefs import Arm
-from whichway.study.bench import BLOCK, Bench, fitted, predict_blocks
+from whichway.study.bench import BLOCK, PART, Bench, fitted, predict_blocks, step_of
 from whichway.study.growth import LEARNING, measure_rung
 from whichway.study.guaranteed import not_exchangeable
 from whichway.study.lines import Line
@@ -80,7 +80,17 @@ class LiveArena:
         share = (self._folds(upto) - (self._folds(done) if done else 0)) / len(self.bench.split.folds)
         rows = max(0, upto - done)
         pace, price = _corrected(self._seen(self.pace, arm)), _corrected(self._seen(self.price, arm))
-        return pace * (share * one.fit_s + rows * one.row_s), price * (share * one.fit_usd + rows * one.row_usd)
+        fit_s = one.fit_s - self._stepped(arm)
+        return pace * (share * fit_s + rows * one.row_s), price * (share * one.fit_usd + rows * one.row_usd)
+
+    def _stepped(self, arm: int) -> float:
+        """Return the seconds of a full fit that it finds done: it goes on from the arm before it, on a quarter of the labels."""
+        if self.arms[arm].rung != TOP or not step_of(self.bench, self.lines[arm]):
+            return 0.0
+        low = next((i for i, one in enumerate(self.arms) if one.line == self.arms[arm].line and one.rung == LOW), None)
+        if low is None or not len(self.scores(low)):
+            return 0.0
+        return max(0.0, self.arms[low].fit_s - START_S.get(self.lines[arm].model, 1.0))
 
     def read(self, arm: int, upto: int) -> bool:
         """Fit and answer; False once the budget has ended. A line that cannot go on costs infinitely much from then on."""
@@ -138,7 +148,7 @@ class LiveArena:
         start = START_S.get(line.model, 1.0)
         if len(split.folds) > 1 or labels < FEWEST_LABELS or fit < WORTH_A_RUNG_S or not line.is_local:
             return [top]
-        low = Arm(f"{line.name} on a quarter", line.name, labels // 4, start + (fit - start) / 4, row, LOW, RUNGS)
+        low = Arm(f"{line.name} on a quarter", line.name, labels // PART, start + (fit - start) / PART, row, LOW, RUNGS)
         return [low, top]
 
     def _full(self, arm: int, upto: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -10,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Spend
-from whichway.core.strategy import RESUME, Budget, Kit, Progress, Solution
+from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.study.deadline import until
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
 from whichway.study.lines import Line, folder_name
-from whichway.study.split import Split
+from whichway.study.split import DEV_SHARE, Split
 
 BLOCK = 32
+PART, FEWEST = 4, 20  # a line that goes on is trained on a quarter of its labels first, on so many at least
+STEP = "step"  # the phase of that fit in the ledger
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Bench:
     def metric(self) -> Metric:
         return self.task.metric
 
-    def kit(self, line: Line, folder: Path, fresh: bool = False, spare_s: float = 0.0) -> Kit:
+    def kit(self, line: Line, folder: Path, fresh: bool = False, spare_s: float = 0.0, **more: Any) -> Kit:
         """Return what one strategy may touch; `fresh` leaves the vector cache out; `spare_s` is kept for later work."""
         embedder: Any = FreshEmbedder(self.shelf) if fresh else CachedEmbedder(self.shelf, self.ledger)
         has = line.model == "embedder" or "embedder" in line.strategy.needs or line.model
@@ -55,6 +58,7 @@ class Bench:
             lambda p: self.say(line.name, p),
             lambda one: self.ledger.keep_prompt(line.name, "train", one),
             PairJudge(self.shelf, self.shelf.settings.judge) if line.judge else None,
+            **more,
         )
 
     def cut_off(self, line: Line, spare_s: float) -> float:
@@ -76,16 +80,30 @@ def fitted(
 
     It is always used as loaded from disk, so that a continued run predicts what an uninterrupted one would.
     """
+    _fit(bench, line, which, train, dev, spare_s)
+    return load_solution(bench, line, which)
+
+
+def _fit(
+    bench: Bench, line: Line, which: str, train: Sequence[Example], dev: Sequence[Example], spare_s: float
+) -> None:
     key, folder = f"{line.key(bench.fingerprint)}/{which}", solution_folder(bench, line, which)
     if not (bench.ledger.recall(key) and folder.exists()):
         bench.check_time(spare_s)
+        step, phase = step_of(bench, line), bench.meter.phase
+        more: dict[str, Any] = {}
+        if step and which == "fold-0":
+            _fit(bench, line, f"rung-{step}", *rows_of_rung(bench, step), spare_s)
+            more = {"begun": solution_folder(bench, line, f"rung-{step}") / ONWARD}
+        elif which == f"rung-{step}":
+            phase, more = STEP, {"is_step": True}
         bench.say(line.name, Progress("fitting"))
         scratch = folder.with_name(folder.name + ".partial")
         shutil.rmtree(folder, ignore_errors=True)
         _empty(scratch)
-        ticket = bench.ledger.reserve(key, line.name, f"{bench.meter.phase}", Spend())
+        ticket = bench.ledger.reserve(key, line.name, phase, Spend())
         began = time.monotonic()
-        kit = bench.kit(line, scratch, spare_s=spare_s)
+        kit = bench.kit(line, scratch, spare_s=spare_s, **more)
         with until(bench.cut_off(line, spare_s)):
             solution = line.strategy.fit(bench.task, train, dev, kit)
         solution.save(scratch)
@@ -95,7 +113,30 @@ def fitted(
             _note_first_fit(bench, line)
         spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
         bench.ledger.settle(ticket, spend, {"folder": folder.name})
-    return load_solution(bench, line, which)
+        if "begun" in more:  # weights and optimiser, far larger than what they became
+            shutil.rmtree(more["begun"], ignore_errors=True)
+
+
+def step_of(bench: Bench, line: Line) -> int:
+    """Return on how many labels a line is trained first, to go on from there on all of them; 0: it is fitted in one go."""
+    fold, is_one = bench.split.folds[0], len(bench.split.folds) == 1
+    labels = (len(fold.train) + len(fold.dev)) // PART
+    return labels if is_one and labels >= FEWEST and line.is_local and getattr(line.strategy, "continues", False) else 0
+
+
+def rows_of_rung(bench: Bench, labels: int) -> tuple[list[Example], list[Example]]:
+    """Return train and dev rows of a fit on this many labels: those of fewer labels and more, in an order by the seed alone."""
+    fold, held = bench.split.folds[0], round(DEV_SHARE * labels)
+    parts = ((fold.train, labels - held), (fold.dev, held))
+    shuffled = [(random.Random(bench.split.seed).sample(sorted(ids), len(ids)), count) for ids, count in parts]
+    train, dev = ([bench.rows[id_] for id_ in ids[:count]] for ids, count in shuffled)
+    return train, dev
+
+
+def fit_seconds(bench: Bench, name: str) -> list[float]:
+    """Return how long each fit of a trial took in all, the step that it went on from included."""
+    step = sum(bench.ledger.call_seconds(name, STEP))
+    return [step + one for one in bench.ledger.call_seconds(name, "fit")]
 
 
 def first_fit(bench: Bench, line: Line) -> str:

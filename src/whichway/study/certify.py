@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whichway.errors import BudgetReached
-from whichway.study.bench import Bench, fitted, load_solution, predict_blocks
+from whichway.study.bench import Bench, fit_seconds, fitted, load_solution, predict_blocks
 from whichway.study.evidence import LEVEL, joint_samples
 from whichway.study.facts import use_facts
 from whichway.study.lines import Line
@@ -163,7 +163,7 @@ def _affordable(bench: Bench, line: Line) -> int:
 
 def _which(bench: Bench, line: Line) -> str:
     """Say whether a refit fits into what is left, with a test of enough rows for every finalist after it."""
-    fits = bench.ledger.call_seconds(line.name, "fit") or [0.0]
+    fits = fit_seconds(bench, line.name) or [0.0]
     grown = len(bench.split.learning) / max(1, len(bench.split.folds[0].train) + len(bench.split.folds[0].dev))
     left = [name for name in opened(bench) if not bench.ledger.predictions(name, "test")]
     share = min(1.0, ENOUGH_TEST / max(1, len(bench.split.test)))

@@ -10,7 +10,7 @@ from typing import Any
 from whichway.core.task import Constraints, Objective
 from whichway.errors import UsageError
 from whichway.study.cost import priced
-from whichway.study.recommend import Candidate, Verdict, decide
+from whichway.study.recommend import NOTHING, Aside, Candidate, Verdict, decide
 
 ENDPOINTS = "endpoint_price_factor"  # what all prices of endpoints are multiplied by
 BY_WAY = ("hours", "refresh_hours")
@@ -21,7 +21,7 @@ UNUSED = ("timeline_days",)  # of the plan alone
 class Case:
     """Candidates, what is asked of them, the price of this machine's hour, and what endpoints' prices are multiplied by.
 
-    `missed`: the believed chance that a way which the race left aside is better.
+    `aside`: the ways that were not run to their end, which may be better.
     """
 
     candidates: tuple[Candidate, ...]
@@ -29,7 +29,7 @@ class Case:
     objective: Objective
     hourly_usd: float
     endpoints: float = 1.0
-    missed: float = 0.0
+    aside: Aside = NOTHING
 
     @property
     def able(self) -> tuple[Candidate, ...]:
@@ -45,7 +45,7 @@ class Case:
 
     def verdict(self) -> Verdict:
         """Decide."""
-        return decide(self, self.able, self.missed)
+        return decide(self, self.able, self.aside)
 
     def under(self, conditions: Mapping[str, Any]) -> Case:
         """Return the case under other conditions by name; raises UsageError for hours of a way that there is not."""
@@ -60,7 +60,7 @@ class Case:
         hourly = conditions.get("compute_usd_per_hour", self.hourly_usd)
         factor = conditions.get(ENDPOINTS, self.endpoints)
         found = tuple(_priced(one, objective, hourly, factor) for one in self.candidates)
-        return Case(found, replace(self.constraints, **limits), objective, hourly, factor, self.missed)
+        return Case(found, replace(self.constraints, **limits), objective, hourly, factor, self.aside)
 
     def _check(self, way: str) -> None:
         known = sorted({x for one in self.candidates if one.needs for x in (one.name, one.needs.way)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from whichway.study.cost import Needs, priced
 from whichway.study.facts import hourly_price
 from whichway.study.flips import Flip, changes, flips
 from whichway.study.lines import Line
-from whichway.study.pursuit import any_of, left_aside
-from whichway.study.recommend import Candidate, Verdict
+from whichway.study.pursuit import not_run
+from whichway.study.recommend import Aside, Candidate, Verdict
 
 FILE = "decision.json"
-SCHEMA = 2
+SCHEMA = 3
 DIGITS = 5
 PLAIN = ("name", "p95_ms", "memory_mb", "consistency", "parsed", "order")
 DRAWN = ("samples", "p95_samples", "pace", "build")
@@ -30,34 +30,36 @@ LABELS = ("strategy", "rungs", "band", "break_even")  # what the decision needs 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is decided about, on which part it was measured, and how ways grow with labels."""
+    """What is decided about, on which part it was measured, and how ways grow with labels.
+
+    `validated` is the same for every way that has answered all validation rows, where only some are certified.
+    """
 
     case: Case
     part: str
     labels: tuple[Mapping[str, Any], ...] = ()
+    validated: Case | None = None
 
 
 @dataclass(frozen=True)
 class Redecided:
-    """A verdict under some conditions: what it was made of, at which numbers it flips, and that in sentences."""
+    """A verdict under some conditions: what it was made of, at which numbers it flips, and that in sentences.
+
+    Where no certified way meets the conditions, `uncertified` is the verdict on validation rows about every way run to its end.
+    """
 
     kept: Kept
     verdict: Verdict
     flips: tuple[Flip, ...]
     changes: tuple[str, ...]
+    uncertified: Verdict | None = None
 
 
 def keep_decision(bench: Bench, lines: Sequence[Line], labels: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write what the verdict of this study is made of into its folder."""
     part, judged = judged_on(bench, lines)
-    rows = [
-        {
-            **{key: getattr(one, key) for key in PLAIN},
-            "needs": asdict(one.needs) if one.needs else None,
-            **{key: _rounded(getattr(one, key)) for key in DRAWN},
-        }
-        for one in candidates(bench, judged, part)
-    ]
+    rows = [_plain(one) for one in candidates(bench, judged, part)]
+    others = candidates(bench, lines, "validation") if part == "test" else []
     said = {
         "schema": SCHEMA,
         "part": part,
@@ -65,7 +67,8 @@ def keep_decision(bench: Bench, lines: Sequence[Line], labels: Sequence[Mapping[
         "constraints": asdict(bench.task.constraints),
         "objective": asdict(bench.task.objective),
         "candidates": rows,
-        "missed": any_of(left_aside(bench, lines)),
+        "validated": [_plain(one) for one in others] if len(others) > len(rows) else [],
+        "aside": asdict(not_run(bench, lines, [one["name"] for one in rows])),
         "labels": [{key: one[key] for key in LABELS} for one in labels],
     }
     scratch = bench.ledger.folder / f"{FILE}.partial"
@@ -82,8 +85,11 @@ def read_decision(folder: Path) -> Kept:
         constraints, objective = Constraints(**said["constraints"]), Objective(**said["objective"])
         hourly = float(said["hourly_usd"])
         found = tuple(_candidate(one, objective, hourly) for one in said["candidates"])
-        case = Case(found, constraints, objective, hourly, missed=float(said["missed"]))
-        return Kept(case, str(said["part"]), tuple(said["labels"]))
+        case = Case(found, constraints, objective, hourly, aside=_aside(said["aside"]))
+        others = tuple(_candidate(one, objective, hourly) for one in said["validated"])
+        return Kept(
+            case, str(said["part"]), tuple(said["labels"]), replace(case, candidates=others) if others else None
+        )
     except FileNotFoundError as error:
         fix = "Run the study's command again: what is measured is kept, and the decision is written anew."
         raise UsageError(f"{folder} holds no decision.", fix) from error
@@ -98,7 +104,20 @@ def redecide(kept: Kept, conditions: Mapping[str, Any]) -> Redecided:
     verdict = case.verdict()
     found = flips(case, verdict)
     said = changes(case, verdict, found, kept.labels)
-    return Redecided(Kept(case, kept.part, kept.labels), verdict, tuple(found), tuple(said))
+    more = kept.validated.under(conditions).verdict() if kept.validated and verdict.chosen is None else None
+    return Redecided(replace(kept, case=case), verdict, tuple(found), tuple(said), more)
+
+
+def _plain(one: Candidate) -> dict[str, Any]:
+    return {
+        **{key: getattr(one, key) for key in PLAIN},
+        "needs": asdict(one.needs) if one.needs else None,
+        **{key: _rounded(getattr(one, key)) for key in DRAWN},
+    }
+
+
+def _aside(said: Mapping[str, Any]) -> Aside:
+    return Aside({str(name): float(one) for name, one in said["missed"].items()}, tuple(said["unreached"]))
 
 
 def _candidate(said: Mapping[str, Any], objective: Objective, hourly: float) -> Candidate:

@@ -7,7 +7,7 @@ from typing import Any
 
 from whichway.core.model import Spend
 from whichway.models.pricing import Usage, price_of
-from whichway.study.bench import Bench, first_fit
+from whichway.study.bench import STEP, Bench, first_fit
 from whichway.study.cost import Needs, hourly_usd, priced
 from whichway.study.evidence import latency_samples, mean_samples
 from whichway.study.lines import Line
@@ -103,7 +103,7 @@ def _fit_of(bench: Bench, line: Line) -> Spend:
     fits = [
         (phase, one)
         for trial, phase, _, one in bench.ledger.spends()
-        if trial == line.name and phase.split(":")[0] == "fit"
+        if trial == line.name and phase.split(":")[0] in ("fit", STEP)
     ]
     folds = len(bench.split.folds)
     seconds = sum(one.seconds for phase, one in fits if ":" not in phase) / folds  # a fit's seconds hold its calls'

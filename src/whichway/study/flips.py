@@ -82,7 +82,7 @@ def changes(case: Case, verdict: Verdict, found: Sequence[Flip], labels: Sequenc
     if now > 0 and _matters(case, "") and not any(one.setting in {name for name, *_ in PRICES} for one in found):
         said.append(
             f"No volume from {now / FAR:,.0f} to {now * FAR:,.0f} requests a month and no price from a thousandth to a "
-            "thousand times today's changes the answer."
+            f"thousand times today's changes the answer among the {len(case.able)} ways compared."
         )
     if verdict.runner_up and verdict.level != "decided":
         said.append(
@@ -124,7 +124,8 @@ def _score_flip(case: Case, verdict: Verdict) -> Flip | None:
         return None
     at, to = hit
     if to is None:
-        said = f"If you require more than {at:.3f}, nothing measured here meets it with probability {FEASIBLE:g}."
+        none = f"none of the {len(case.able)} ways compared meets it with probability {FEASIBLE:g}"
+        said = f"If you require more than {at:.3f}, {none}."
         return Flip("min_score", now, at, None, said)
     said = f"If you require more than {at:.3f} (min_score), {to} takes its place, up to {_reach(by_name[to]):.3f}."
     return Flip("min_score", now, at, to, said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,11 +11,10 @@ from typing import Any
 from whichway.core.output import Labels
 from whichway.core.strategy import Progress
 from whichway.errors import BudgetReached, WhichwayError
-from whichway.study.bench import Bench, fitted, predict_blocks
+from whichway.study.bench import Bench, fit_seconds, fitted, predict_blocks, rows_of_rung
 from whichway.study.curves import HORIZON, LEAST_ERROR, Curve, break_even, priced_gain, told_curve
 from whichway.study.evidence import score_interval
 from whichway.study.lines import Line
-from whichway.study.split import DEV_SHARE
 
 LEARNING = (
     "classic",
@@ -108,9 +106,7 @@ def rungs_of(bench: Bench) -> list[int]:
 
 def measure_rung(bench: Bench, line: Line, labels: int, spare_s: float, rows: int | None = None) -> None:
     """Fit a line on the first so many of its rows, which are nested between rungs, and answer the first validation rows."""
-    fold = bench.split.folds[0]
-    held = round(DEV_SHARE * labels)
-    train, dev = _some(bench, fold.train, labels - held), _some(bench, fold.dev, held)
+    train, dev = rows_of_rung(bench, labels)
     bench.meter.trial, bench.meter.phase = line.name, "rung"
     bench.say(line.name, Progress(f"on {labels} labels"))
     solution = fitted(bench, line, f"rung-{labels}", train, dev, spare_s)
@@ -203,7 +199,7 @@ def _chance(bench: Bench) -> float:
 
 def _seconds(bench: Bench, line: Line) -> float:
     """Estimate what is open of the lower rungs, from what the strategy itself took; fixed costs of a fit count at every rung."""
-    fits, answers = (bench.ledger.call_seconds(line.name, phase) for phase in ("fit", "validation"))
+    fits, answers = fit_seconds(bench, line.name), bench.ledger.call_seconds(line.name, "validation")
     count = len(_open_rungs(bench, line))
     return count * (0.5 * max(fits, default=0.0) + sum(answers) / len(bench.split.folds))
 
@@ -225,8 +221,3 @@ def _labels(bench: Bench) -> int:
 def _validation(bench: Bench) -> list[str]:
     mine = set(bench.split.folds[0].validation)
     return [id_ for id_ in bench.split.validation if id_ in mine]
-
-
-def _some(bench: Bench, ids: Sequence[str], count: int) -> list[Any]:
-    """Return the first rows of an order that depends on the seed alone: a rung's rows are those of the one below and more."""
-    return [bench.rows[id_] for id_ in random.Random(bench.split.seed).sample(sorted(ids), len(ids))[:count]]

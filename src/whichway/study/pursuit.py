@@ -18,6 +18,7 @@ from whichway.study.guarantee import log_evidence, paired_wins, threshold
 from whichway.study.lines import Line
 from whichway.study.plan import estimate
 from whichway.study.race import PROMISE, gradient, halving
+from whichway.study.recommend import Aside
 
 SECOND = 0.002 / 60  # what a second of this machine must be worth in score: two tenths of a point per minute
 RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every line
@@ -79,12 +80,15 @@ def raced(
         return Raced({}, frozenset(arena.ended))
     mean, spread = beliefs.after(arena)
     dropped = {name: _why(arena, found.last[name], found.best, mean, spread) for name in found.behind}
-    chances = {name: round(p, 4) for name, p in passing(arena, beliefs, found, gap).items()}
+    kept = [name for name in found.ranked if name not in found.behind]
     decided: dict[str, Any] = {
         "leader": arena.lines[found.best].name,
+        "order": found.ranked,
+        "minutes": bench.ledger.noted("minutes"),
         "dropped": dropped,
         "read": _read(arena),
-        "chances": chances,
+        "chances": _rounded(passing(arena, beliefs, found, gap)),
+        "chances_over": {name: _rounded(passing(arena, beliefs, found, gap, name)) for name in kept},
     }
     decided |= {"actions": arena.actions, "slowness": round(arena.slowness, 3)}
     bench.ledger.decide("race", decided)
@@ -122,10 +126,13 @@ def standing(arena: Arena, beliefs: Belief, gap: float, ended: frozenset[str] = 
     return Standing(tuple(ranked), last, best, tuple(behind))
 
 
-def passing(arena: Arena, beliefs: Belief, found: Standing, gap: float) -> dict[str, float]:
-    """Return for each line left behind the believed chance that it would pass the leader by more than `gap` (an estimate)."""
+def passing(arena: Arena, beliefs: Belief, found: Standing, gap: float, over: str | None = None) -> dict[str, float]:
+    """Return for each line left behind the believed chance that it would pass another by more than `gap` (an estimate).
+
+    `over` names the other one (None: the leader).
+    """
     mean, covariance = beliefs.jointly_after(arena)
-    chances, best = {}, found.best
+    chances, best = {}, found.best if over is None else found.last[over]
     for name in found.behind:
         i = found.last[name]
         spread = math.sqrt(max(1e-9, covariance[i, i] + covariance[best, best] - 2 * covariance[i, best]))
@@ -133,16 +140,32 @@ def passing(arena: Arena, beliefs: Belief, found: Standing, gap: float) -> dict[
     return chances
 
 
-def left_aside(bench: Bench, lines: Sequence[Line]) -> dict[str, float]:
-    """Return for each line that the race dropped, and that nothing has run since, the chance that `passing` gave it."""
+def left_aside(bench: Bench, lines: Sequence[Line], over: str | None = None) -> dict[str, float]:
+    """Return for each line that the race dropped, and that nothing has run since, the chance that `passing` gave it.
+
+    `over` names the way that it would have to pass (None, or one that was not in the race: its leader).
+    """
     chances: dict[str, float] = {}
     for what, details in bench.ledger.decisions():
         if what == "race":
-            chances = dict(details.get("chances", {}))
+            chances = {**details.get("chances", {}), **details.get("chances_over", {}).get(over, {})}
     states = {line.name: bench.ledger.trial(line.name) for line in lines}
     return {
         name: chances[name] for name, found in states.items() if found and found[0] == "dropped" and name in chances
     }
+
+
+def not_run(bench: Bench, lines: Sequence[Line], judged: Sequence[str]) -> Aside:
+    """Return what the verdict about the ways in `judged` has to reckon with: what was left aside, what was not reached."""
+    ended = ("done", "dropped", "skipped", "failed")
+    states = {line.name: bench.ledger.trial(line.name) for line in lines if not line.excluded}
+    unreached = tuple(name for name, found in states.items() if not found or found[0] not in ended)
+    over = {name: any_of(left_aside(bench, lines, name)) for name in judged}
+    return Aside({"": any_of(left_aside(bench, lines)), **over}, unreached)
+
+
+def _rounded(chances: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(p, 4) for name, p in chances.items()}
 
 
 def any_of(chances: Mapping[str, float]) -> float:

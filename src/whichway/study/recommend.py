@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,12 +70,31 @@ class Verdict:
     missed: float = 0.0
 
 
-def decide(task: Asked, candidates: Sequence[Candidate], missed: float = 0.0) -> Verdict:
+@dataclass(frozen=True)
+class Aside:
+    """What was not run to its end: `missed` is the believed chance that a way which the race left aside is better, by the way
+    that it would have to be better than ('' for any other); `unreached` are ways that the budget stopped, of which no chance
+    is known.
+    """
+
+    missed: Mapping[str, float] = field(default_factory=dict)
+    unreached: tuple[str, ...] = ()
+
+    def over(self, name: str) -> float:
+        """Return the chance that something better than this way was left aside."""
+        return self.missed.get(name, self.missed.get("", 0.0))
+
+
+NOTHING = Aside()
+
+
+def decide(task: Asked, candidates: Sequence[Candidate], aside: Aside = NOTHING) -> Verdict:
     """Choose among candidates.
 
     P(best and feasible) is taken over the joint samples of score, latency and cost. Of those feasible with probability 0.9
     the most probable best is taken; if others are within the smallest difference of interest of it with probability 0.8, the
-    cheapest of them. `missed`, the chance that a way which was left aside is better, lowers how sure the word is.
+    cheapest of them. The chance that a way which was left aside is better lowers how sure the word is; where the budget stopped
+    a way, nothing is called decided.
     """
     if not candidates:
         return Verdict(None, None, (), None, 0.0, "undecided", {}, {}, None)
@@ -96,13 +115,17 @@ def decide(task: Asked, candidates: Sequence[Candidate], missed: float = 0.0) ->
     sure = float(np.mean((chosen.samples >= top - gap) & feasible[chosen.name]))
     others = [one for one in able if one is not chosen]
     runner = max(others, key=lambda one: (float(np.mean(one.samples)), -one.order), default=None)
+    missed = aside.over(chosen.name)
+    level = _level(sure * (1 - missed), chosen, runner, alone=len(tied) == 1)
+    if aside.unreached and level != "undecided":
+        level = "leaning" if runner else "undecided"
     return Verdict(
         chosen.name,
         best.name,
         tuple(one.name for one in tied),
         runner.name if runner else None,
         sure,
-        _level(sure * (1 - missed), chosen, runner, alone=len(tied) == 1),
+        level,
         p_feasible,
         p_best,
         None,

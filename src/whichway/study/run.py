@@ -13,7 +13,7 @@ from whichway.core.strategy import Progress
 from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError, WhichwayError
 from whichway.study.bench import Bench, solution_folder
-from whichway.study.certify import certify, choose_finalists, test_seconds, wanted
+from whichway.study.certify import MOST_FINALISTS, certify, choose_finalists, test_seconds, wanted
 from whichway.study.decision import keep_decision
 from whichway.study.growth import measure_growth
 from whichway.study.judging import judge_finalists
@@ -74,6 +74,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
         _same_study(bench, loaded)
         ledger.note("debug", options.debug)
+        ledger.note("minutes", minutes)
         if ledger.noted("started") is None:
             ledger.note("started", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         plan = make_plan(bench.task, loaded.examples, bench.split, lines, settings)
@@ -185,7 +186,7 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
     for line in sorted(lines, key=lambda line: order.index(line.name) if line.name in order else -1):
         if line.name in settled or _is_at(bench, line, ("done",)):
             continue
-        _run_line(bench, line, lines, loaded)
+        _run_line(bench, line, lines, loaded, order)
         watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
@@ -198,14 +199,23 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
 
 
 def _raced(bench: Bench, lines: Sequence[Line], loaded: Any, allocation: str) -> tuple[set[str], tuple[str, ...]]:
-    """Race what is open; return the lines on which nothing more is to be spent by this command, and an order for the others."""
+    """Race what is open; return the lines on which nothing more is to be spent by this command, and an order for the others.
+
+    What an earlier command's race has dropped stays so, unless the minutes of the budget have grown: then it is raced again,
+    against those that were run to their end.
+    """
     dropped = {line.name for line in lines if _is_at(bench, line, ("dropped",))}
-    open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done", "dropped"))]
-    if dropped or not worth_racing(bench, open_, loaded):
-        return dropped, ()
+    before: dict[str, Any] = next((said for what, said in reversed(bench.ledger.decisions()) if what == "race"), {})
+    is_larger = float(bench.ledger.noted("minutes") or 0.0) > before.get("minutes", float("inf"))
+    if dropped and not is_larger:
+        return dropped, tuple(before.get("order", ()))
+    open_ = [line for line in lines if not line.excluded and not _is_at(bench, line, ("done",))]
+    rivals = [line for line in lines if dropped and _is_at(bench, line, ("done",))]
+    if not worth_racing(bench, [*open_, *rivals], loaded):
+        return set(), ()
     for line in open_:
         _forget_if_changed(bench, line)
-    found = raced(bench, open_, loaded, lambda: _spare_seconds(bench, lines), allocation)
+    found = raced(bench, [*open_, *rivals], loaded, lambda: _spare_seconds(bench, lines), allocation)
     for name, reason in found.dropped.items():
         bench.ledger.set_trial(name, "dropped", reason)
     return {*found.dropped, *found.ended}, found.order
@@ -217,12 +227,12 @@ def _is_at(bench: Bench, line: Line, states: Sequence[str]) -> bool:
     return bool(before and before[0] in states and before[2].get("key") == line.key(bench.fingerprint))
 
 
-def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any) -> None:
+def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any, order: Sequence[str] = ()) -> None:
     if line.excluded:
         bench.ledger.set_trial(line.name, "skipped", line.excluded)
         return
     _forget_if_changed(bench, line)
-    spare = _spare_seconds(bench, lines)
+    spare = _spare_seconds(bench, lines, order)
     expected = estimate(bench.task, loaded.examples, bench.split, line, loaded.settings).seconds
     left = bench.deadline - time.monotonic() - spare
     begun = solution_folder(bench, line, "fold-0").exists()
@@ -235,11 +245,16 @@ def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any) -> N
     run_trial(bench, line, spare)
 
 
-def _spare_seconds(bench: Bench, lines: Sequence[Line]) -> float:
-    """Return the seconds kept for the test of the three best so far: certification is reserved first (methods.md §2)."""
+def _spare_seconds(bench: Bench, lines: Sequence[Line], order: Sequence[str] = ()) -> float:
+    """Return the seconds kept for the test of the three best so far: certification is reserved first (methods.md §2).
+
+    `order` names who a race has kept, the most promising first: they count before they have answered all validation rows.
+    """
     if not bench.split.test:
         return 0.0
-    needed = sum(test_seconds(bench, name) for name in wanted(bench, lines))
+    names = wanted(bench, lines)
+    names += [name for name in order if name not in names][: max(0, MOST_FINALISTS - len(names))]
+    needed = sum(test_seconds(bench, name) for name in names)
     left = bench.deadline - time.monotonic()
     return max(LEAST_SPARE_S, min(1.2 * needed, MOST_TEST_SHARE * left))
 

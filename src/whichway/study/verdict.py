@@ -17,15 +17,15 @@ from whichway.study.flips import changes, flips
 from whichway.study.growth import growth_report
 from whichway.study.lines import Line
 from whichway.study.plan import expectation
-from whichway.study.pursuit import any_of, left_aside
+from whichway.study.pursuit import left_aside, not_run
 from whichway.study.recommend import Candidate, Verdict, broken_limits, unsure_limits
 
 
 def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candidate], part: str) -> dict[str, Any]:
     """Return the recommendation of report.json; `p_best_of` and `p_feasible_of` go to the trials, `labels_of` to the report."""
-    aside = left_aside(bench, lines)
     wanted = bench.task.constraints, bench.task.objective
-    case = Case(tuple(judged), *wanted, hourly_price(bench), missed=any_of(aside))
+    aside = not_run(bench, lines, [one.name for one in judged])
+    case = Case(tuple(judged), *wanted, hourly_price(bench), aside=aside)
     verdict = case.verdict()
     found, labels = flips(case, verdict), growth_report(bench, lines, verdict.chosen)
     by_name = {one.name: one for one in judged}
@@ -41,7 +41,8 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "sentence": _sentence(bench, verdict, part),
         "reasons": [
             *_reasons(bench, verdict, by_name, part),
-            *_missed(bench, verdict, aside),
+            *_missed(bench, verdict, left_aside(bench, lines, verdict.chosen)),
+            *_unreached(aside.unreached, verdict),
             *_passed_over(bench, lines, verdict),
         ],
         "runner_up": verdict.runner_up,
@@ -55,6 +56,7 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "p_feasible": round(verdict.p_feasible.get(chosen.name, 0.0), 4) if chosen else None,
         "p_good_enough": round(verdict.sure, 4) if chosen else None,
         "p_missed": round(verdict.missed, 4),
+        "not_reached": list(aside.unreached),
         "closest": verdict.closest,
         "tied": list(verdict.tied),
         "labels_of": labels,
@@ -139,6 +141,15 @@ def _missed(bench: Bench, verdict: Verdict, aside: Mapping[str, float]) -> list[
         f"Of {count} ways left aside by the race one {better} {verdict.missed:.0%} "
         f"({likeliest} the likeliest with {aside[likeliest]:.0%}; estimate; --exhaustive runs them all)."
     ]
+
+
+def _unreached(names: Sequence[str], verdict: Verdict) -> list[str]:
+    """Say which ways the budget stopped: of them nothing is known, so nothing is decided."""
+    if not names or verdict.chosen is None:
+        return []
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    said = "was" if len(names) == 1 else "were"
+    return [f"{shown} {said} not run to the end for want of budget and may be better: a larger one decides."]
 
 
 def _passed_over(bench: Bench, lines: Sequence[Line], verdict: Verdict) -> list[str]:

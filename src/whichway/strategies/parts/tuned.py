@@ -73,6 +73,7 @@ def tune(
 
     if then is None and tries < 2:
         return int(learn(said, kit).tokens)
+    kit = replace(kit, begun=None, is_step=False)  # several trainings: which would go on from which?
     home = apart(kit.folder / RESUME, said, rows)  # a killed fit finds there what it had trained
     first = best_of(tries, said, draft.model.rates, learn, home, kit)
     copy_weights(first.weights, kit.folder / "weights")
