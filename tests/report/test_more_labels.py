@@ -10,6 +10,8 @@ from sample_labels import even
 
 from whichway.report.guarantees import sentences
 from whichway.report.labels import fine_tuning, more_labels, price
+from whichway.report.verdict import certainty
+from whichway.report.write import render
 
 SLOW = "its smaller fits would take about 98 s (limit 30 s; --exhaustive measures them)"
 
@@ -114,6 +116,14 @@ def test_each_tier_of_certainty_has_its_own_sentence() -> None:
         "went no further."
     )
     assert sentences({}) == []
+
+
+def test_probabilities_carry_the_word_estimate_where_they_stand() -> None:
+    page = " ".join(render(report(), "md").split())
+    assert "P(best), estimate |" in page and "Probability (estimate) that it is the best" in page
+    assert (
+        certainty(report(recommendation={**report()["recommendation"], "p_good_enough": 0.9})).count("(estimate)") == 1
+    )
 
 
 def test_where_all_that_was_dropped_was_ruled_out_the_best_is_among_those_kept_and_a_bootstrap_is_no_guarantee() -> (
