@@ -68,12 +68,12 @@ def test_without_a_price_of_labels_the_key_to_set_is_named() -> None:
         (
             [tuned("finetune")],
             {"finetune": SLOW},
-            f"wins is not known: finetune has no label curve, {SLOW}. To find out: whichway run task.yaml --exhaustive",
+            f"wins is not known, as finetune has no label curve: {SLOW}. To find out: whichway run task.yaml --exhaustive",
         ),
         (
             [tuned("finetune"), tuned("encoder", "encoder")],
             {"finetune": "too few rows"},
-            "wins is not known of all ways: finetune has no label curve, too few rows.",
+            "wins is not known of all ways, as finetune has no label curve: too few rows.",
         ),
         ([tuned("finetune", state="skipped", reason="needs trl")], {}, "finetune was skipped (needs trl)."),
         ([trial("probe")], {"probe": SLOW}, "no way that fine-tunes took part (run it with finetune or encoder among"),
@@ -89,7 +89,7 @@ def test_it_is_told_from_how_many_labels_fine_tuning_wins_or_why_not_and_what_to
     section = more_labels(found)
     assert section.items[0].startswith("How many more labels until") is bool(said)
     for name, reason in missing.items():
-        assert sum(f"{name} has no label curve, {reason}" in one for one in section.items) == 1
+        assert sum(f"{name} has no label curve: {reason}" in one for one in section.items) == 1
 
 
 def test_the_command_that_was_exhaustive_already_is_not_told_again() -> None:

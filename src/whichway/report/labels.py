@@ -42,11 +42,11 @@ def fine_tuning(report: Report) -> str:
     ]
     question = "How many more labels until fine-tuning wins is not known"
     if not tuned:
-        return f"{question}: {_absent(report)}."
+        return f"{question}, as {_absent(report)}."
     if not silent:
         return ""
     command = words.cut(at(report, "reproduce", "command") or "", 400)
-    said = f"{question}{'' if len(silent) == len(tuned) else ' of all ways'}: {'; '.join(silent)}."
+    said = f"{question}{'' if len(silent) == len(tuned) else ' of all ways'}, as {'; '.join(silent)}."
     is_open = "--exhaustive" in said and command and "--exhaustive" not in command
     return f"{said} To find out: {command} --exhaustive" if is_open else said
 
@@ -86,7 +86,7 @@ def _tuned(report: Report) -> list[str]:
 
 
 def _missing(one: Row) -> str:
-    return f"{words.visible(one.get('strategy'))} has no label curve, {words.cut(one.get('reason') or 'not measured', 300)}"
+    return f"{words.visible(one.get('strategy'))} has no label curve: {words.cut(one.get('reason') or 'not measured', 300)}"
 
 
 def _sentence(one: Row) -> str:

@@ -76,7 +76,7 @@ def labels_missing(bench: Bench, lines: Sequence[Line]) -> list[dict[str, str]]:
         if line.excluded or not is_learner or (state and state[0] == "skipped") or has_curve(bench, line):
             continue
         known = bench.ledger.noted(NOTED) or {}
-        reason = _why_never(bench, line) or known.get(line.name, "not measured yet: the same command goes on")
+        reason = _why_never(bench, line) or known.get(line.name, "not measured yet, the same command goes on")
         if not _is_done(bench, line):
             reason = (
                 "dropped by the race (--exhaustive runs it)"
