@@ -99,7 +99,7 @@ class LiveArena:
         expected, before = self.bill(arm, upto), self._spent(line)
         work = self._full if self.arms[arm].rung in (0, TOP) else self._low
         is_low, well = self.arms[arm].rung == LOW, guarded(self.bench, line, lambda: work(arm, upto))
-        self._scores.clear()
+        self._scores.pop(arm, None)
         if not well and is_low:  # a quarter of the rows may be too few where all of them are enough
             self.failed_arms.add(arm)
         elif not well:
@@ -123,11 +123,11 @@ class LiveArena:
             return np.zeros(0)
         if arm not in self._scores:
             metric, low, high = self.bench.metric, *self.bench.metric.bounds
-            known, found = self.bench.ledger.predictions(self.lines[arm].name, self._part(arm)), []
+            known, found = self.bench.ledger.scores(self.lines[arm].name, self._part(arm)), []
             for id_ in self.order:
                 if id_ not in known:
                     break
-                found.append((metric.aggregate([known[id_][1]]) - low) / (high - low))
+                found.append((metric.aggregate([known[id_]]) - low) / (high - low))
             self._scores[arm] = np.array(found, dtype=float)
         return self._scores[arm]
 
