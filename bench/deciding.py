@@ -72,7 +72,7 @@ class Kept(LiveArena):
         self.lines = [SimpleNamespace(name=one.line, way="prompt") for one in self.arms]
         self.ledger, self.order, self.rows = Ledger(folder), ids, rows
         self.bench = SimpleNamespace(metric=Accuracy(), ledger=self.ledger)
-        self.ended, self._scores, self.seen, self.ms = set(), {}, [0] * arms, []
+        self.ended, self._scores, self._stale, self.seen, self.ms = set(), {}, set(), [0] * arms, []
         for one in self.arms:
             said = {name: 0.1 for name in labels}
             hits = rng.random(rows) < rng.uniform(0.6, 0.75)
@@ -90,7 +90,7 @@ class Kept(LiveArena):
     def read(self, arm: int, upto: int) -> bool:
         self.ms.append(1000 * (time.perf_counter() - self.began))
         self.seen[arm] = upto
-        self._scores.pop(arm, None)
+        self._stale.add(arm)
         self.began = time.perf_counter()
         return True
 
