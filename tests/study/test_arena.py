@@ -53,7 +53,7 @@ def test_dollars_count_by_how_scarce_they_are() -> None:
     line = SimpleNamespace(name="far", way="prompt")
     arena.arms, arena.lines = (Arm("far", "far", 1, 0.0, 1.0, row_usd=0.1),), [line]
     arena.ended, arena.failed_arms, arena.pace, arena.price = set(), set(), {}, {}
-    arena._scores, arena.reserved_usd, arena.left = {0: []}, 1.0, lambda: 600.0
+    arena._scores, arena._stale, arena.reserved_usd, arena.left = {0: []}, set(), 1.0, lambda: 600.0
     arena.bench = SimpleNamespace(split=SimpleNamespace(folds=(SimpleNamespace(validation=("a",) * 99),)))
     costs = []
     for arena.money in (float("inf"), 101.0, 3.0, 1.0):

@@ -59,6 +59,7 @@ class LiveArena:
                 self.lines.append(line)
         self.arms: Sequence[Arm] = tuple(arms)
         self._scores: dict[int, Any] = {}
+        self._stale: set[int] = set()  # arms that have answered since their scores were read
 
     def left(self) -> float:
         """Return the seconds that may still be spent before the finalists' test."""
@@ -98,7 +99,7 @@ class LiveArena:
         expected, before = self.bill(arm, upto), self._spent(line)
         work = self._full if self.arms[arm].rung in (0, TOP) else self._low
         is_low, well = self.arms[arm].rung == LOW, guarded(self.bench, line, lambda: work(arm, upto))
-        self._scores.clear()
+        self._stale.add(arm)
         if not well and is_low:  # a quarter of the rows may be too few where all of them are enough
             self.failed_arms.add(arm)
         elif not well:
@@ -120,14 +121,16 @@ class LiveArena:
 
         if self.lines[arm].name in self.ended:  # what broke off is nobody's rival
             return np.zeros(0)
-        if arm not in self._scores:
+        if arm not in self._scores or arm in self._stale:
             metric, low, high = self.bench.metric, *self.bench.metric.bounds
-            known, found = self.bench.ledger.predictions(self.lines[arm].name, self._part(arm)), []
-            for id_ in self.order:
+            known = self.bench.ledger.scores(self.lines[arm].name, self._part(arm))
+            found = list(self._scores.get(arm, ()))  # what was answered stays so
+            for id_ in self.order[len(found) :]:
                 if id_ not in known:
                     break
-                found.append((metric.aggregate([known[id_][1]]) - low) / (high - low))
+                found.append((metric.aggregate([known[id_]]) - low) / (high - low))
             self._scores[arm] = np.array(found, dtype=float)
+            self._stale.discard(arm)
         return self._scores[arm]
 
     def _arms_of(self, line: Line, loaded: Any) -> list[Arm]:

@@ -17,77 +17,20 @@ from whichway.core.model import Spend
 from whichway.core.strategy import PromptVersion
 from whichway.core.task import Prediction
 from whichway.errors import BudgetReached, LedgerError
+from whichway.study import tables
 from whichway.study.commits import Commits
 
 VERSION = 2
 TIMED_EVERY_S = 0.5  # what a killed process has used is known to this, without writing it down with every call
-_book = sa.MetaData()
-_about = sa.Table(
-    "about", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
-)
-_sessions = sa.Table(
-    "sessions", _book, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seconds", sa.Float, nullable=False)
-)
-_units = sa.Table(
-    "units",
-    _book,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("key", sa.Text, nullable=False, index=True),
-    sa.Column("trial", sa.Text, nullable=False),
-    sa.Column("phase", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),  # reserved, settled, lost
-    sa.Column("bound_usd", sa.Float, nullable=False),
-    *(sa.Column(name, sa.Float, nullable=False, default=0.0) for name in ("usd", "seconds")),
-    *(sa.Column(name, sa.Integer, nullable=False, default=0) for name in ("tokens_in", "tokens_out", "cached_tokens")),
-    sa.Column("result", sa.Text, nullable=False, default="{}"),
-)
-_trials = sa.Table(
-    "trials",
-    _book,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),  # running, done, dropped, skipped, stopped, failed
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("facts", sa.Text, nullable=False),
-)
-_predictions = sa.Table(
-    "predictions",
-    _book,
-    sa.Column("trial", sa.Text, primary_key=True),
-    sa.Column("part", sa.Text, primary_key=True),  # validation, test
-    sa.Column("example", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text, nullable=False) for name in ("value", "scores", "score", "sources")),
-    sa.Column("confidence", sa.Float, nullable=False),
-    sa.Column("parsed", sa.Integer, nullable=False),
-)
-_decisions = sa.Table(
-    "decisions",
-    _book,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("what", sa.Text, nullable=False),
-    sa.Column("details", sa.Text, nullable=False),
-)
-_prompts = sa.Table(
-    "prompts",
-    _book,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("id", sa.Text, nullable=False, index=True),  # of its text
-    sa.Column("trial", sa.Text, nullable=False),
-    sa.Column("part", sa.Text, nullable=False),  # train: rows to learn from; validation
-    *(sa.Column(name, sa.Text, nullable=False) for name in ("parent", "change", "text", "messages")),
-    *(sa.Column(name, sa.Float, nullable=True) for name in ("score", "seconds", "usd")),
-    *(sa.Column(name, sa.Integer, nullable=False) for name in ("rows", "tokens")),
-    sa.UniqueConstraint("id", "trial", "part", "rows"),
-)
-_vectors = sa.Table(
-    "vectors", _book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
-)
 # What is done for every call is put together once.
 _WHOSE, _SPENT = ("trial", "phase", "state"), ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
-_RESERVE = _units.insert()
-_RECALL = sa.select(_units.c.result).where(_units.c.key == sa.bindparam("wanted"), _units.c.state == "settled")
+_RESERVE = tables.units.insert()
+_RECALL = sa.select(tables.units.c.result).where(
+    tables.units.c.key == sa.bindparam("wanted"), tables.units.c.state == "settled"
+)
 _SETTLE = (
-    _units.update()
-    .where(_units.c.id == sa.bindparam("ticket"))
+    tables.units.update()
+    .where(tables.units.c.id == sa.bindparam("ticket"))
     .values(state="settled", **{name: sa.bindparam(f"new_{name}") for name in ("result", *_SPENT)})
 )
 
@@ -115,7 +58,7 @@ class Ledger:
                 self._open.exec_driver_sql(f"PRAGMA {pragma}")
             if self._open.exec_driver_sql("PRAGMA quick_check").scalar() != "ok":
                 raise sa.exc.DatabaseError("quick_check", None, ValueError("damaged"))
-            _book.create_all(self._open)
+            tables.book.create_all(self._open)
         except sa.exc.DatabaseError as error:
             self._lock_file.close()
             raise LedgerError(
@@ -123,10 +66,14 @@ class Ledger:
                 "Restore it from a copy, or start a new run with another --out.",
             ) from error
         with self.transaction() as db:
-            db.execute(_units.update().where(_units.c.state == "reserved").values(state="lost", usd=_units.c.bound_usd))
-            self._session = db.execute(_sessions.insert().values(seconds=0.0)).inserted_primary_key[0]
+            db.execute(
+                tables.units.update()
+                .where(tables.units.c.state == "reserved")
+                .values(state="lost", usd=tables.units.c.bound_usd)
+            )
+            self._session = db.execute(tables.sessions.insert().values(seconds=0.0)).inserted_primary_key[0]
             # This process is the only writer, so what is used or set aside need not be summed up for every call.
-            self._charged = float(db.execute(sa.select(sa.func.sum(_units.c.usd))).scalar() or 0.0)
+            self._charged = float(db.execute(sa.select(sa.func.sum(tables.units.c.usd))).scalar() or 0.0)
         self._bounds: dict[int, float] = {}
         self._till = threading.Lock()  # what is charged is known before it is committed, so that no two pass the cap
         self._commits = Commits(self._guard, self.transaction)
@@ -151,7 +98,7 @@ class Ledger:
                     self._timed = time.monotonic()
                     seconds = time.monotonic() - self._began
                     self._open.execute(
-                        _sessions.update().where(_sessions.c.id == self._session).values(seconds=seconds)
+                        tables.sessions.update().where(tables.sessions.c.id == self._session).values(seconds=seconds)
                     )
             except BaseException:
                 self._open.exec_driver_sql("ROLLBACK")
@@ -160,8 +107,8 @@ class Ledger:
 
     def earlier_seconds(self) -> float:
         """Return wall-clock seconds that earlier sessions of this study took."""
-        where = _sessions.c.id != self._session
-        return float(self._read(sa.select(sa.func.sum(_sessions.c.seconds)).where(where))[0][0] or 0.0)
+        where = tables.sessions.c.id != self._session
+        return float(self._read(sa.select(sa.func.sum(tables.sessions.c.seconds)).where(where))[0][0] or 0.0)
 
     def tick(self) -> None:
         """Write the time down, at most once a second: a fit that is killed has used its time all the same."""
@@ -179,25 +126,29 @@ class Ledger:
     def note(self, key: str, value: Any) -> None:
         """Keep one fact about the study; writing it again replaces it."""
         with self.transaction() as db:
-            db.execute(_about.delete().where(_about.c.key == key))
-            db.execute(_about.insert().values(key=key, value=_dump(value)))
+            db.execute(tables.about.delete().where(tables.about.c.key == key))
+            db.execute(tables.about.insert().values(key=key, value=_dump(value)))
 
     def noted(self, key: str) -> Any | None:
         """Return a fact, or None."""
-        rows = self._read(sa.select(_about.c.value).where(_about.c.key == key))
+        rows = self._read(sa.select(tables.about.c.value).where(tables.about.c.key == key))
         return json.loads(rows[0][0]) if rows else None
 
     def decide(self, what: str, details: Mapping[str, Any]) -> None:
         """Write a decision down once; the same decision in a continued run is not repeated."""
         text = _dump(details)
         with self.transaction() as db:
-            same = sa.select(_decisions.c.id).where(_decisions.c.what == what, _decisions.c.details == text)
+            same = sa.select(tables.decisions.c.id).where(
+                tables.decisions.c.what == what, tables.decisions.c.details == text
+            )
             if not db.execute(same).first():
-                db.execute(_decisions.insert().values(what=what, details=text))
+                db.execute(tables.decisions.insert().values(what=what, details=text))
 
     def decisions(self) -> list[tuple[str, dict[str, Any]]]:
         """Return all decisions in order."""
-        rows = self._read(sa.select(_decisions.c.what, _decisions.c.details).order_by(_decisions.c.id))
+        rows = self._read(
+            sa.select(tables.decisions.c.what, tables.decisions.c.details).order_by(tables.decisions.c.id)
+        )
         return [(what, json.loads(details)) for what, details in rows]
 
     # -- units of work: reserve -> call -> settle ------------------------------------------------------------------------
@@ -233,8 +184,8 @@ class Ledger:
     def lose(self, ticket: int, reason: str) -> None:
         """Keep the full reservation charged: nobody knows what the call cost."""
         with self.transaction() as db:
-            lost = {"state": "lost", "usd": _units.c.bound_usd, "result": _dump({"reason": reason})}
-            db.execute(_units.update().where(_units.c.id == ticket).values(**lost))
+            lost = {"state": "lost", "usd": tables.units.c.bound_usd, "result": _dump({"reason": reason})}
+            db.execute(tables.units.update().where(tables.units.c.id == ticket).values(**lost))
 
     def _charge(self, ticket: int, spend: Spend) -> None:
         with self._till:
@@ -246,18 +197,18 @@ class Ledger:
 
     def spends(self) -> list[tuple[str, str, str, Spend]]:
         """Return (trial, phase, state, sum) for all units, in order of first appearance."""
-        by, sums = [_units.c[name] for name in _WHOSE], [sa.func.sum(_units.c[name]) for name in _SPENT]
-        ask = sa.select(*by, *sums).group_by(*by).order_by(sa.func.min(_units.c.id))
+        by, sums = [tables.units.c[name] for name in _WHOSE], [sa.func.sum(tables.units.c[name]) for name in _SPENT]
+        ask = sa.select(*by, *sums).group_by(*by).order_by(sa.func.min(tables.units.c.id))
         return [(row[0], row[1], row[2], Spend(*row[3:])) for row in self._read(ask)]
 
     def lost(self) -> int:
         """Return how many units were lost; they stay charged at their reservation."""
-        return int(self._read(sa.select(sa.func.count()).where(_units.c.state == "lost"))[0][0])
+        return int(self._read(sa.select(sa.func.count()).where(tables.units.c.state == "lost"))[0][0])
 
     def calls(self, trial: str, phase: str) -> list[Spend]:
         """Return what each settled unit of one phase of a trial cost, in order."""
-        where = (_units.c.trial == trial, _units.c.phase == phase, _units.c.state == "settled")
-        ask = sa.select(*(_units.c[name] for name in _SPENT)).where(*where).order_by(_units.c.id)
+        where = (tables.units.c.trial == trial, tables.units.c.phase == phase, tables.units.c.state == "settled")
+        ask = sa.select(*(tables.units.c[name] for name in _SPENT)).where(*where).order_by(tables.units.c.id)
         return [Spend(*row) for row in self._read(ask)]
 
     def call_seconds(self, trial: str, phase: str) -> list[float]:
@@ -269,21 +220,21 @@ class Ledger:
     def set_trial(self, name: str, state: str, reason: str = "", facts: Mapping[str, Any] | None = None) -> None:
         """Write a trial's state; facts not given stay as they are."""
         with self.transaction() as db:
-            old = db.execute(sa.select(_trials.c.facts).where(_trials.c.name == name)).first()
+            old = db.execute(sa.select(tables.trials.c.facts).where(tables.trials.c.name == name)).first()
             merged = {**(json.loads(old[0]) if old else {}), **(facts or {})}
-            db.execute(_trials.delete().where(_trials.c.name == name))
-            db.execute(_trials.insert().values(name=name, state=state, reason=reason, facts=_dump(merged)))
+            db.execute(tables.trials.delete().where(tables.trials.c.name == name))
+            db.execute(tables.trials.insert().values(name=name, state=state, reason=reason, facts=_dump(merged)))
 
     def forget_trial(self, name: str) -> None:
         """Drop a trial's state and predictions; what it cost stays in the book."""
         with self.transaction() as db:
-            db.execute(_trials.delete().where(_trials.c.name == name))
-            db.execute(_predictions.delete().where(_predictions.c.trial == name))
+            db.execute(tables.trials.delete().where(tables.trials.c.name == name))
+            db.execute(tables.predictions.delete().where(tables.predictions.c.trial == name))
 
     def trial(self, name: str) -> tuple[str, str, dict[str, Any]] | None:
         """Return (state, reason, facts) of a trial, or None."""
-        where = _trials.c.name == name
-        rows = self._read(sa.select(_trials.c.state, _trials.c.reason, _trials.c.facts).where(where))
+        where = tables.trials.c.name == name
+        rows = self._read(sa.select(tables.trials.c.state, tables.trials.c.reason, tables.trials.c.facts).where(where))
         return (rows[0][0], rows[0][1], json.loads(rows[0][2])) if rows else None
 
     def commit_block(
@@ -306,15 +257,15 @@ class Ledger:
         ]
         with self.transaction() as db:
             if values:
-                db.execute(_predictions.insert(), values)
+                db.execute(tables.predictions.insert(), values)
             self._settle(db, ticket, spend, {"rows": len(values)})
         self._charge(ticket, spend)
 
     def predictions(self, trial: str, part: str) -> dict[str, tuple[Prediction, Any]]:
         """Return example id -> (prediction, metric's score)."""
-        where = (_predictions.c.trial == trial, _predictions.c.part == part)
+        where = (tables.predictions.c.trial == trial, tables.predictions.c.part == part)
         found = {}
-        for row in self._read(sa.select(_predictions).where(*where)):
+        for row in self._read(sa.select(tables.predictions).where(*where)):
             value = json.loads(row.value)
             value = tuple(value) if isinstance(value, list) else value
             answer = Prediction(
@@ -322,6 +273,12 @@ class Ledger:
             )
             found[row.example] = (answer, json.loads(row.score))
         return found
+
+    def scores(self, trial: str, part: str) -> dict[str, Any]:
+        """Return example id -> metric's score: what a race reads again and again, without the answers themselves."""
+        columns = tables.predictions.c
+        ask = sa.select(columns.example, columns.score).where(columns.trial == trial, columns.part == part)
+        return {example: json.loads(score) for example, score in self._read(ask)}
 
     # -- prompts and vectors ----------------------------------------------------------------------------------------
 
@@ -331,26 +288,26 @@ class Ledger:
         row |= {"text": one.text, "messages": _dump(one.messages), "score": one.score, "rows": one.rows}
         row |= {"tokens": one.tokens, "seconds": one.spend.seconds, "usd": one.spend.usd}
         with self.transaction() as db:
-            db.execute(_prompts.insert().prefix_with("OR IGNORE"), [row])
+            db.execute(tables.prompts.insert().prefix_with("OR IGNORE"), [row])
 
     def prompts(self) -> list[dict[str, Any]]:
         """Return all prompts in the order in which they were scored."""
-        found = self._read(sa.select(_prompts).order_by(_prompts.c.number))
+        found = self._read(sa.select(tables.prompts).order_by(tables.prompts.c.number))
         return [{**row._mapping, "messages": json.loads(row.messages)} for row in found]
 
     def vectors(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the known ones among content keys."""
         found: dict[str, bytes] = {}
         for start in range(0, len(keys), 500):
-            where = _vectors.c.key.in_(keys[start : start + 500])
-            found.update((row[0], row[1]) for row in self._read(sa.select(_vectors).where(where)))
+            where = tables.vectors.c.key.in_(keys[start : start + 500])
+            found.update((row[0], row[1]) for row in self._read(sa.select(tables.vectors).where(where)))
         return found
 
     def keep_vectors(self, vectors: Mapping[str, bytes]) -> None:
         """Keep vectors by content key, all or nothing."""
         with self.transaction() as db:
             if rows := [{"key": key, "vector": vector} for key, vector in vectors.items()]:
-                db.execute(_vectors.insert().prefix_with("OR IGNORE"), rows)
+                db.execute(tables.vectors.insert().prefix_with("OR IGNORE"), rows)
 
     def _read(self, statement: Any, values: Mapping[str, Any] | None = None) -> Any:
         with self._guard:
@@ -365,7 +322,7 @@ def read_prompts(folder: Path) -> list[dict[str, Any]]:
     engine = sa.create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true")
     try:
         with engine.connect() as db:
-            found = db.execute(sa.select(_prompts).order_by(_prompts.c.number)).fetchall()
+            found = db.execute(sa.select(tables.prompts).order_by(tables.prompts.c.number)).fetchall()
     except sa.exc.OperationalError:  # written by an earlier version, which kept no prompts
         return []
     finally:

@@ -187,12 +187,13 @@ def beliefs_about(arena: LiveArena, labels: bool) -> Belief:
     """Return what the race believes before it begins: of labelling tasks, what arms reached on the matrix's data sets."""
     if not labels:
         return plain_beliefs(arena.arms)
-    table, names = _matrix()
+    table, names = matrix()
     return Averaged((learnt_beliefs(arena.arms, table, names), plain_beliefs(arena.arms)))
 
 
 @functools.cache
-def _matrix() -> tuple[Any, list[tuple[str, int]]]:
+def matrix() -> tuple[Any, list[tuple[str, int]]]:
+    """Return the scores of arms on other data sets [data sets, arms], and the arms as (line, rung)."""
     import numpy as np
 
     kept = json.loads((files("whichway.study") / "beliefs.json").read_text(encoding="utf-8"))
