@@ -39,6 +39,7 @@ def measure_growth(bench: Bench, lines: Sequence[Line], thorough: bool = False) 
     A strategy whose rungs take longer than MOST_S is left out, unless this is `thorough`; the ledger then keeps why.
     """
     left_out: dict[str, str] = {}
+    bench.ledger.note(NOTED, left_out)  # what an earlier pass said holds no longer, even if this one is interrupted
     able = [line for line in lines if not _why_never(bench, line) and _is_done(bench, line)]
     for line in sorted(able, key=lambda line: _seconds(bench, line)):
         seconds, left = _seconds(bench, line), bench.deadline - time.monotonic() - KEPT_S
