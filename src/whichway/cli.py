@@ -107,7 +107,7 @@ def run(
     budget_usd: Dollars = None,
     seed: Annotated[int | None, typer.Option(help="Another split and other random choices.", min=0)] = None,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Run every strategy to the end: no race, nothing is dropped.")
+        bool, typer.Option("--exhaustive", help="Run every strategy to the end, label curves too: nothing is dropped.")
     ] = False,
     allocation: Annotated[
         Literal["kg", "halving"],
@@ -309,7 +309,7 @@ def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
     folder = out or Path("runs") / _safe(loaded.task.name)
     from whichway.live.bundle import write_bundle
     from whichway.report.live import Display
-    from whichway.report.terminal import print_table, print_verdict
+    from whichway.report.terminal import print_guarantees, print_table, print_verdict
     from whichway.report.write import write_report
     from whichway.study.run import run_study
 
@@ -323,6 +323,7 @@ def _study(task: Path, out: Path | None, seed: int | None, options: Any) -> int:
     console = _console()
     print_verdict(found, console)
     print_table(found, console)
+    print_guarantees(found, console)
     typer.echo(f"\nReport: {folder / 'report.html'}{_how_to_predict(found, folder, solutions)}")
     if found["state"] == "interrupted":
         complain("Interrupted; the report is partial.", "The same command continues where this one stopped.")

@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
-from studies import ONLY, make_task, whichway
+from studies import ONLY, make_task, report_of, whichway
+
+from whichway.report.labels import between
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,35 @@ def test_plan_tells_what_more_labels_would_buy_and_what_they_cost(run):
     assert said.returncode == 0, said.stderr
     assert "with 200 more" in said.stdout and "classic" in said.stdout and "$100.00" in said.stdout
     far = whichway("plan", task, "--labels", 100_000, "--out", folder)
-    assert "at least" in far.stdout and "too far to say more" in far.stdout
+    (most,) = {4 * one["rungs"][-1]["labels"] for one in report_of(folder)["labels"]}
+    assert "at least" in far.stdout and f"not foretold beyond {most:,} labels" in far.stdout
+    assert "set objective.label_usd in the task file" in far.stdout
+
+
+def test_plan_foretells_what_the_report_does(run):
+    task, folder = run
+    (one,) = report_of(folder)["labels"]
+    assert one["chance"] == pytest.approx(1 / 3) and one["seed"] == 0
+    whole = one["rungs"][-1]["labels"]
+    with_price = task.with_name("priced.yaml")
+    with_price.write_text(task.read_text() + "objective: {label_usd: 0.5}\n")
+    for times in (2, 4):
+        (told,) = (at for at in one["band"] if at["labels"] == times * whole)
+        said = whichway("plan", with_price, "--labels", (times - 1) * whole, "--out", folder).stdout
+        (row,) = (line for line in said.splitlines() if line.startswith("classic ") and "%" in line)
+        assert f"{told['value']:.3f} {told['low']:.3f} to {told['high']:.3f}" in " ".join(row.split())
+        (gain,) = (at for at in one["gains"] if at["more"] == (times - 1) * whole)
+        assert f"classic: {gain['value']:+.3f} ({between(gain)}), " in said
+        assert "per point ($" in said or "no gain to be expected" in said
+    assert gain["usd"] is None, "the run knew no price"
+
+
+def test_labels_of_a_damaged_report_are_refused_in_two_lines(run, tmp_path):
+    found = report_of(run[1])
+    del found["labels"][0]["rungs"][0]["low"]
+    (tmp_path / "report.json").write_text(json.dumps(found))
+    said = whichway("plan", run[0], "--labels", 10, "--out", tmp_path)
+    assert said.returncode == 2 and said.stderr.count("\n") == 2 and "damaged (KeyError" in said.stderr
 
 
 def test_plan_labels_without_a_run_says_what_to_do(run, tmp_path):

@@ -6,6 +6,8 @@ import copy
 import math
 from typing import Any
 
+from sample_labels import labels
+
 XSS = '<script>alert("x")</script>'
 IMG = "<img src=x onerror=alert(1)>"
 LABELS = ["refund", "delivery", "account", "invoice", "damaged | broken", IMG, "cancel_order", "other"]
@@ -152,6 +154,7 @@ _COSTS = {
 }
 
 _SAMPLE: dict[str, Any] = {
+    **labels(),
     "cost": _COSTS,
     "schema": 1,
     "whichway": "0.1.0",

@@ -14,6 +14,7 @@ from sample import around, report, trial
 from whichway.report.plots.calibration import draw_calibration, share_interval
 from whichway.report.plots.confusion import draw_confusion
 from whichway.report.plots.cost import draw_cost
+from whichway.report.plots.growth import draw_growth
 from whichway.report.plots.naming import Named, draw_names
 from whichway.report.plots.scores import draw_scores, score_domain
 from whichway.report.plots.spend import draw_spend
@@ -27,7 +28,8 @@ LINE = ("x1", "x2", "y1", "y2")
 def every_plot(of: Report) -> list[str]:
     """Draw all there is to draw, for a page and for a phone."""
     drawn = [draw(of, width) for draw in (draw_scores, draw_cost, draw_total) for width in (WIDE, NARROW)]
-    drawn += [draw_confusion(of), *draw_calibration(of), *draw_spend(of), *draw_spend(of, NARROW)]
+    drawn += [draw_confusion(of), *draw_calibration(of), *draw_growth(of), *draw_spend(of)]
+    drawn += draw_spend(of, NARROW)
     return [one for one in drawn if one]
 
 
@@ -51,6 +53,10 @@ def odd_reports() -> Iterator[tuple[str, Report]]:
     money["task"]["metric"] = {"name": "cost_matrix", "bounds": [-5, 0], "is_mean": True}
     yield "money", money
     yield ("zero spend", report(spend_by=[{"strategy": "a", "phase": "fit", "seconds": 0, "usd": 0, "tokens": 0}]))
+    flat = {"labels": 100, "value": 0.5, "low": 0.5, "high": 0.5}
+    yield "one point", report(labels=[{"strategy": "a", "rungs": [flat], "band": [flat, flat]}])
+    yield "no size", report(labels=[{"strategy": "a", "rungs": [], "band": [{**flat, "labels": 0}] * 2}])
+    yield "no labels", report(labels=[{"strategy": "a", "rungs": None, "band": [{"labels": 0}, {"value": 0.2}]}])
     bins = [{"low": 0.9, "high": 1.0, "n": 0, "confidence": 0.95, "accuracy": 1.0}]
     yield "empty bin", report(calibration={"probe": bins, "x": [{}], "y": None})
 
@@ -144,6 +150,36 @@ def test_money_is_drawn_only_where_it_tells_more_than_time() -> None:
     dear = report()
     dear["spend_by"][0]["usd"] = 5.0
     assert len(draw_spend(dear)) == 2
+
+
+def test_growth_shows_measured_points_a_line_that_is_dashed_beyond_them_and_the_band_around_it() -> None:
+    told, drawn = report()["labels"], [ElementTree.fromstring(one) for one in draw_growth(report())]
+    assert [one.find("text").text for one in drawn] == ["probe", "encoder", "classic <b>&"]  # type: ignore[union-attr]
+    for way, root in zip(told, drawn, strict=True):
+        points = [(float(one.attrib["cx"]), float(one.attrib["cy"])) for one in root.iter("circle")]
+        assert len(points) == len(way["rungs"]) == 4
+        (band,) = (numbers(one.attrib["points"]) for one in root.iter("polygon"))
+        across, down = band[::2], band[1::2]
+        assert len(across) == 2 * len(way["band"]) == 16
+        high, low = list(zip(across[:8], down[:8])), list(zip(across[8:], down[8:]))[::-1]
+        for i, (x, y) in enumerate(points):  # labels double from point to point, so they are evenly set apart
+            assert high[i][0] == low[i][0] == pytest.approx(x, abs=0.1) and high[i][1] < y < low[i][1]
+        steps = [b[0] - a[0] for a, b in zip(points, points[1:])]
+        assert steps == pytest.approx([steps[0]] * 3, abs=0.2)
+        lines = [one.attrib for one in root.iter("line") if "grid" not in one.attrib["class"]]
+        assert ["l-dashed" in one["class"] for one in lines] == [False] * 3 + [True] * 4
+        assert float(lines[3]["x1"]) == pytest.approx(points[-1][0], abs=0.1)
+    first, second = (" ".join(one.itertext()) for one in drawn[:2])
+    assert "896 labels: 0.910 (0.750 to 1.000)" in first and "Score of encoder by number of labels" in second
+    heights = [numbers(next(one.iter("circle")).attrib["cy"])[0] for one in drawn]
+    assert heights[1] > heights[0] > heights[2], "all panels have the same scale, and what scores less is lower"
+
+
+def test_only_the_recommended_way_is_set_off_and_growth_is_drawn_for_nine_ways_at_most() -> None:
+    winners = [bool([one for one in ElementTree.fromstring(drawn).iter("circle") if one.attrib["class"] == "f-accent"])
+               for drawn in draw_growth(report())]  # fmt: skip
+    assert winners == [True, False, False]
+    assert len(draw_growth(report(labels=report()["labels"] * 4))) == 9 and draw_growth(report(labels=[])) == []
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

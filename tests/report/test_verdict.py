@@ -25,7 +25,7 @@ def test_a_cheaper_way_within_the_gap_is_told_to_be_good_enough_and_not_to_be_th
 
 
 def test_a_report_of_before_tells_what_it_has():
-    assert certainty(report()).endswith("Probability that it is the best and meets every requirement: 71%.")
+    assert certainty(report()).endswith("Probability (estimate) that it is the best and meets every requirement: 71%.")
     assert certainty_share(report()) == 0.71
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whichway.study.curves import Rung, break_even, fit_curve, gain
+from whichway.study.curves import Rung, break_even, fit_curve, gain, priced_gain, told_curve
 
 
 def _power(n):
@@ -53,3 +53,33 @@ def test_a_wider_guard_widens_the_band_around_the_same_middle():
 def test_a_curve_without_a_rung_is_refused():
     with pytest.raises(ValueError, match="rung"):
         fit_curve([])
+
+
+def test_nothing_is_foretold_beyond_four_times_the_labels():
+    found = break_even(fit_curve(RUNGS), _power(3200), available=400)
+    assert found.horizon == 1600 and found.median is None and found.high is None
+    assert found.never > 0.5, "3,200 labels would do, but farther than 1,600 is not foretold"
+
+
+def test_a_curve_that_is_told_is_the_one_that_was_fitted():
+    rungs = [
+        {"labels": n, "value": _power(n), "low": _power(n) - 0.04, "high": _power(n) + 0.04} for n in (50, 100, 400)
+    ]
+    first, again, other, unlucky = (
+        told_curve({"rungs": rungs, "chance": chance, "seed": seed}).band([800, 1600])
+        for chance, seed in ((0.3, 5), (0.3, 5), (0.0, 5), (0.3, 6))
+    )
+    assert (first == again).all() and not (first == other).all() and not (first == unlucky).all()
+
+
+def test_a_point_of_score_has_a_price_where_labels_have_one_and_bring_something():
+    rising = fit_curve(RUNGS[:3])
+    found = priced_gain(rising, 200, 0.5)
+    assert found["usd"] == 100.0 and found["usd_per_point"]["value"] == pytest.approx(1.0 / found["value"], rel=1e-3)
+    assert found["usd_per_point"]["low"] == pytest.approx(1.0 / found["high"], rel=1e-3)
+    assert found["usd_per_point"]["low"] < found["usd_per_point"]["value"] < (found["usd_per_point"]["high"] or 1e9)
+    free = priced_gain(rising, 200, 0.0)
+    assert free["usd"] is free["usd_per_point"] is None and free["value"] == found["value"]
+    falling = fit_curve([Rung(n, 0.999, 0.005) for n in (50, 100, 200, 400)])
+    flat = priced_gain(falling, 100, 0.5)
+    assert flat["usd"] == 50.0 and (flat["usd_per_point"] is None or flat["usd_per_point"]["high"] is None)

@@ -10,6 +10,7 @@ from whichway.report import words
 from whichway.report.beside import beside
 from whichway.report.costs import over_time
 from whichway.report.found import abstaining, cascaded, retrieval
+from whichway.report.guarantees import guaranteed
 from whichway.report.labels import more_labels
 from whichway.report.plots.calibration import share_interval
 from whichway.report.prompts import prompts
@@ -22,8 +23,9 @@ MOST_ROWS = 60  # of disagreements and confusions: they are read one by one
 
 def sections(report: Report) -> tuple[Section, ...]:
     """Return everything below the verdict, in order, without sections that have nothing to say."""
-    makers = (scores, ways, worth, over_time, cascaded, retrieval, prompts, beside, classes, confusions, disagreements,
-              more_labels, would_change, calibration, abstaining, spend, asked, data, threats, skipped, repeat)  # fmt: skip
+    makers = (scores, guaranteed, ways, worth, over_time, cascaded, retrieval, prompts, beside, classes, confusions,
+              disagreements, more_labels, would_change, calibration, abstaining, spend, asked, data, threats, skipped,
+              repeat)  # fmt: skip
     found = [make(report) for make in makers]
     return tuple(one for one in found if one.lead or one.items or one.tables or one.code)
 

@@ -96,14 +96,14 @@ def ways(report: Report) -> Section:
     if not every:
         return Section("ways", "All ways side by side", "No way was tried.")
     parts = [Column(part, True, words.sample({"n": _size(report, part)})) for part in ("validation", "test")]
-    more = ("P(best)", "per 1,000", "p95", "build", "consistency", "calibration error", "parsed", "memory")
-    columns = (Column("way", False), *parts, *map(Column, more))
+    more = ("per 1,000", "p95", "build", "consistency", "calibration error", "parsed", "memory")
+    columns = (Column("way", False), *parts, Column("P(best)", True, "estimate"), *map(Column, more))
     marked = next((i for i, one in enumerate(every) if one.get("strategy") == winner_name(report)), None)
     found = _without_empty(table("Every way that was tried", columns, [_way(one, report) for one in every], marked))
     notes = dict.fromkeys(words.cut(one["consistency_note"], 120) for one in every if one.get("consistency_note"))
     note = " ".join(one for one in (f"Consistency: {'; '.join(notes)}." if notes else "", found.note) if one)
     lead = (
-        "P(best): probability that this way is the best one that meets every requirement. "
+        "P(best): estimated probability that this way is the best one that meets every requirement. "
         "Consistency: share of answers that stay the same when the prompt is put in another form; below it, between which "
         "scores that moves it on a few rows. "
         "Calibration error: how far stated confidence is from the share of right answers."

@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from whichway.report import verdict, words
+from whichway.report.guarantees import sentences
+from whichway.report.labels import fine_tuning
 from whichway.report.prompts import measured_steps, step_sentence
 from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, things, unmeasured, winner_name
 
@@ -60,6 +62,13 @@ def print_table(report: Report, console: Console) -> None:
     for way in rows(report, "steps"):
         if measured_steps(way):
             _indent(console, step_sentence(way, metric(report)))
+
+
+def print_guarantees(report: Report, console: Console) -> None:
+    """Print what is guaranteed and what is an estimate, and why nobody knows what fine-tuning needs, where that is so."""
+    for said in (*sentences(report), fine_tuning(report)):
+        if said:
+            _indent(console, said, "dim")
 
 
 def print_prompts(prompts: Sequence[Row], console: Console) -> None:

@@ -65,11 +65,11 @@ def certainty(report: Report) -> str:
     if sure is None:
         return said
     if words.number(at(report, "recommendation", "p_good_enough")) is None:
-        return f"{said} Probability that it is the best and meets every requirement: {words.percent(sure)}."
+        return f"{said} Probability (estimate) that it is the best and meets every requirement: {words.percent(sure)}."
     least = words.number(at(report, "task", "objective", "smallest_difference")) or 0.0
     other = "other way that was run to its end" if things(report, "recommendation", "not_reached") else "other way"
     apart = f"better by more than {words.three(least)}" if least else "better"
-    return f"{said} Probability that it meets every requirement and no {other} is {apart}: {words.percent(sure)}."
+    return f"{said} Probability (estimate) that it meets every requirement and no {other} is {apart}: {words.percent(sure)}."
 
 
 def certainty_share(report: Report) -> float | None:

@@ -12,6 +12,7 @@ from whichway.models.hardware import slowness
 from whichway.study.beliefs import Arm
 from whichway.study.bench import BLOCK, PART, Bench, fitted, predict_blocks, step_of
 from whichway.study.growth import LEARNING, measure_rung
+from whichway.study.guaranteed import not_exchangeable
 from whichway.study.lines import Line
 from whichway.study.plan import START_S, estimate
 from whichway.study.trial import guarded
@@ -40,9 +41,7 @@ class LiveArena:
         low, high = bench.metric.bounds
         self.span = high - low
         self.slowness = slowness() if any(line.model in ("causal", "embedder") for line in lines) else 1.0
-        grouped = any(row.group is not None for row in bench.rows.values())
-        # Rows that hang together, or answered by fits that saw each other's rows, are no coin tosses: no e-process then.
-        self.is_exchangeable = bench.metric.is_mean and len(bench.split.folds) == 1 and not grouped
+        self.is_exchangeable = not not_exchangeable(bench)
         self.order = [id_ for fold in bench.split.folds for id_ in _ordered(bench, fold.validation)]
         self.rows = len(self.order)
         self.lines: list[Line] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from whichway.errors import BudgetReached
 from whichway.study.bench import Bench, fit_seconds, fitted, load_solution, predict_blocks
-from whichway.study.evidence import joint_samples
+from whichway.study.evidence import LEVEL, joint_samples
 from whichway.study.facts import use_facts
 from whichway.study.lines import Line
 from whichway.study.measuring import measure_retrieval
@@ -20,6 +20,11 @@ MOST_FINALISTS = 3
 LARGE_TEST = 1000  # rows that are enough of a slow strategy: an interval of five points
 SLOW_TEST_S = 60.0
 SAFE = 0.85  # of the time that is left: speeds were measured on few rows
+
+
+def level_of_each(finalists: int) -> float:
+    """Return the level of each finalist's interval at which all of them hold together with 95 % (Bonferroni; G2)."""
+    return 1 - (1 - LEVEL) / max(1, finalists)
 
 
 def opened(bench: Bench) -> dict[str, str]:

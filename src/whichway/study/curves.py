@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 DRAWS = 20_000  # of each family
 DISCREPANCY = 0.02  # how far a true curve may pass from its family
-HORIZON = 4.0  # times the largest n measured: a point is forecast up to here, beyond it a bound is given
-FARTHEST = 64.0  # times the largest n measured: break-even points are looked for up to here
+HORIZON = 4.0  # times the largest n measured: forecasts end here, as the guard was fitted no farther (methods.md §3.4)
+LEAST_ERROR = 0.005  # of a measured point
+LEAST_GAIN = 0.0005  # of score: less is shown as nothing, and has no price per point
 GUARD = 1.53  # factor on bands: conformal, from 554 forecasts on 22 data sets (bench/replay/forecasts.py)
 KEPT = 2_000
 
@@ -96,11 +97,20 @@ def fit_curve(rungs: Sequence[Rung], chance: float = 0.0, seed: int = 0, guard: 
     return Curve(ordered, _kept(power, _power, ordered, rng), _kept(logistic, _logistic, ordered, rng), guard)
 
 
+def told_curve(said: Mapping[str, Any]) -> Curve:
+    """Return the curve of one way as report.json tells of it: the same rungs, chance level and seed foretell the same."""
+    points = [
+        Rung(one["labels"], one["value"], max(LEAST_ERROR, (one["high"] - one["low"]) / (2 * 1.96)))
+        for one in said["rungs"]
+    ]
+    return fit_curve(points, said.get("chance") or 0.0, said.get("seed") or 0)
+
+
 def break_even(curve: Curve, reference: Any, available: int) -> BreakEven:
     """Return from how many labels on the curve passes a reference: float64 [draws] of its score (one number: no doubt)."""
     import numpy as np
 
-    grid = np.geomspace(max(2, curve.rungs[0].labels / 4), curve.largest * FARTHEST, 160)
+    grid = np.geomspace(max(2, curve.rungs[0].labels / 4), curve.largest * HORIZON, 120)
     values = curve.values(grid)
     rng = np.random.default_rng(0)
     wanted = rng.choice(np.atleast_1d(np.asarray(reference, dtype=float)), len(values))[:, None]
@@ -129,6 +139,21 @@ def gain(curve: Curve, more: int, level: float = 0.8) -> tuple[float, float, flo
     change = values[:, 1] - values[:, 0]
     middle, low, high = np.quantile(change, [0.5, (1 - level) / 2, (1 + level) / 2])
     return float(middle), float(low), float(high)
+
+
+def priced_gain(curve: Curve, more: int, label_usd: float) -> dict[str, Any]:
+    """Return as plain data what `more` labels would bring, what they cost, and US dollars per point (0.01) of score gained.
+
+    `usd` is None where a label has no price; `usd_per_point` is None there, and where no gain is to be expected. Its high end
+    is None where there may be no gain.
+    """
+    value, low, high = (round(one, 4) for one in gain(curve, more))
+    usd = round(more * label_usd, 2) if label_usd > 0 else None
+    each = None
+    if usd is not None and value >= LEAST_GAIN:
+        most = round(usd / (100 * low), 4) if low >= LEAST_GAIN else None
+        each = {"value": round(usd / (100 * value), 4), "low": round(usd / (100 * high), 4), "high": most}
+    return {"more": more, "value": value, "low": low, "high": high, "usd": usd, "usd_per_point": each}
 
 
 def _power(parameters: Any, labels: Any) -> Any:

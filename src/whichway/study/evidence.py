@@ -44,13 +44,20 @@ def score_interval(
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     clustered = any(group is not None for group in groups)
-    if metric.is_mean and metric.bounds == (0.0, 1.0) and set(scores) <= {0.0, 1.0} and not clustered:
+    if is_exact(metric, scores, groups):
         return Interval(value, *clopper_pearson(int(sum(scores)), n, level), n)
     index = _resamples(n, groups if clustered else (), seed)
     draws = _resample(metric, scores, index)
     low, high = _bca(metric, scores, draws, value, level)
     low_bound, high_bound = metric.bounds
     return Interval(value, max(low, low_bound), min(high, high_bound), n)
+
+
+def is_exact(metric: Metric, scores: Sequence[Any], groups: Sequence[str | None] = ()) -> bool:
+    """Tell whether a score's interval is exact: rows are right or wrong, and stand alone."""
+    if not metric.is_mean or metric.bounds != (0.0, 1.0) or any(group is not None for group in groups):
+        return False
+    return set(scores) <= {0.0, 1.0}
 
 
 def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:

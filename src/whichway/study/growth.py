@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from whichway.core.output import Labels
 from whichway.core.strategy import Progress
 from whichway.errors import BudgetReached, WhichwayError
 from whichway.study.bench import Bench, fit_seconds, fitted, predict_blocks, rows_of_rung
-from whichway.study.curves import HORIZON, Curve, Rung, break_even, fit_curve, gain
+from whichway.study.curves import HORIZON, LEAST_ERROR, Curve, break_even, priced_gain, told_curve
 from whichway.study.evidence import score_interval
 from whichway.study.lines import Line
 
@@ -25,29 +26,76 @@ LEARNING = (
 )  # what grows with the rows it is trained on
 PARTS = (8, 4, 2)  # of the train rows, one in so many; all of them are measured anyway
 FEWEST = 16  # rows of the smallest rung
+LEAST_RUNGS = 2  # below all labels: a curve through fewer than three points says nothing
 MOST_S = 30.0  # that the rungs of one strategy may take
 KEPT_S = 15.0  # left for what comes after
 GAINS = (0.5, 1.0, 3.0)  # more labels, as shares of those at hand
+NOTED = "no label curve"  # under which the ledger keeps why a line that could be measured was not
 
 
-def measure_growth(bench: Bench, lines: Sequence[Line]) -> None:
-    """Fit and measure the lower rungs of finished strategies, the quickest first, while there is time; nothing is done twice."""
-    if bench.metric.bounds != (0.0, 1.0):  # curves lie between 0 and 1: money, say, has no such ends
-        return
-    able = [line for line in lines if line.way in LEARNING and line.is_local and _is_done(bench, line)]
+def measure_growth(bench: Bench, lines: Sequence[Line], thorough: bool = False) -> None:
+    """Fit and measure the lower rungs of finished strategies, the quickest first, while there is time; nothing is done twice.
+
+    A strategy whose rungs take longer than MOST_S is left out, unless this is `thorough`; the ledger then keeps why.
+    """
+    left_out: dict[str, str] = {}
+    able = [line for line in lines if not _why_never(bench, line) and _is_done(bench, line)]
     for line in sorted(able, key=lambda line: _seconds(bench, line)):
-        seconds = _seconds(bench, line)
-        if seconds > MOST_S or time.monotonic() + seconds + KEPT_S > bench.deadline:
+        seconds, left = _seconds(bench, line), bench.deadline - time.monotonic() - KEPT_S
+        about = f"its smaller fits would take about {math.ceil(seconds)} s"
+        if not _open_rungs(bench, line):
             continue
-        try:
-            for labels in rungs_of(bench):
-                measure_rung(bench, line, labels, KEPT_S)
-        except BudgetReached:
-            return
-        except Exception as error:  # too few rows of a label, say: the strategy itself is measured, and stays so
-            bench.ledger.decide("growth not measured", {"strategy": line.name, "reason": str(error)[:200]})
-            if bench.ledger.noted("debug") and not isinstance(error, WhichwayError):
-                raise
+        if seconds > MOST_S and not thorough:
+            left_out[line.name] = f"{about} (limit {MOST_S:.0f} s; --exhaustive measures them)"
+        elif seconds > left:
+            left_out[line.name] = f"{about}, and the time budget leaves {max(0.0, left):.0f} s: raise budget.minutes"
+        else:
+            _measure_rungs(bench, line, left_out)
+    bench.ledger.note(NOTED, left_out)
+
+
+def _measure_rungs(bench: Bench, line: Line, left_out: dict[str, str]) -> None:
+    try:
+        for labels in _open_rungs(bench, line):
+            measure_rung(bench, line, labels, KEPT_S)
+    except BudgetReached:
+        left_out[line.name] = "the time budget ended during its smaller fits: raise budget.minutes"
+    except Exception as error:  # too few rows of a label, say: the strategy itself is measured, and stays so
+        left_out[line.name] = f"its smaller fits failed: {str(error)[:200]}"
+        bench.ledger.decide("growth not measured", {"strategy": line.name, "reason": str(error)[:200]})
+        if bench.ledger.noted("debug") and not isinstance(error, WhichwayError):
+            raise
+
+
+def labels_missing(bench: Bench, lines: Sequence[Line]) -> list[dict[str, str]]:
+    """Return which strategies that learn from rows have no label curve, and why; those skipped took no part at all."""
+    found = []
+    for line in lines:
+        state = bench.ledger.trial(line.name)
+        is_learner = line.way in LEARNING or line.strategy.trains
+        if line.excluded or not is_learner or (state and state[0] == "skipped") or has_curve(bench, line):
+            continue
+        known = bench.ledger.noted(NOTED) or {}
+        reason = _why_never(bench, line) or known.get(line.name, "not measured yet, the same command goes on")
+        if not _is_done(bench, line):
+            reason = (
+                "dropped by the race (--exhaustive runs it)"
+                if state and state[0] == "dropped"
+                else "not run to its end"
+            )
+        found.append({"strategy": line.name, "reason": reason})
+    return found
+
+
+def _why_never(bench: Bench, line: Line) -> str:
+    """Say why no curve of this line can be measured in this study, or nothing."""
+    if bench.metric.bounds != (0.0, 1.0):
+        return f"curves lie between 0 and 1, and {bench.metric.name} does not"
+    if len(rungs_of(bench)) < LEAST_RUNGS:
+        return f"too few rows: {_labels(bench)} to learn from, and a curve takes {PARTS[-LEAST_RUNGS] * FEWEST}"
+    if line.way not in LEARNING:
+        return "no curve is measured of ways of this kind"
+    return "" if line.is_local else "it is trained behind an endpoint, where every smaller fit is paid for"
 
 
 def rungs_of(bench: Bench) -> list[int]:
@@ -67,35 +115,35 @@ def measure_rung(bench: Bench, line: Line, labels: int, spare_s: float, rows: in
 
 
 def growth_report(bench: Bench, lines: Sequence[Line], chosen: str | None) -> list[dict[str, Any]]:
-    """Return per measured strategy its rungs, a band up to four times the labels, break-even labels, and gains of more."""
-    found = []
+    """Return per measured strategy its rungs, a band up to four times the labels, break-even labels, and priced gains of more.
+
+    `chance` and `seed` are what its curve is fitted with: whoever reads the report can fit the same (curves.told_curve).
+    """
+    found: list[dict[str, Any]] = []
     for line in lines:
-        points = _rungs(bench, line.name)
-        if len(points) < 3:
+        if not has_curve(bench, line):
             continue
-        curve = fit_curve(points, _chance(bench), bench.split.seed)
-        whole = curve.largest
-        grid = sorted({*(one.labels for one in points), *(round(whole * step) for step in (1.4, 2, 2.8, HORIZON))})
+        sizes = [one for one in [*rungs_of(bench), _labels(bench)] if _interval(bench, line.name, _part(bench, one))]
+        rungs = [_shown(bench, line.name, size) for size in sizes]
+        said = {"strategy": line.name, "rungs": rungs, "chance": _chance(bench), "seed": bench.split.seed}
+        curve = told_curve(said)
+        whole, each = curve.largest, bench.task.objective.label_usd
+        grid = sorted({*sizes, *(round(whole * step) for step in (1.4, 2, 2.8, HORIZON))})
         band = curve.band(grid)
-        found.append(
-            {
-                "strategy": line.name,
-                "rungs": [_shown(bench, line.name, one.labels) for one in points],
-                "band": [
-                    {"labels": n, **{key: _back(bench, x) for key, x in zip(("value", "low", "high"), at, strict=True)}}
-                    for n, at in zip(grid, band.T, strict=True)
-                ],
-                "gains": [_gain(bench, curve, round(whole * share)) for share in GAINS],
-                "break_even": _break_even(bench, lines, line, curve, chosen),
-            }
-        )
+        said["band"] = [
+            {"labels": n, **{key: round(float(x), 4) for key, x in zip(("value", "low", "high"), at, strict=True)}}
+            for n, at in zip(grid, band.T, strict=True)
+        ]
+        said["gains"] = [priced_gain(curve, round(whole * share), each) for share in GAINS]
+        found.append({**said, "break_even": _break_even(bench, lines, line, curve, chosen)})
     return found
 
 
-def _gain(bench: Bench, curve: Curve, more: int) -> dict[str, Any]:
-    low, high = bench.metric.bounds
-    value, least, most = (round(one * (high - low), 4) for one in gain(curve, more))
-    return {"more": more, "value": value, "low": least, "high": most}
+def has_curve(bench: Bench, line: Line) -> bool:
+    """Tell whether a line was measured on all of its labels and on two parts of them at least."""
+    if not _interval(bench, line.name, "validation"):
+        return False
+    return sum(_is_answered(bench, line, labels) for labels in rungs_of(bench)) >= LEAST_RUNGS
 
 
 def _break_even(bench: Bench, lines: Sequence[Line], line: Line, curve: Curve, chosen: str | None) -> Any:
@@ -115,23 +163,17 @@ def _break_even(bench: Bench, lines: Sequence[Line], line: Line, curve: Curve, c
     return {"against": against, **asdict(break_even(curve, reference, curve.largest))}
 
 
-def _rungs(bench: Bench, name: str) -> list[Rung]:
-    found = []
-    for labels in rungs_of(bench):
-        value, error = _mean(bench, name, f"labels-{labels}")
-        if error == error:  # not a number where nothing was answered
-            found.append(Rung(labels, value, error))
-    value, error = _mean(bench, name, "validation")
-    return [*found, Rung(_labels(bench), value, error)] if error == error else []
+def _is_answered(bench: Bench, line: Line, labels: int) -> bool:
+    known = bench.ledger.predictions(line.name, f"labels-{labels}")
+    return all(id_ in known for id_ in _validation(bench))
 
 
 def _mean(bench: Bench, name: str, part: str) -> tuple[float, float]:
-    """Return a score between 0 and 1 and its standard error on the first fold's validation rows; not a number without all."""
+    """Return a score and its standard error on the first fold's validation rows; not a number without all."""
     score = _interval(bench, name, part)
     if score is None:
         return float("nan"), float("nan")
-    low, high = bench.metric.bounds
-    return (score.value - low) / (high - low), max(0.005, (score.high - score.low) / (2 * 1.96 * (high - low)))
+    return score.value, max(LEAST_ERROR, (score.high - score.low) / (2 * 1.96))
 
 
 def _interval(bench: Bench, name: str, part: str) -> Any:
@@ -142,13 +184,11 @@ def _interval(bench: Bench, name: str, part: str) -> Any:
 
 
 def _shown(bench: Bench, name: str, labels: int) -> dict[str, Any]:
-    part = "validation" if labels == _labels(bench) else f"labels-{labels}"
-    return {"labels": labels, **_interval(bench, name, part).as_json()}
+    return {"labels": labels, **_interval(bench, name, _part(bench, labels)).as_json()}
 
 
-def _back(bench: Bench, share: float) -> float:
-    low, high = bench.metric.bounds
-    return round(low + float(share) * (high - low), 4)
+def _part(bench: Bench, labels: int) -> str:
+    return "validation" if labels == _labels(bench) else f"labels-{labels}"
 
 
 def _chance(bench: Bench) -> float:
@@ -158,10 +198,15 @@ def _chance(bench: Bench) -> float:
 
 
 def _seconds(bench: Bench, line: Line) -> float:
-    """Estimate what the lower rungs take, from what the strategy itself took; fixed costs of a fit count at every rung."""
+    """Estimate what is open of the lower rungs, from what the strategy itself took; fixed costs of a fit count at every rung."""
     fits, answers = fit_seconds(bench, line.name), bench.ledger.call_seconds(line.name, "validation")
-    count = len(rungs_of(bench))
+    count = len(_open_rungs(bench, line))
     return count * (0.5 * max(fits, default=0.0) + sum(answers) / len(bench.split.folds))
+
+
+def _open_rungs(bench: Bench, line: Line) -> list[int]:
+    """Return the lower rungs that are not answered yet; the race may have answered one."""
+    return [labels for labels in rungs_of(bench) if not _is_answered(bench, line, labels)]
 
 
 def _is_done(bench: Bench, line: Line) -> bool:

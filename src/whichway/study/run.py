@@ -84,6 +84,8 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
         try:
             race = "" if options.exhaustive or options.only else options.allocation
             state = _run_all(bench, lines, loaded, watcher, race)
+            if options.exhaustive:  # the dearest last, as nothing else rests on them
+                measure_growth(bench, all_lines(bench, loaded, lines), thorough=True)
         except KeyboardInterrupt:
             state = "interrupted"
         everyone = all_lines(bench, loaded, lines)
@@ -179,11 +181,12 @@ def _same_study(bench: Bench, loaded: Any) -> None:
 def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher, race: str) -> str:
     """Run all trials that are worth it, then certify; return 'finished' or 'budget'."""
     settled, order = _raced(bench, lines, loaded, race) if race else (set(), ())
+    for line in (one for one in lines if one.name in settled):  # at once: who is kept may take minutes yet
+        watcher.ended(trial_report(bench, line))
     for line in sorted(lines, key=lambda line: order.index(line.name) if line.name in order else -1):
-        if _is_at(bench, line, ("done",)):
+        if line.name in settled or _is_at(bench, line, ("done",)):
             continue
-        if line.name not in settled:
-            _run_line(bench, line, lines, loaded, order)
+        _run_line(bench, line, lines, loaded, order)
         watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))

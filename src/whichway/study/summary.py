@@ -16,14 +16,17 @@ from whichway.study.certify import (
     candidates,
     certified_as,
     judged_on,
+    level_of_each,
     opened,
 )
 from whichway.study.cost import endpoint_prices
 from whichway.study.costing import costs
 from whichway.study.described import split_of, task_of, timing, version_of, versions
-from whichway.study.evidence import paired_differences, score_interval
+from whichway.study.evidence import LEVEL, paired_differences, score_interval
 from whichway.study.facts import build_of, consistency_of, hourly_price, use_of
 from whichway.study.further import by_familiarity, further_scores
+from whichway.study.growth import labels_missing
+from whichway.study.guaranteed import guarantees
 from whichway.study.judging import judge_report
 from whichway.study.lines import Line
 from whichway.study.prompts import searches, sensitivity, steps
@@ -52,12 +55,14 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "trials": trials,
         "differences": _differences(bench, lines),
         "recommendation": {key: value for key, value in found.items() if not key.endswith("_of")},
+        "guarantees": guarantees(bench, lines, found),
         "per_class": answers.per_class(bench, shown, part),
         "confusions": answers.confusions(bench, shown, part),
         "disagreements": answers.disagreements(bench, shown, part),
         "calibration": {name: answers.calibrated(bench, name, part)[1] for name in shown},
         "searches": searches(bench, lines),
         "labels": found["labels_of"],
+        "labels_missing": labels_missing(bench, lines),
         "cost": costs(bench, lines, found["strategy"]),
         "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
@@ -111,7 +116,7 @@ def _score(bench: Bench, name: str, part: str) -> dict[str, Any] | None:
     ids = [id_ for id_ in (bench.split.test if part == "test" else bench.split.validation) if id_ in found]
     if not ids:
         return None
-    level = 1 - 0.05 / max(1, len(opened(bench))) if part == "test" else 0.95  # simultaneous: alpha/3 (G2)
+    level = level_of_each(len(opened(bench))) if part == "test" else LEVEL
     scores = [found[id_][1] for id_ in ids]
     return score_interval(bench.metric, scores, [rows[id_].group for id_ in ids], level, bench.split.seed).as_json()
 

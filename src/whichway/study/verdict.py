@@ -98,8 +98,8 @@ def _reasons(bench: Bench, verdict: Verdict, by_name: Mapping[str, Candidate], p
         ]
     chosen, gap = by_name[verdict.chosen], bench.task.objective.smallest_difference
     found = [
-        f"With probability {verdict.sure:.2f} it is within {gap:g} of the best of the {len(by_name)} strategies judged "
-        f"{'on the test part' if part == 'test' else 'on validation'}."
+        f"With probability {verdict.sure:.2f} (estimate) it is within {gap:g} of the best of the {len(by_name)} strategies "
+        f"judged {'on the test part' if part == 'test' else 'on validation'}."
     ]
     if len(verdict.tied) > 1:
         found.append(

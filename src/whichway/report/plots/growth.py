@@ -15,7 +15,7 @@ MOST = 9
 
 def draw_growth(report: Report) -> list[str]:
     """Return one plot per way whose growth was measured, all over the same scales."""
-    every = [one for one in rows(report, "labels") if len(rows(one, "band")) > 1][:MOST]
+    every = [one for one in rows(report, "labels") if len(_band(one)) > 1][:MOST]
     values = [words.number(at.get(end)) for one in every for at in rows(one, "band") for end in ("low", "high")]
     known = [one for one in values if one is not None]
     if not known:
@@ -28,11 +28,7 @@ def draw_growth(report: Report) -> list[str]:
 
 
 def _panel(one: Row, ends: tuple[float, float], is_winner: bool, order: int) -> str:
-    band = [
-        tuple(words.number(at.get(key)) or 0.0 for key in ("labels", "value", "low", "high"))
-        for at in rows(one, "band")
-    ]
-    band = sorted(at for at in band if at[0] > 0)
+    band = _band(one)
     left, right, top, bottom = 44, WIDTH - 10, 34, HEIGHT - 40
     first, last = band[0][0], band[-1][0]
     place, up = linear(math.log(first), math.log(last), left, right), linear(*ends, bottom, top)
@@ -61,3 +57,12 @@ def _panel(one: Row, ends: tuple[float, float], is_winner: bool, order: int) -> 
     parts.append(text((left + right) / 2, HEIGHT - 4, "labels", "t s m", "middle"))
     about = "; ".join(f"{n:,.0f} labels: {value:.3f} ({low:.3f} to {high:.3f})" for n, value, low, high in band)
     return drawing((WIDTH, HEIGHT), f"growth-{order}", (f"Score of {name} by number of labels", about), *parts)
+
+
+def _band(one: Row) -> list[tuple[float, ...]]:
+    """Return (labels, value, low, high), from few labels to many."""
+    found = [
+        tuple(words.number(at.get(key)) or 0.0 for key in ("labels", "value", "low", "high"))
+        for at in rows(one, "band")
+    ]
+    return sorted(at for at in found if at[0] > 0)
