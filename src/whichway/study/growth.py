@@ -164,7 +164,7 @@ def _break_even(bench: Bench, lines: Sequence[Line], line: Line, curve: Curve, c
 
 
 def _is_answered(bench: Bench, line: Line, labels: int) -> bool:
-    known = bench.ledger.predictions(line.name, f"labels-{labels}")
+    known = bench.ledger.scores(line.name, f"labels-{labels}")
     return all(id_ in known for id_ in _validation(bench))
 
 
@@ -177,10 +177,10 @@ def _mean(bench: Bench, name: str, part: str) -> tuple[float, float]:
 
 
 def _interval(bench: Bench, name: str, part: str) -> Any:
-    known, ids = bench.ledger.predictions(name, part), _validation(bench)
+    known, ids = bench.ledger.scores(name, part), _validation(bench)
     if not ids or any(id_ not in known for id_ in ids):
         return None
-    return score_interval(bench.metric, [known[id_][1] for id_ in ids], seed=bench.split.seed)
+    return score_interval(bench.metric, [known[id_] for id_ in ids], seed=bench.split.seed)
 
 
 def _shown(bench: Bench, name: str, labels: int) -> dict[str, Any]:

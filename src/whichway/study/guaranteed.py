@@ -50,19 +50,19 @@ def _elimination(bench: Bench, lines: Sequence[Line]) -> dict[str, Any]:
 
 def _not_right_or_wrong(bench: Bench, lines: Sequence[Line]) -> str:
     for line in lines:
-        if any(score not in (0.0, 1.0) for _, score in bench.ledger.predictions(line.name, "validation").values()):
+        if any(score not in (0.0, 1.0) for score in bench.ledger.scores(line.name, "validation").values()):
             return f"{bench.metric.name} scores rows between right and wrong"
     return ""
 
 
 def _certificate(bench: Bench) -> dict[str, Any]:
     """G2: whose intervals on the sealed test part hold together, at which level each, and on how many rows."""
-    tested = {name: bench.ledger.predictions(name, "test") for name in opened(bench)}
+    tested = {name: bench.ledger.scores(name, "test") for name in opened(bench)}
     tested = {name: found for name, found in tested.items() if found}
     why_not = "" if tested else "no finalist has answered the sealed test part"
     if not bench.split.test:
         why_not = "fewer than 150 labelled rows, so no test part was sealed"
-    scores = [score for found in tested.values() for _, score in found.values()]
+    scores = [score for found in tested.values() for score in found.values()]
     groups = [bench.test[id_].group for found in tested.values() for id_ in found]
     return {
         "why_not": why_not,
