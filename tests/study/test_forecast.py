@@ -40,8 +40,8 @@ def told(tmp_path: Path) -> Any:
             "task: t\ninstruction: Name the colour.\ndata: {train: rows.jsonl"
             + f", {data}" * bool(data)
             + "}\nmetric: accuracy\n"
-            "budget: {minutes: 5, usd: 5}\n"
-            f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}, "
+            + "budget: {minutes: 5, usd: 5}\n" * ("budget" not in more)
+            + f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}, "
             f"fine_tuning: {str(fine_tuning).lower()}}}}}}}\n{more}"
         )
         return load_task(tmp_path / "task.yaml")
@@ -128,6 +128,38 @@ def test_a_teacher_that_is_not_there_is_named(told: Any):
     loaded = told("https://far.example/v1", more="strategies: {settings: {distill: {teachers: [prompt-zero@near]}}}\n")
     with pytest.raises(TaskFileError, match="'distill' names a model 'near'"):
         planned(loaded, "distill")
+
+
+REFLECT = "strategies: {settings: {reflect: {reflector: NAME}}}\n"
+
+
+def test_a_plan_counts_what_an_endpoint_is_asked_that_only_reflects(told: Any):
+    far = "http://127.0.0.1:1/v1"
+    (one, _) = planned(told(far, rows=200, more=REFLECT.replace("NAME", "far")), "reflect").estimates
+    assert one.line.is_local and 2 < one.calls < 150 and 0 < one.usd < one.most_usd
+    (here,) = planned(told(far, rows=200, more=REFLECT.replace("NAME", "causal")), "reflect@far").estimates
+    (both,) = planned(told(far, rows=200), "reflect@far").estimates
+    assert one.calls < here.calls < both.calls and 0 < here.usd < both.usd, "what answers here costs nothing"
+
+
+@pytest.mark.parametrize(
+    ("price", "more", "why"),
+    [
+        ("null", "", "money: The price of the endpoint 'far' is unknown"),
+        (PRICE, "constraints: {privacy: local}\n", "privacy: nothing may leave this machine"),
+        (PRICE, "budget: {minutes: 5, usd: 0}\n", "money: budget.usd is 0"),
+    ],
+)
+def test_an_endpoint_that_only_reflects_is_held_to_privacy_and_budget(told: Any, price: str, more: str, why: str):
+    loaded = told("https://far.example/v1", price=price, more=REFLECT.replace("NAME", "far") + more)
+    (found,) = [one for one in planned(loaded, "reflect").excluded if one.name == "reflect"]
+    assert found.excluded.startswith(why)
+
+
+def test_a_reflector_that_is_not_there_is_named(told: Any):
+    loaded = told("https://far.example/v1", more=REFLECT.replace("NAME", "near"))
+    with pytest.raises(TaskFileError, match="'reflect' names a model 'near'"):
+        planned(loaded, "reflect")
 
 
 def test_dearer_tokens_and_more_examples_make_a_dearer_plan(told: Any):

@@ -56,6 +56,10 @@ class Reflect:
             "" if able else "needs a model able to reflect: name an endpoint in strategies.settings.reflect.reflector"
         )
 
+    def asks(self) -> dict[str, bool]:
+        """Return the endpoint that reflects, where another model answers: it is not to fine-tune."""
+        return {self.reflector: False} if self.reflector not in ("", "causal") else {}
+
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> SearchedPrompt:
         import gepa
 
