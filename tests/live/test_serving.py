@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,9 @@ from studies import command, environment, whichway
 
 BASE = "smollm2-135m-instruct"
 COLOURS = {"grass": "green", "sky": "blue", "blood": "red", "snow": "white"}
+
+
+HELLO = {"messages": [{"role": "user", "content": "x"}]}
 
 
 def laid(folder: Path) -> Path:
@@ -146,6 +150,7 @@ def test_rows_are_answered_as_predict_answers_them(served: Serving) -> None:
             400,
             "only text",
         ),
+        ("/v1/chat/completions", {**HELLO, "stream": True, "stream_options": "x"}, 400, "stream_options"),
         ("/v1/files", {}, 404, "There is no POST /v1/files"),
     ],
 )
@@ -303,6 +308,81 @@ def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: byt
             tuning.create({"model": BASE, "training_file": "../../x"})
     finally:
         tuning.close()
+
+
+def test_a_job_that_ends_while_its_server_does_stays_ended(tmp_path: Path) -> None:
+    tuning, folder = with_a_child(tmp_path, "succeeded")
+    tuning.close()
+    assert tuning.job("ftjob-1")["status"] == "succeeded" and tuning.tuned() == ["ft:x"]
+    (folder / "job.json").unlink()
+    tuning, _ = with_a_child(tmp_path, "running")
+    tuning.close()
+    assert tuning.job("ftjob-1")["status"] == "queued"
+
+
+def test_a_job_that_ends_just_before_it_is_cancelled_stays_ended(tmp_path: Path) -> None:
+    from whichway.live.serving.refusal import Refusal
+
+    tuning, folder = with_a_child(tmp_path, "running", ends_well=True)
+    with pytest.raises(Refusal, match="is succeeded, so it cannot become cancelled"):
+        tuning.change("ftjob-1", "cancelled")
+    assert json.loads((folder / "job.json").read_text())["status"] == "succeeded"
+    tuning.close()
+
+
+def with_a_child(where: Path, status: str, ends_well: bool = False) -> Any:
+    """Return jobs of which one has a process under way, and its folder; asked to stop, it may still write how it ended."""
+    from whichway.live.serving.files import Files
+    from whichway.live.serving.jobs import Tuning
+
+    tuning, folder = Tuning(where / "tuning", Files(where / "files")), where / "tuning" / "jobs" / "ftjob-1"
+    folder.mkdir(parents=True, exist_ok=True)
+    said = {"id": "ftjob-1", "created_ns": 1, "fine_tuned_model": "ft:x", "training_file": "f", "validation_file": None}
+    ends = f"open({str(folder / 'job.json')!r}, 'w').write({json.dumps({**said, 'status': 'succeeded'})!r})"
+    code = f"import signal, sys, time\nsignal.signal(15, lambda *_: ({ends if ends_well else 0}, sys.exit(0)))\n"
+    with tuning._lock:
+        (folder / "job.json").write_text(json.dumps({**said, "status": status}))
+        child = subprocess.Popen(
+            [sys.executable, "-c", code + "print('ready', flush=True)\ntime.sleep(60)"], stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        tuning._child = ("ftjob-1", child)
+    return tuning, folder
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": "x"},
+        {"seed": 1.5},
+        {"stop": 5},
+        {"stop": [1]},
+        {"response_format": "json"},
+        {"response_format": {"json_schema": "x"}},
+        {"response_format": {"json_schema": {"schema": "x"}}},
+        {"max_tokens": True},
+        {"max_tokens": 0},
+        {"temperature": "hot"},
+    ],
+)
+def test_what_a_language_model_cannot_be_asked_is_refused_and_a_batch_goes_on(wrong: dict[str, Any]) -> None:
+    from types import SimpleNamespace
+
+    from whichway.core.model import Reply
+    from whichway.live.serving.chat import complete_all
+
+    desk: Any = SimpleNamespace(
+        names=lambda: ["m"],
+        main=SimpleNamespace(name="m"),
+        solution=lambda _: None,
+        write=lambda _, some: [Reply("fine") for _ in some],
+        count=len,
+    )
+    good = {"model": "m", "messages": [{"role": "user", "content": "x"}], "seed": None, "stop": None}
+    (first, second) = complete_all(desk, [{**good, **wrong}, good])
+    (name,) = wrong
+    assert first[0] == 400 and (name in first[1]["error"]["message"] or "schema" in first[1]["error"]["message"])
+    assert second[0] == 200 and second[1]["choices"][0]["message"]["content"] == "fine"
 
 
 def test_several_fields_are_read_from_one_message() -> None:
