@@ -20,7 +20,7 @@ from whichway.errors import BudgetReached
 from whichway.registry import get
 from whichway.strategies.finetune import Finetune
 
-FIRST = {"epochs": 3, "rank": 16, "rate": 5e-4, "adapter": "lora"}
+USUAL = {"lora": 5e-4, "dora": 5e-4, "ia3": 1e-2, "prompt": 1e-2}
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Learner(Pupil):
 
     adapter: str = "lora"
     tried: list[dict[str, Any]] = field(default_factory=list)
-    rates: Any = field(default_factory=lambda: {"lora": 5e-4, "dora": 5e-4, "ia3": 1e-2})
+    rates: Any = field(default_factory=lambda: dict(USUAL))
     dies_at: int = 99
     takes: float = 0.0
     used: Path | None = None
@@ -56,15 +56,15 @@ class Learner(Pupil):
         return self
 
 
-def fit(model: Any, folder: Path, seconds: float = math.inf, dev: int = 4, **settings: Any) -> Any:
+def fit(model: Any, folder: Path, seconds: float = math.inf, dev: int = 4, rejected: Any = (), **settings: Any) -> Any:
     task = Task("t", "Reply.", (Field("text"),), Text(), get("metric", "token_f1")())
     folder.mkdir(parents=True, exist_ok=True)
     kit = Kit({"causal": model}, None, folder, 0, Budget(time.monotonic() + seconds))
-    plain = rows(14, 0, ())
+    plain = rows(14, 0, rejected)
     return Finetune(**{"tries": 20, **settings}).fit(task, plain[:10], plain[10 : 10 + dev], kit)
 
 
-@pytest.mark.parametrize("adapter", ["lora", "ia3"])
+@pytest.mark.parametrize("adapter", ["lora", "ia3", "prompt"])
 def test_the_settings_with_the_lowest_loss_on_dev_are_kept(tmp_path: Path, adapter: str) -> None:
     model = Learner(adapter=adapter)
     fit(model, tmp_path)
@@ -75,13 +75,23 @@ def test_the_settings_with_the_lowest_loss_on_dev_are_kept(tmp_path: Path, adapt
     assert (tmp_path / "weights" / "number.txt").read_text() == str(losses.index(min(losses)) + 1)
     assert all(one["alpha"] == 2 * one["rank"] and one["rank"] <= 16 for one in model.tried)
     assert len(list(tmp_path.glob("resume/*/try-*/weights"))) == 1  # lesser ones take no room
+    assert {one["adapter"] for one in model.tried} == set(USUAL)
+    assert {one["layers"] for one in model.tried} == {"usual", "attention", "all"}
 
 
-def test_the_first_try_is_what_was_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("adapter", list(USUAL))
+def test_the_first_try_is_what_was_asked_for(tmp_path: Path, adapter: str) -> None:
     model = Learner()
-    fit(model, tmp_path, rank=5, rate=0.3, adapter="dora", tries=2)
-    first = model.tried[0]
-    assert (first["rank"], first["rate"], first["adapter"], first["epochs"]) == (5, 0.3, "dora", 3)
+    fit(model, tmp_path, rank=5, rate=0.3, adapter=adapter, layers="all", tries=3)
+    first, *others = model.tried
+    assert (first["rank"], first["rate"], first["adapter"], first["epochs"]) == (5, 0.3, adapter, 3)
+    assert first["layers"] == "all" and len(others) == 2
+
+
+def test_weights_that_preferences_go_on_with_are_of_low_rank(tmp_path: Path) -> None:
+    model = Learner(adapter="ia3")
+    fit(model, tmp_path, tries=12, rejected=("bad",))
+    assert {one["adapter"] for one in model.tried} == {"lora", "dora"} and len(model.preferred) == 1
 
 
 def test_a_killed_search_makes_no_try_twice_and_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
