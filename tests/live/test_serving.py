@@ -289,7 +289,7 @@ def test_a_job_is_paused_resumed_and_cancelled_and_outlives_a_kill_of_the_server
     [
         (b"not json\n" * 12, "Line 1 is no"),
         (b'{"messages": [{"role": "user", "content": "x"}]}\n', "Line 1 does not end in a text of the assistant"),
-        (b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}\n' * 9, "9 rows"),
+        (b"\n\n", "no rows"),
     ],
 )
 def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: bytes, says: str) -> None:
@@ -308,6 +308,22 @@ def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: byt
             tuning.create({"model": BASE, "training_file": "../../x"})
     finally:
         tuning.close()
+
+
+def test_a_job_needs_ten_rows_to_learn_from_and_one_to_be_judged_by(tmp_path: Path) -> None:
+    from whichway.live.serving.files import Files
+    from whichway.live.serving.jobs import Tuning
+    from whichway.live.serving.refusal import Refusal
+
+    files = Files(tmp_path / "files")
+    tuning = Tuning(tmp_path / "tuning", files)
+    tuning.close()  # nothing is to be trained here
+    row = b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}\n'
+    one, nine, ten = (files.add("rows.jsonl", "fine-tune", row * count)["id"] for count in (1, 9, 10))
+    with pytest.raises(Refusal, match="has 9 rows; a job needs 10"):
+        tuning.create({"model": BASE, "training_file": nine})
+    made = tuning.create({"model": BASE, "training_file": ten, "validation_file": one})
+    assert made["status"] == "queued"
 
 
 def test_a_job_that_ends_while_its_server_does_stays_ended(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,14 @@ from tuning_server import Provider
 
 from whichway import load_task
 from whichway.core.model import Request
-from whichway.errors import TaskFileError
+from whichway.core.strategy import Kit
+from whichway.core.task import Example, Field, Task
+from whichway.core.text import Text
+from whichway.errors import NotApplicable, TaskFileError
 from whichway.models.rehearsal import Bill, Rehearsal
 from whichway.models.token_count import count_tokens, prompt_tokens
+from whichway.registry import get
+from whichway.strategies.finetune import Finetune
 from whichway.study.forecast import finalists_bill
 from whichway.study.lines import make_lines
 from whichway.study.plan import Plan, make_plan
@@ -98,6 +104,28 @@ def test_a_plan_foretells_what_training_at_an_endpoint_costs(told: Any, tmp_path
     assert 0.5 * spent < trained < spent and plan.usd == pytest.approx(spent, rel=0.1)
     found = next(one for one in report["trials"] if one["strategy"] == way)
     assert found["build"]["usd"] > provider.jobs[0]["trained_tokens"] * 50 / 1e6
+
+
+@pytest.mark.parametrize(("rows", "files"), [(45, 1), (200, 2)])
+def test_rows_are_checked_before_they_are_uploaded(told: Any, tmp_path: Path, rows: int, files: int):
+    provider, way = Provider(looks=1, says=said, counts=chats), "finetune@far"
+    loaded = told(provider.url, rows, price="{input: 1.0, output: 4.0, training: 50.0}", fine_tuning=True)
+    report = run_study(loaded, tmp_path / "run", Options(only=(way,)), Watcher())
+    assert {one["state"] for one in report["trials"] if one["strategy"] == way} == {"done"}
+    first = provider.jobs[0]
+    assert ("validation_file" in first) is (files == 2), "fewer than ten held-out rows stay here"
+    sizes = [len([line for line in one.splitlines() if line.startswith(b"{")]) for one in provider.files.values()]
+    assert min(sizes) >= 10
+
+
+def test_too_few_rows_to_be_learned_from_are_told_before_they_are_uploaded(tmp_path: Path):
+    task = Task("t", "Say.", (Field("text"),), Text(unknown=""), get("metric", "exact_match")())
+    rows = [Example(f"r{i}", {"text": f"row {i}"}, "" if i % 2 else "yes") for i in range(19)]
+    sent: list[Any] = []
+    model = SimpleNamespace(name="far", is_local=False, tune=lambda *all_: sent.append(all_))
+    with pytest.raises(NotApplicable, match="9 rows with an answer .* needs 10"):
+        Finetune(model="far").fit(task, rows[1:], rows, Kit({"far": model}, None, tmp_path))
+    assert sent == []
 
 
 def test_a_plan_foretells_what_teachers_at_an_endpoint_cost(told: Any, tmp_path: Path):

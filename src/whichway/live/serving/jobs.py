@@ -51,8 +51,11 @@ class Tuning:
             raise Refusal(400, f"{said.get('model')!r} cannot be fine-tuned here; the base model is {self.base!r}.")
         files = {part: said.get(part) for part in ("training_file", "validation_file")}
         for part, id_ in files.items():
-            if id_ is not None or part == "training_file":
-                self.files.content(str(id_))
+            if id_ is None and part == "validation_file":
+                continue
+            count, least = len(read_rows(self.files.content(str(id_)))), LEAST_ROWS if part == "training_file" else 1
+            if count < least:
+                raise Refusal(400, f"The {part} {id_} has {count} rows; a job needs {least}.")
         id_, suffix = f"ftjob-{secrets.token_hex(12)}", str(said.get("suffix") or "whichway")[:LONGEST_SUFFIX]
         job: dict[str, Any] = {
             "id": id_,
@@ -217,8 +220,8 @@ def read_rows(content: bytes) -> list[list[tuple[str, str]]]:
         if len(chat) < 2 or chat[-1][0] != "assistant" or not all(isinstance(text, str) and text for _, text in chat):
             raise Refusal(400, f"Line {number} does not end in a text of the assistant after another message.")
         rows.append(chat)
-    if len(rows) < LEAST_ROWS:
-        raise Refusal(400, f"{len(rows)} rows; a job needs {LEAST_ROWS}.")
+    if not rows:
+        raise Refusal(400, "The file has no rows.")
     return rows
 
 
