@@ -22,6 +22,7 @@ from whichway.models.token_count import count_tokens, prompt_tokens
 from whichway.registry import get
 from whichway.strategies.finetune import Finetune
 from whichway.study.forecast import finalists_bill
+from whichway.study.ledger import read_prompts
 from whichway.study.lines import make_lines
 from whichway.study.plan import Plan, make_plan
 from whichway.study.run import Options, Watcher, run_study
@@ -143,6 +144,21 @@ def test_a_plan_foretells_what_teachers_at_an_endpoint_cost(told: Any, tmp_path:
     assert found["build"]["usd"] >= 0.9 * report["spent"]["usd"], "what the teacher was paid is part of the build"
 
 
+def test_a_student_at_an_endpoint_is_planned_and_measured_as_one(told: Any, tmp_path: Path):
+    pool = "".join(json.dumps({"id": f"u{i}", "input": f"some {COLOURS[i % 3]} thing {i}"}) + "\n" for i in range(40))
+    (tmp_path / "pool.jsonl").write_text(pool)
+    more = "strategies: {settings: {distill: {teachers: [classic], student: prompt-few@far, rounds: 1}}}\n"
+    with FaultServer(fair) as server:
+        loaded = told(server.base_url, 30, more=more, data="unlabelled: pool.jsonl")
+        plan = planned(loaded, "distill")
+        report = run_study(loaded, tmp_path / "run", Options(only=("distill",)), Watcher())
+        assert plan.estimates[0].calls == pytest.approx(len(server.log), abs=12)
+    assert plan.usd == pytest.approx(report["spent"]["usd"], rel=0.15) and plan.usd > 0
+    (found,) = [one for one in report["trials"] if one["strategy"] == "distill"]
+    assert not found["local"] and found["use"]["usd_per_1000"] > 0 and found["consistency"] is not None
+    assert {one["part"] for one in read_prompts(tmp_path / "run")} == {"validation"}, "its prompt is kept"
+
+
 @pytest.mark.parametrize("way", ["finetune@far", "distill"])
 def test_training_of_an_unknown_price_is_left_out_of_a_money_budget_with_the_reason(told: Any, way: str):
     more = "strategies: {settings: {distill: {teachers: [finetune@far]}}}\n"
@@ -154,7 +170,7 @@ def test_training_of_an_unknown_price_is_left_out_of_a_money_budget_with_the_rea
 
 def test_a_teacher_that_is_not_there_is_named(told: Any):
     loaded = told("https://far.example/v1", more="strategies: {settings: {distill: {teachers: [prompt-zero@near]}}}\n")
-    with pytest.raises(TaskFileError, match="'distill' names a model 'near'"):
+    with pytest.raises(TaskFileError, match="'distill' names a strategy 'prompt-zero@near'"):
         planned(loaded, "distill")
 
 

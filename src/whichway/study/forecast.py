@@ -244,9 +244,6 @@ class _Silent(_Run):
     def _predicted(self, solution: Any, rows: Sequence[Example]) -> Bill:
         return super()._predicted(solution, rows) if solution is not None else Bill()
 
-    def _reworded(self, solution: Any, rows: Sequence[Example]) -> Bill:
-        return Bill()
-
 
 class _Judged(_Silent):
     """Training here on verdicts of a judge there: two calls for each row of which drafts are compared."""
