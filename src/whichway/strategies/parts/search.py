@@ -12,6 +12,7 @@ from whichway.core.strategy import Edit, Kit, Progress, PromptVersion
 from whichway.errors import NotApplicable
 from whichway.strategies.parts.racing import BLOCK, Race, Runner, gaps, headroom
 from whichway.strategies.parts.recipe import Pantry, Recipe
+from whichway.strategies.parts.versions import length_of
 
 LENGTH_PENALTY = 0.01  # of score, per doubling of a prompt's length (CAPO's length penalty)
 MERGED = 4
@@ -38,12 +39,20 @@ class Found:
 class Search:
     """One search over recipes; every prompt that is scored is handed to `kit.record`.
 
-    `used` tells which share of the time for it has been used. It begins at `start`, or at the few-shot prompt.
+    `used` tells which share of the time for it has been used. It begins at `start`, or at the few-shot prompt. `way` is the
+    strategy that lets its user do without the gate.
     """
 
     def __init__(
-        self, pantry: Pantry, race: Race, kit: Kit, used: Callable[[], float], start: Recipe | None = None
+        self,
+        pantry: Pantry,
+        race: Race,
+        kit: Kit,
+        used: Callable[[], float],
+        start: Recipe | None = None,
+        way: str = "",
     ) -> None:
+        self.way = way
         self.pantry, self.race, self.kit, self.used = pantry, race, kit, used
         self.recipes: dict[str, Recipe] = {}
         self.lengths: dict[str, int] = {}
@@ -92,8 +101,8 @@ class Search:
             raise NotApplicable(
                 f"No headroom: of {len(self.screened)} other prompts on {min(BLOCK, len(self.race.rows))} rows the best gains "
                 f"{room[0]:+.3f} over the seed (90% interval {room[1]:+.3f} to {room[2]:+.3f}), less than the smallest "
-                f"difference of interest, {least:g}.",
-                "Set strategies.settings.optimise.gate to false to search all the same.",
+                f"difference of interest, {least:g}."
+                + (f" With strategies.settings.{self.way}.gate: false it searches all the same." if self.way else "")
             )
 
     @contextmanager
@@ -207,6 +216,12 @@ class Search:
             found.append(self._edit(best, name, gaps(self.best, without)))
         return tuple(found)
 
+    def edits_of(self, recipe: Recipe) -> tuple[Edit, ...]:
+        """Return what a scored prompt changes of the seed; only where that is one thing, its gain is known."""
+        one = self._enter(recipe)
+        changed = recipe.differing(self.seed_recipe)
+        return tuple(self._edit(recipe, name, gaps(one, self.seed) if len(changed) == 1 else []) for name in changed)
+
     def _edit(self, best: Recipe, name: str, both: Sequence[float]) -> Edit:
         """Return a change in words, with what taking it back lost; on no rows where there was no time for that."""
         said, after = self.pantry.said(best, name)
@@ -237,7 +252,6 @@ class Search:
         recipe, version = self.recipes[one.id], one.draft.version()
         against = self.recipes[parent.id] if parent else recipe
         said = [" ".join(self.pantry.said(recipe, name)) for name in recipe.differing(against)]
-        counted = getattr(one.draft.model, "count", None)
         self.kit.record(
             PromptVersion(
                 version.text,
@@ -246,7 +260,7 @@ class Search:
                 "; ".join(said),
                 round(one.mean, 6),
                 len(one.values),
-                counted(version.text) if counted else len(version.text) // 4,
+                length_of(one.draft.model, version.text),
                 replace(one.spend, seconds=round(one.spend.seconds, 3)),
             )
         )
