@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -80,6 +79,21 @@ def test_answers_less_sure_than_the_wanted_coverage_allows_are_marked_as_withhel
             assert (status == 400 and "no threshold" in error["error"]["message"]) is bool(withheld)
         finally:
             server.end()
+
+
+def test_another_solution_than_the_winner_is_served_by_its_name(tmp_path: Path) -> None:
+    server = Serving(laid(tmp_path), "--strategy", "other")
+    try:
+        asked: Any = [{"role": "user", "content": "where is my parcel"}]
+        said = [
+            server.client().chat.completions.create(model=name, messages=asked) for name in ("whichway", "majority")
+        ]
+        assert [one.choices[0].message.content for one in said] == ["b", "a"]
+        assert ask(server.url + "/predict", {"rows": ["x"]})[1]["strategy"] == "other"
+    finally:
+        server.end()
+    wrong = whichway("serve", laid(tmp_path / "b"), "--port", "0", "--strategy", "nobody")
+    assert wrong.returncode == 2 and "nobody" in wrong.stderr and "other" in wrong.stderr
 
 
 def test_a_coverage_that_the_study_chose_nothing_for_is_refused_before_serving(tmp_path: Path) -> None:
@@ -282,88 +296,6 @@ def test_a_job_is_paused_resumed_and_cancelled_and_outlives_a_kill_of_the_server
         assert done.status == "succeeded" and done.fine_tuned_model in {one.id for one in server.client().models.list()}
     finally:
         assert server.end() in (0, 130)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"not json\n" * 12, "Line 1 is no"),
-        (b'{"messages": [{"role": "user", "content": "x"}]}\n', "Line 1 does not end in a text of the assistant"),
-        (b"\n\n", "no rows"),
-    ],
-)
-def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: bytes, says: str) -> None:
-    from whichway.live.serving.files import Files
-    from whichway.live.serving.jobs import Tuning
-    from whichway.live.serving.refusal import Refusal
-
-    files = Files(tmp_path / "files")
-    tuning = Tuning(tmp_path / "tuning", files)
-    try:
-        with pytest.raises(Refusal, match=re.escape(says)):
-            files.add("rows.jsonl", "fine-tune", content)
-        with pytest.raises(Refusal, match="cannot be fine-tuned here"):
-            tuning.create({"model": "gpt", "training_file": "file-x"})
-        with pytest.raises(Refusal, match="There is no file"):
-            tuning.create({"model": BASE, "training_file": "../../x"})
-    finally:
-        tuning.close()
-
-
-def test_a_job_needs_ten_rows_to_learn_from_and_one_to_be_judged_by(tmp_path: Path) -> None:
-    from whichway.live.serving.files import Files
-    from whichway.live.serving.jobs import Tuning
-    from whichway.live.serving.refusal import Refusal
-
-    files = Files(tmp_path / "files")
-    tuning = Tuning(tmp_path / "tuning", files)
-    tuning.close()  # nothing is to be trained here
-    row = b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}\n'
-    one, nine, ten = (files.add("rows.jsonl", "fine-tune", row * count)["id"] for count in (1, 9, 10))
-    with pytest.raises(Refusal, match="has 9 rows; a job needs 10"):
-        tuning.create({"model": BASE, "training_file": nine})
-    made = tuning.create({"model": BASE, "training_file": ten, "validation_file": one})
-    assert made["status"] == "queued"
-
-
-def test_a_job_that_ends_while_its_server_does_stays_ended(tmp_path: Path) -> None:
-    tuning, folder = with_a_child(tmp_path, "succeeded")
-    tuning.close()
-    assert tuning.job("ftjob-1")["status"] == "succeeded" and tuning.tuned() == ["ft:x"]
-    (folder / "job.json").unlink()
-    tuning, _ = with_a_child(tmp_path, "running")
-    tuning.close()
-    assert tuning.job("ftjob-1")["status"] == "queued"
-
-
-def test_a_job_that_ends_just_before_it_is_cancelled_stays_ended(tmp_path: Path) -> None:
-    from whichway.live.serving.refusal import Refusal
-
-    tuning, folder = with_a_child(tmp_path, "running", ends_well=True)
-    with pytest.raises(Refusal, match="is succeeded, so it cannot become cancelled"):
-        tuning.change("ftjob-1", "cancelled")
-    assert json.loads((folder / "job.json").read_text())["status"] == "succeeded"
-    tuning.close()
-
-
-def with_a_child(where: Path, status: str, ends_well: bool = False) -> Any:
-    """Return jobs of which one has a process under way, and its folder; asked to stop, it may still write how it ended."""
-    from whichway.live.serving.files import Files
-    from whichway.live.serving.jobs import Tuning
-
-    tuning, folder = Tuning(where / "tuning", Files(where / "files")), where / "tuning" / "jobs" / "ftjob-1"
-    folder.mkdir(parents=True, exist_ok=True)
-    said = {"id": "ftjob-1", "created_ns": 1, "fine_tuned_model": "ft:x", "training_file": "f", "validation_file": None}
-    ends = f"open({str(folder / 'job.json')!r}, 'w').write({json.dumps({**said, 'status': 'succeeded'})!r})"
-    code = f"import signal, sys, time\nsignal.signal(15, lambda *_: ({ends if ends_well else 0}, sys.exit(0)))\n"
-    with tuning._lock:
-        (folder / "job.json").write_text(json.dumps({**said, "status": status}))
-        child = subprocess.Popen(
-            [sys.executable, "-c", code + "print('ready', flush=True)\ntime.sleep(60)"], stdout=subprocess.PIPE
-        )
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        tuning._child = ("ftjob-1", child)
-    return tuning, folder
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from test_preferences import Pupil, rows
 
+from whichway.core.model import Reply
 from whichway.core.strategy import Budget, Kit
-from whichway.core.task import Field, Task
+from whichway.core.task import Example, Field, Task
 from whichway.core.text import Text
-from whichway.errors import BudgetReached
+from whichway.errors import BudgetReached, NotApplicable
 from whichway.registry import get
 from whichway.strategies.finetune import Finetune
 
@@ -113,6 +116,38 @@ def test_a_search_ends_with_its_share_of_the_time_and_keeps_the_best_so_far(tmp_
     assert (tmp_path / "weights" / "adapter_config.json").exists()
     with pytest.raises(BudgetReached):  # not even the first one ended
         fit(Learner(takes=9.0), tmp_path / "late", seconds=0.3)
+
+
+class Near:
+    """An embedder by which texts of like numbers are near each other."""
+
+    name = "near"
+
+    def embed(self, texts: Any) -> Any:
+        angle = np.array([0.05 * int(re.search(r"\d+", text)[0]) for text in texts])
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def test_nearest_examples_are_shown_in_training_and_in_use_and_never_the_row_itself(tmp_path: Path) -> None:
+    task = Task("t", "Reply.", (Field("text"),), Text(), get("metric", "token_f1")())
+    model, train = Pupil(), [Example(f"r{i}", {"text": f"Question {i}?"}, f"Answer {i}.") for i in range(12)]
+    kit = Kit({"causal": model}, Near(), tmp_path)
+    found = Finetune(shown=2, drafts=0).fit(task, train[:10], train[10:], kit)
+    ((prompts, answers),) = model.trained
+    for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        shown = [int(one) for one in re.findall(r"Answer (\d+)\.", prompt)]
+        assert len(shown) == 2 and i not in shown and max(abs(one - i) for one in shown) <= 2
+        assert prompt.count(f"Question {i}?") == 1 and answer.strip() == f"Answer {i}."
+    asked: list[Any] = []
+    model.generate = lambda requests: asked.extend(requests) or [Reply("Yes.") for _ in requests]  # type: ignore
+    found.save(tmp_path / "saved")
+    again = Finetune(shown=2, drafts=0).load(task, tmp_path / "saved", replace(kit, folder=tmp_path / "saved"))
+    for one in (found, again):
+        one.predict([{"text": "Question 7, once more?"}])
+    texts = [one.messages[0][1] for one in asked]
+    assert len(texts) == 2 and texts[0] == texts[1] and "Answer 7." in texts[0] and "Question 7, once more?" in texts[0]
+    with pytest.raises(NotApplicable, match="embedder"):
+        Finetune(shown=2).fit(task, train[:10], train[10:], replace(kit, embedder=None))
 
 
 @pytest.mark.parametrize("settings", [{"tries": 0}, {"tries": 1}, {"method": "full"}, {"dev": 0}])
