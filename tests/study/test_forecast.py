@@ -174,15 +174,15 @@ def test_a_teacher_that_is_not_there_is_named(told: Any):
         planned(loaded, "distill")
 
 
-REFLECT = "strategies: {settings: {reflect: {reflector: NAME}}}\n"
+REFLECT = "strategies: {settings: {reflect: {reflector: NAME, calls: 120}}}\n"
 
 
 def test_a_plan_counts_what_an_endpoint_is_asked_that_only_reflects(told: Any):
     far = "http://127.0.0.1:1/v1"
-    (one, _) = planned(told(far, rows=200, more=REFLECT.replace("NAME", "far")), "reflect").estimates
+    (one, _) = planned(told(far, rows=90, more=REFLECT.replace("NAME", "far")), "reflect").estimates
     assert one.line.is_local and 2 < one.calls < 150 and 0 < one.usd < one.most_usd
-    (here,) = planned(told(far, rows=200, more=REFLECT.replace("NAME", "causal")), "reflect@far").estimates
-    (both,) = planned(told(far, rows=200), "reflect@far").estimates
+    (here,) = planned(told(far, rows=90, more=REFLECT.replace("NAME", "causal")), "reflect@far").estimates
+    (both,) = planned(told(far, rows=90, more=REFLECT.replace("NAME", "far")), "reflect@far").estimates
     assert one.calls < here.calls < both.calls and 0 < here.usd < both.usd, "what answers here costs nothing"
 
 

@@ -186,7 +186,8 @@ class Strategy(Protocol):
     `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
     A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
-    names endpoints that it asks beside its own model, and whether they are to fine-tune.
+    names endpoints that it asks beside its own model, and whether they are to fine-tune. One made of others (optional) names
+    them by `within()`, as a study does, makes each by `made(name)`, and by `learner()` the one whose solution answers.
     """
 
     needs: tuple[str, ...]

@@ -109,7 +109,7 @@ def _rehearsed(rough: Estimate, course: Course | None, settings: Any) -> Estimat
 
 def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
     """Estimate one line's fitting and comparison from text lengths and this page's rates."""
-    if hasattr(line.strategy, "within"):
+    if line.way == "distill":
         return _taught(task, rows, split, line, settings)
     row_tokens = TOKENS_PER_CHARACTER * sum(_length(row) for row in rows[:500]) / max(1, len(rows[:500])) + 8
     learn = sum(len(fold.train) + len(fold.dev) for fold in split.folds)
