@@ -1,4 +1,8 @@
-"""From an edit of a prompt to its new score: 200 validation rows, embedded model, the whole command timed."""
+"""From an edit of a prompt to its new score: 200 validation rows, embedded model, the whole command timed.
+
+The edit is in the instruction, at the head of the prompt, and each command is a process of its own: nothing that was computed for
+the prompt before is of use to the one after.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from arena import Replay
 from whichway.study.beliefs import Averaged, learnt_beliefs, plain_beliefs
 from whichway.study.race import UPPER, gradient, halving, leader
 
+FINE = tuple(8 * 2**i for i in range(8))  # rows after which halving looks
 Policy = Callable[[Replay, Any, int], "int | None"]  # arena, prior (table, names), seed
 
 
@@ -30,13 +31,21 @@ def plain_halving(arena: Replay, prior: Any, seed: int) -> int | None:
     return halving(arena, late_bloomers=False)
 
 
+def fine_halving(arena: Replay, prior: Any, seed: int) -> int | None:
+    """The same, that looks after 8 rows first: a study commits 32 at a time, a rival need not."""
+    return halving(arena, late_bloomers=False, blocks=FINE)
+
+
 def race_halving(arena: Replay, prior: Any, seed: int) -> int | None:
     """Successive halving with it."""
     return halving(arena, late_bloomers=True)
 
 
 def asha(arena: Replay, prior: Any, seed: int) -> int | None:
-    """ASHA (Li et al. 2020) over rungs of labels, and of rows where a line has one rung: promote the best third."""
+    """ASHA (Li et al. 2020) over rungs of labels, and of rows where a line has one rung: promote the best third.
+
+    It is written for ever new arms; where there are no more, the best that can still be promoted goes on.
+    """
     lines: dict[str, list[int]] = {}
     for i in np.random.default_rng(seed).permutation(len(arena.arms)).tolist():
         lines.setdefault(arena.arms[i].line, []).append(i)
@@ -48,7 +57,8 @@ def asha(arena: Replay, prior: Any, seed: int) -> int | None:
     done: dict[str, int] = {}
     waiting = list(ladders)
     while True:
-        name = _promotable(arena, ladders, done) or (waiting.pop(0) if waiting else None)
+        name = _promotable(arena, ladders, done, 3) or (waiting.pop(0) if waiting else None)
+        name = name or _promotable(arena, ladders, done, 1)
         if name is None:
             return leader(arena, plain_beliefs(arena.arms))
         step = ladders[name][done.get(name, -1) + 1]
@@ -59,12 +69,13 @@ def asha(arena: Replay, prior: Any, seed: int) -> int | None:
             done[name] = len(ladders[name])  # cannot be paid
 
 
-def _promotable(arena: Replay, ladders: dict[str, Any], done: dict[str, int]) -> str | None:
+def _promotable(arena: Replay, ladders: dict[str, Any], done: dict[str, int], share: int) -> str | None:
+    """Return the best line that is among the best one in `share` of its rung and has not gone on, at the highest rung first."""
     for rung in (2, 1, 0):
         here = {n: d for n, d in done.items() if rung <= d < len(ladders[n])}
         score = {n: arena.scores(ladders[n][rung][0]) for n in here}
         ranked = sorted((n for n in here if len(score[n])), key=lambda n: -score[n].mean())
-        for name in ranked[: len(here) // 3]:
+        for name in ranked[: len(here) // share]:
             if done[name] == rung and rung + 1 < len(ladders[name]):
                 return name
     return None
@@ -125,6 +136,7 @@ POLICIES: dict[str, Policy] = {
     "knowledge gradient, plain beliefs": kg_plain,
     "successive halving, late bloomers": race_halving,
     "successive halving": plain_halving,
+    "successive halving, a first look after 8 rows": fine_halving,
     "ASHA": asha,
     "uniform, cheapest first": uniform,
     "random search": random_search,

@@ -28,6 +28,7 @@ def main() -> None:
     sets = outcomes()
     policies = {
         "successive halving": lambda arena, prior: halving(arena),
+        "successive halving, looks from 5 rows on": lambda arena, prior: halving(arena, blocks=(5, 10, 20, 40, 80)),
         "knowledge gradient, plain beliefs": lambda arena, prior: gradient(arena, plain_beliefs(arena.arms)),
         "knowledge gradient, averaged beliefs": _informed,
         "uniform": lambda arena, prior: _uniform(arena),

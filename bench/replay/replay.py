@@ -18,7 +18,11 @@ HERE = Path(__file__).parent
 ROWS = 200
 LEAST_ARMS = 20
 OURS = "race (knowledge gradient, averaged beliefs)"
-RIVALS = ("successive halving", "successive halving, late bloomers")
+RIVALS = (
+    "successive halving",
+    "successive halving, a first look after 8 rows",
+    "successive halving, late bloomers",
+)
 COLOURS = (
     "#d55e00",
     "#0072b2",
@@ -31,6 +35,7 @@ COLOURS = (
     "#8c510a",
     "#e69f00",
     "#5e3c99",
+    "#762a83",
     "#7fbc41",
     "#4d4d4d",
 )

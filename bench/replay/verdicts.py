@@ -21,7 +21,7 @@ from whichway.report.plots.svg import drawing, line, linear, tag, text
 from whichway.study.beliefs import Averaged, learnt_beliefs, plain_beliefs
 from whichway.study.cost import Cost
 from whichway.study.evidence import calibration, clopper_pearson, joint_samples
-from whichway.study.pursuit import any_of, passing, screen, standing
+from whichway.study.pursuit import SECOND, any_of, passing, screen, standing
 from whichway.study.race import gradient
 from whichway.study.recommend import NOTHING, Aside, Candidate, Verdict, decide, pick_finalists
 
@@ -113,7 +113,7 @@ def _raced(
     arena.budget = budget
     beliefs = Averaged((learnt_beliefs(arena.arms, *prior), plain_beliefs(arena.arms)))
     screen(arena)
-    gradient(arena, beliefs)
+    gradient(arena, beliefs, second=SECOND)
     found = standing(arena, beliefs, gap)
     if found is None:
         return list(tops)[:1], arena.spent, Aside({"": 1.0})

@@ -22,6 +22,9 @@ BASE = "smollm2-135m-instruct"
 COLOURS = {"grass": "green", "sky": "blue", "blood": "red", "snow": "white"}
 
 
+HELLO = {"messages": [{"role": "user", "content": "x"}]}
+
+
 def laid(folder: Path) -> Path:
     """Return a run folder with two solutions."""
     lay_solution(folder / "run", "majority", "fold-0", "a")
@@ -76,6 +79,21 @@ def test_answers_less_sure_than_the_wanted_coverage_allows_are_marked_as_withhel
             assert (status == 400 and "no threshold" in error["error"]["message"]) is bool(withheld)
         finally:
             server.end()
+
+
+def test_another_solution_than_the_winner_is_served_by_its_name(tmp_path: Path) -> None:
+    server = Serving(laid(tmp_path), "--strategy", "other")
+    try:
+        asked: Any = [{"role": "user", "content": "where is my parcel"}]
+        said = [
+            server.client().chat.completions.create(model=name, messages=asked) for name in ("whichway", "majority")
+        ]
+        assert [one.choices[0].message.content for one in said] == ["b", "a"]
+        assert ask(server.url + "/predict", {"rows": ["x"]})[1]["strategy"] == "other"
+    finally:
+        server.end()
+    wrong = whichway("serve", laid(tmp_path / "b"), "--port", "0", "--strategy", "nobody")
+    assert wrong.returncode == 2 and "nobody" in wrong.stderr and "other" in wrong.stderr
 
 
 def test_a_coverage_that_the_study_chose_nothing_for_is_refused_before_serving(tmp_path: Path) -> None:
@@ -146,6 +164,7 @@ def test_rows_are_answered_as_predict_answers_them(served: Serving) -> None:
             400,
             "only text",
         ),
+        ("/v1/chat/completions", {**HELLO, "stream": True, "stream_options": "x"}, 400, "stream_options"),
         ("/v1/files", {}, 404, "There is no POST /v1/files"),
     ],
 )
@@ -280,29 +299,38 @@ def test_a_job_is_paused_resumed_and_cancelled_and_outlives_a_kill_of_the_server
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    "wrong",
     [
-        (b"not json\n" * 12, "Line 1 is no"),
-        (b'{"messages": [{"role": "user", "content": "x"}]}\n', "Line 1 does not end in a text of the assistant"),
-        (b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}\n' * 9, "9 rows"),
+        {"seed": "x"},
+        {"seed": 1.5},
+        {"stop": 5},
+        {"stop": [1]},
+        {"response_format": "json"},
+        {"response_format": {"json_schema": "x"}},
+        {"response_format": {"json_schema": {"schema": "x"}}},
+        {"max_tokens": True},
+        {"max_tokens": 0},
+        {"temperature": "hot"},
     ],
 )
-def test_rows_that_cannot_be_learned_from_are_named(tmp_path: Path, content: bytes, says: str) -> None:
-    from whichway.live.serving.files import Files
-    from whichway.live.serving.jobs import Tuning
-    from whichway.live.serving.refusal import Refusal
+def test_what_a_language_model_cannot_be_asked_is_refused_and_a_batch_goes_on(wrong: dict[str, Any]) -> None:
+    from types import SimpleNamespace
 
-    files = Files(tmp_path / "files")
-    tuning = Tuning(tmp_path / "tuning", files)
-    try:
-        with pytest.raises(Refusal, match=re.escape(says)):
-            files.add("rows.jsonl", "fine-tune", content)
-        with pytest.raises(Refusal, match="cannot be fine-tuned here"):
-            tuning.create({"model": "gpt", "training_file": "file-x"})
-        with pytest.raises(Refusal, match="There is no file"):
-            tuning.create({"model": BASE, "training_file": "../../x"})
-    finally:
-        tuning.close()
+    from whichway.core.model import Reply
+    from whichway.live.serving.chat import complete_all
+
+    desk: Any = SimpleNamespace(
+        names=lambda: ["m"],
+        main=SimpleNamespace(name="m"),
+        solution=lambda _: None,
+        write=lambda _, some: [Reply("fine") for _ in some],
+        count=len,
+    )
+    good = {"model": "m", "messages": [{"role": "user", "content": "x"}], "seed": None, "stop": None}
+    (first, second) = complete_all(desk, [{**good, **wrong}, good])
+    (name,) = wrong
+    assert first[0] == 400 and (name in first[1]["error"]["message"] or "schema" in first[1]["error"]["message"])
+    assert second[0] == 200 and second[1]["choices"][0]["message"]["content"] == "fine"
 
 
 def test_several_fields_are_read_from_one_message() -> None:

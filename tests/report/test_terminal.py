@@ -76,6 +76,20 @@ def test_a_trial_that_ended_is_one_line() -> None:
     assert trial_line({}) and "\n" not in trial_line(trial("a\nb", reason="\x1b[2J"))
 
 
+def test_the_scores_of_other_forms_of_a_prompt_stand_beside_its_own_where_there_is_room() -> None:
+    found = {"rows": 16, "score": 0.75, "low": 0.5, "high": 0.8125, "kinds": {}}
+    of = report()
+    of["trials"][0]["sensitivity"] = found
+    for width, seen in ((80, False), (119, False), (120, True), (140, True)):
+        said = shown(of, width)
+        assert ("0.500-0.812" in said) is seen and all(len(line) <= width for line in said.splitlines())
+        assert ("in other forms, n = 16" in " ".join(said.split())) is seen
+    (line,) = [line for line in shown(of, 140).splitlines() if "> probe" in line]
+    assert line.index("0.885") < line.index("0.500-0.812") < line.index("0.881")
+    assert "reworded" not in shown(report(), 140).split("steady")[0]
+    assert "n = 96, in other forms 0.500-0.812 n = 16, " in trial_line(of["trials"][0])
+
+
 def test_what_each_step_of_a_way_bought_is_said_in_one_sentence() -> None:
     said = " ".join(shown(report(), 100).split())
     assert "hybrid, step by step on the same n = 96: the seed prompt scored 0.520, the prompt +0.090 (+0.040 to" in said

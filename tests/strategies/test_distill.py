@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_preferences import Pupil
 
 from whichway.core.model import Reply
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Field, Prediction, Task
+from whichway.core.text import Text
 from whichway.errors import NotApplicable
 from whichway.registry import get
 from whichway.strategies.distill import Distill, Guess, agreed
@@ -71,6 +73,24 @@ def test_rows_on_which_teachers_differ_are_left_out(tmp_path: Path) -> None:
 def test_without_rows_to_learn_from_there_is_nothing_to_do(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="no rows without labels"):
         fit(make_task([]), tmp_path)
+
+
+def test_a_student_that_is_trained_learns_what_teachers_said_and_answers_the_same_when_loaded(tmp_path: Path) -> None:
+    pool = tuple({"text": f"Question {i}?"} for i in range(5))
+    task = Task("t", "Reply.", (Field("text"),), Text(), get("metric", "token_f1")(), unlabelled=pool)
+    labelled = [Example(f"r{i}", {"text": f"Labelled {i}?"}, "No.") for i in range(4)]
+    model, way = Pupil(), Distill(teachers=("prompt-zero",), student="finetune")
+    kit = Kit({"causal": model}, None, tmp_path)
+    taught = way.fit(task, labelled, labelled[:2], kit)
+    ((prompts, answers),) = model.trained
+    assert sum("Question" in one for one in prompts) == answers.count(" Yes.") == 4  # of five the surest
+    assert answers.count(" No.") == 3 * 4, "people's rows count three times"
+    assert taught.version() == taught.student.version() is not None
+    other = taught.rewritten("format", 0)
+    assert other is not None and other.version() != taught.version()
+    taught.save(tmp_path / "saved")
+    again = way.load(task, tmp_path / "saved", kit)
+    assert again.predict(pool) == taught.predict(pool) and again.version() == taught.version()
 
 
 def test_written_rows_are_kept_where_teachers_agree_and_are_marked(tmp_path: Path) -> None:

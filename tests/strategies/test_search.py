@@ -89,7 +89,7 @@ def test_the_search_finds_the_setting_that_matters_and_says_what_it_bought(tmp_p
 
 def test_a_search_is_not_opened_where_nothing_is_to_be_gained(tmp_path: Path) -> None:
     perfect = Reader(lambda _: True)
-    with pytest.raises(NotApplicable, match="No headroom"):
+    with pytest.raises(NotApplicable, match=r"No headroom.*With strategies.settings.optimise.gate: false"):
         fitted(perfect, tmp_path)
     few = len(perfect.asked)
     found = fitted(perfect, tmp_path / "all the same", gate=False)
@@ -107,24 +107,43 @@ def test_prompts_are_scored_on_rows_that_are_never_shown(tmp_path: Path) -> None
     assert asked and shown and not asked & shown
 
 
-def test_a_killed_search_scores_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("part", "further"), [("screen", 45), ("_propose", 45), ("_taken_back", 5)])
+def test_a_killed_search_scores_nothing_twice_and_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, further: int
+) -> None:
+    rule = RULES["labels"][2]
+
     def pleased(prompt: str) -> bool:
-        return "Task:" in prompt
+        return "Task:" in prompt or rule in prompt
 
     class Killed(Reader):
+        most = 10**9
+
         def score(self, prompts: list[str], continuations: list[str], shared: str = "") -> Any:
-            if len(self.asked) > 600:
+            if len(self.asked) > self.most:
                 raise KeyboardInterrupt
             return super().score(prompts, continuations, shared)
 
-    whole = Reader(pleased)
-    once = fitted(whole, tmp_path / "whole")
-    first, second = Killed(pleased), Reader(pleased)
-    with pytest.raises(KeyboardInterrupt):
-        fitted(first, tmp_path / "killed")
+    whole = Reader(pleased, 0.3)
+    said: list[PromptVersion] = []
+    once = fitted(whole, tmp_path / "whole", said, prompts=16)
+    first, second = Killed(pleased, 0.3), Reader(pleased, 0.3)
+    kept = getattr(Search, part)
+
+    def begun(search: Search, *more: Any) -> Any:
+        first.most = len(first.asked) + further
+        return kept(search, *more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Search, part, begun)
+        fitted(first, tmp_path / "killed", prompts=16)
     assert list((tmp_path / "killed" / RESUME).iterdir())
-    again = fitted(second, tmp_path / "killed")
-    assert again.version() == once.version() and again.edits() == once.edits()
+    told: list[PromptVersion] = []
+    again = fitted(second, tmp_path / "killed", told, prompts=16)
+    assert again.version() == once.version() and again.edits() == once.edits() and again.facts == once.facts
+    assert [(one.id, one.parent, one.rows, one.score) for one in told] == [
+        (one.id, one.parent, one.rows, one.score) for one in said
+    ]
     assert len(second.asked) < len(whole.asked)
     blocks = len(first.asked) + len(second.asked) - len(whole.asked)
     assert blocks <= 20  # at most the block that was under way, and the calibration that goes with it

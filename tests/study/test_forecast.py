@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,16 @@ from tuning_server import Provider
 
 from whichway import load_task
 from whichway.core.model import Request
-from whichway.errors import TaskFileError
+from whichway.core.strategy import Kit
+from whichway.core.task import Example, Field, Task
+from whichway.core.text import Text
+from whichway.errors import NotApplicable, TaskFileError
 from whichway.models.rehearsal import Bill, Rehearsal
 from whichway.models.token_count import count_tokens, prompt_tokens
+from whichway.registry import get
+from whichway.strategies.finetune import Finetune
 from whichway.study.forecast import finalists_bill
+from whichway.study.ledger import read_prompts
 from whichway.study.lines import make_lines
 from whichway.study.plan import Plan, make_plan
 from whichway.study.run import Options, Watcher, run_study
@@ -40,8 +47,8 @@ def told(tmp_path: Path) -> Any:
             "task: t\ninstruction: Name the colour.\ndata: {train: rows.jsonl"
             + f", {data}" * bool(data)
             + "}\nmetric: accuracy\n"
-            "budget: {minutes: 5, usd: 5}\n"
-            f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}, "
+            + "budget: {minutes: 5, usd: 5}\n" * ("budget" not in more)
+            + f"models: {{endpoints: {{far: {{base_url: '{base_url}', model: m, price: {price}, "
             f"fine_tuning: {str(fine_tuning).lower()}}}}}}}\n{more}"
         )
         return load_task(tmp_path / "task.yaml")
@@ -100,6 +107,28 @@ def test_a_plan_foretells_what_training_at_an_endpoint_costs(told: Any, tmp_path
     assert found["build"]["usd"] > provider.jobs[0]["trained_tokens"] * 50 / 1e6
 
 
+@pytest.mark.parametrize(("rows", "files"), [(45, 1), (200, 2)])
+def test_rows_are_checked_before_they_are_uploaded(told: Any, tmp_path: Path, rows: int, files: int):
+    provider, way = Provider(looks=1, says=said, counts=chats), "finetune@far"
+    loaded = told(provider.url, rows, price="{input: 1.0, output: 4.0, training: 50.0}", fine_tuning=True)
+    report = run_study(loaded, tmp_path / "run", Options(only=(way,)), Watcher())
+    assert {one["state"] for one in report["trials"] if one["strategy"] == way} == {"done"}
+    first = provider.jobs[0]
+    assert ("validation_file" in first) is (files == 2), "fewer than ten held-out rows stay here"
+    sizes = [len([line for line in one.splitlines() if line.startswith(b"{")]) for one in provider.files.values()]
+    assert min(sizes) >= 10
+
+
+def test_too_few_rows_to_be_learned_from_are_told_before_they_are_uploaded(tmp_path: Path):
+    task = Task("t", "Say.", (Field("text"),), Text(unknown=""), get("metric", "exact_match")())
+    rows = [Example(f"r{i}", {"text": f"row {i}"}, "" if i % 2 else "yes") for i in range(19)]
+    sent: list[Any] = []
+    model = SimpleNamespace(name="far", is_local=False, tune=lambda *all_: sent.append(all_))
+    with pytest.raises(NotApplicable, match="9 rows with an answer .* needs 10"):
+        Finetune(model="far").fit(task, rows[1:], rows, Kit({"far": model}, None, tmp_path))
+    assert sent == []
+
+
 def test_a_plan_foretells_what_teachers_at_an_endpoint_cost(told: Any, tmp_path: Path):
     pool = "".join(json.dumps({"id": f"u{i}", "input": f"some {COLOURS[i % 3]} thing {i}"}) + "\n" for i in range(80))
     (tmp_path / "pool.jsonl").write_text(pool)
@@ -115,6 +144,21 @@ def test_a_plan_foretells_what_teachers_at_an_endpoint_cost(told: Any, tmp_path:
     assert found["build"]["usd"] >= 0.9 * report["spent"]["usd"], "what the teacher was paid is part of the build"
 
 
+def test_a_student_at_an_endpoint_is_planned_and_measured_as_one(told: Any, tmp_path: Path):
+    pool = "".join(json.dumps({"id": f"u{i}", "input": f"some {COLOURS[i % 3]} thing {i}"}) + "\n" for i in range(40))
+    (tmp_path / "pool.jsonl").write_text(pool)
+    more = "strategies: {settings: {distill: {teachers: [classic], student: prompt-few@far, rounds: 1}}}\n"
+    with FaultServer(fair) as server:
+        loaded = told(server.base_url, 30, more=more, data="unlabelled: pool.jsonl")
+        plan = planned(loaded, "distill")
+        report = run_study(loaded, tmp_path / "run", Options(only=("distill",)), Watcher())
+        assert plan.estimates[0].calls == pytest.approx(len(server.log), abs=12)
+    assert plan.usd == pytest.approx(report["spent"]["usd"], rel=0.15) and plan.usd > 0
+    (found,) = [one for one in report["trials"] if one["strategy"] == "distill"]
+    assert not found["local"] and found["use"]["usd_per_1000"] > 0 and found["consistency"] is not None
+    assert {one["part"] for one in read_prompts(tmp_path / "run")} == {"validation"}, "its prompt is kept"
+
+
 @pytest.mark.parametrize("way", ["finetune@far", "distill"])
 def test_training_of_an_unknown_price_is_left_out_of_a_money_budget_with_the_reason(told: Any, way: str):
     more = "strategies: {settings: {distill: {teachers: [finetune@far]}}}\n"
@@ -126,8 +170,40 @@ def test_training_of_an_unknown_price_is_left_out_of_a_money_budget_with_the_rea
 
 def test_a_teacher_that_is_not_there_is_named(told: Any):
     loaded = told("https://far.example/v1", more="strategies: {settings: {distill: {teachers: [prompt-zero@near]}}}\n")
-    with pytest.raises(TaskFileError, match="'distill' names a model 'near'"):
+    with pytest.raises(TaskFileError, match="'distill' names a strategy 'prompt-zero@near'"):
         planned(loaded, "distill")
+
+
+REFLECT = "strategies: {settings: {reflect: {reflector: NAME, calls: 120}}}\n"
+
+
+def test_a_plan_counts_what_an_endpoint_is_asked_that_only_reflects(told: Any):
+    far = "http://127.0.0.1:1/v1"
+    (one, _) = planned(told(far, rows=90, more=REFLECT.replace("NAME", "far")), "reflect").estimates
+    assert one.line.is_local and 2 < one.calls < 150 and 0 < one.usd < one.most_usd
+    (here,) = planned(told(far, rows=90, more=REFLECT.replace("NAME", "causal")), "reflect@far").estimates
+    (both,) = planned(told(far, rows=90, more=REFLECT.replace("NAME", "far")), "reflect@far").estimates
+    assert one.calls < here.calls < both.calls and 0 < here.usd < both.usd, "what answers here costs nothing"
+
+
+@pytest.mark.parametrize(
+    ("price", "more", "why"),
+    [
+        ("null", "", "money: The price of the endpoint 'far' is unknown"),
+        (PRICE, "constraints: {privacy: local}\n", "privacy: nothing may leave this machine"),
+        (PRICE, "budget: {minutes: 5, usd: 0}\n", "money: budget.usd is 0"),
+    ],
+)
+def test_an_endpoint_that_only_reflects_is_held_to_privacy_and_budget(told: Any, price: str, more: str, why: str):
+    loaded = told("https://far.example/v1", price=price, more=REFLECT.replace("NAME", "far") + more)
+    (found,) = [one for one in planned(loaded, "reflect").excluded if one.name == "reflect"]
+    assert found.excluded.startswith(why)
+
+
+def test_a_reflector_that_is_not_there_is_named(told: Any):
+    loaded = told("https://far.example/v1", more=REFLECT.replace("NAME", "near"))
+    with pytest.raises(TaskFileError, match="'reflect' names a model 'near'"):
+        planned(loaded, "reflect")
 
 
 def test_dearer_tokens_and_more_examples_make_a_dearer_plan(told: Any):

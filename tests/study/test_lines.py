@@ -8,7 +8,8 @@ import pytest
 
 from whichway import load_task
 from whichway.errors import TaskFileError
-from whichway.study.lines import make_lines
+from whichway.registry import get
+from whichway.study.lines import DEFAULTS, in_use, make_lines
 
 # They need documents, answers that are no labels, a model able to reflect, or rows without labels.
 UNSERVED = ["extractive", "rag", "rag-classic", "raft", "distill", "reflect"]
@@ -51,6 +52,46 @@ def test_only_takes_names_and_families(lines):
     assert names(lines(only=("classic", "prompt"))) == ["classic", "prompt-zero", "prompt-few", "prompt-nearest"]
     assert names(lines("strategies: {only: [majority]}\n")) == ["majority"]
     assert names(lines("strategies: {only: [majority]}\n", only=("prompt-few",))) == ["prompt-few"]
+
+
+TAUGHT = "strategies: {settings: {distill: {teachers: [TEACHER], student: STUDENT}}}\n"
+
+
+def taught(teacher: str = "probe", student: str = "probe") -> str:
+    return ENDPOINT + TAUGHT.replace("TEACHER", teacher).replace("STUDENT", student)
+
+
+@pytest.mark.parametrize(
+    ("student", "model"),
+    [("probe", "embedder"), ("classic", "embedder"), ("encoder", "embedder"), ("rag-classic", "embedder")]
+    + [("finetune", "causal"), ("prompt-few", "causal"), ("prompt-few@big", "big")],
+)
+def test_a_distilled_student_is_measured_as_what_it_is(lines, student, model):
+    (line,) = lines(taught(student=student), only=("distill",))
+    assert line.model == model and line.is_local is (model != "big")
+    assert in_use(line.strategy) == line.strategy.made(student)
+
+
+@pytest.mark.parametrize("more", [taught("prob"), taught(student="finetun"), taught("classic@big"), taught("distill")])
+def test_a_teacher_or_student_that_is_no_strategy_is_named_before_anything_is_spent(lines, more):
+    with pytest.raises(TaskFileError, match="strategy.*(prob|finetun|classic@big|distill)"):
+        lines(more, only=("distill",))
+
+
+def test_names_within_a_way_mean_what_they_mean_in_a_study(lines):
+    within = get("strategy", "distill")()
+    for name, way, fixed in DEFAULTS:
+        if name not in ("distill", "probe", "classic"):
+            assert within.made(name) == get("strategy", way)(**fixed), name
+    few = next(one for one in lines(ENDPOINT) if one.name == "prompt-few@big")
+    assert within.made("prompt-few@big") == few.strategy
+
+
+def test_a_student_that_is_trained_here_needs_the_packages_for_it(lines, monkeypatch):
+    has = importlib.util.find_spec("json")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "trl" else has)
+    more = taught(student="finetune").replace("teachers:", "synthetic: 5, teachers:")
+    assert "needs trl" in lines(more, only=("distill",))[0].excluded
 
 
 def test_skip_leaves_out_names_and_families(lines):

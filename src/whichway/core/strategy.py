@@ -193,7 +193,8 @@ class Strategy(Protocol):
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
     `continues` (optional, a truth value) says that a fit on all rows goes on from one on a part of them; see Kit.
     A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
-    names endpoints that it asks beside its own model, and whether they are to fine-tune.
+    names endpoints that it asks beside its own model, and whether they are to fine-tune. One made of others (optional) names
+    them by `within()`, as a study does, makes each by `made(name)`, and by `learner()` the one whose solution answers.
     """
 
     needs: tuple[str, ...]

@@ -20,11 +20,15 @@ def prompts(report: Report) -> Section:
         "A prompt says the same in many forms. Where the score moves with the form, it is fragile: a small edit, or "
         "another version of the model, may move it as far."
     )
-    diff = "\n\n".join(_diff(one) for one in rows(report, "searches") if rows(one, "edits"))
+    diff = "\n\n".join(_diff(one) for one in rows(report, "searches") if _changed(one))
     said = tuple(step_sentence(one, metric(report)) for one in rows(report, "steps") if measured_steps(one))
     return Section(
         "prompts", "Prompts: fragile or firm, and what searching bought", lead if tables else "", said, tables, diff
     )
+
+
+def _changed(search: Row) -> bool:
+    return mapping(search, "best").get("text") != mapping(search, "seed").get("text")
 
 
 def measured_steps(way: Row) -> list[Row]:
@@ -122,7 +126,8 @@ def _edits(report: Report) -> Table:
                     Cell(words.cut(edit.get("before"), 160)),
                     Cell(words.cut(edit.get("after"), 160)),
                     Cell(
-                        "no time" if bought is None else f"{bought:+.3f}", words.sample({"n": edit.get("rows") or None})
+                        "not by itself" if bought is None else f"{bought:+.3f}",
+                        words.sample({"n": edit.get("rows") or None}),
                     ),
                 )
             )

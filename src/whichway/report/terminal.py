@@ -16,6 +16,7 @@ from whichway.report.prompts import measured_steps, step_sentence
 from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, things, unmeasured, winner_name
 
 WIDE = 98  # columns from which a score and its interval fit on one line
+WIDER = 120  # and from which the scores of other forms of a prompt have a column beside it
 NOT_MEASURED = {"skipped": "skipped", "failed": "failed", "stopped": "stopped", "dropped": "dropped"}
 
 
@@ -45,18 +46,21 @@ def print_table(report: Report, console: Console) -> None:
     if not found and not others:
         console.print(Text("No strategy was tried."))
         return
-    is_wide = console.width >= WIDE
+    is_wide, reworded = console.width >= WIDE, console.width >= WIDER and any(map(_range, found))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("way", overflow="fold", min_width=8)
-    for name in ("validation", "test", "build", "$/1,000", "p95", "steady"):
+    heads = ["validation", *(["reworded"] if reworded else []), "test", "build", "$/1,000", "p95", "steady"]
+    for name in heads:
         table.add_column(Text(name), justify="right", overflow="fold")
     for trial in [*found, *others]:
         cells = _cells(trial, report, is_wide)
+        if reworded:
+            cells.insert(2, _range(trial, metric(report)))
         table.add_row(
             *(Text(cell) for cell in cells), style="bold" if trial.get("strategy") == winner_name(report) else ""
         )
     console.print(table)
-    console.print(Text(_legend(report), style="dim"))
+    console.print(Text(_legend(report, reworded), style="dim"))
     for trial in [*(one for one in found if not _is_done(one)), *others]:
         _indent(console, f"{words.visible(trial.get('strategy'))}: {_why(trial)}", "dim")
     for way in rows(report, "steps"):
@@ -95,6 +99,10 @@ def trial_line(trial: Row, metric: Row | None = None) -> str:
     if words.number(found.get("value")) is None:
         return f"{name} {_why(trial)}"
     said = [f"{words.estimate(found, metric)} {words.sample(found)}".rstrip()]
+    if _range(trial):
+        said.append(
+            f"in other forms {_range(trial, metric)} {words.sample({'n': at(trial, 'sensitivity', 'rows')})}".rstrip()
+        )
     use = mapping(trial, "use")
     if words.number(use.get("usd_per_1000")) is not None:
         said.append(f"{words.money(use.get('usd_per_1000'))} per 1,000")
@@ -129,7 +137,13 @@ def _score(found: Row, report: Report, is_wide: bool) -> str:
     return value if words.MISSING in (value, around) else f"{value}\n{around}"
 
 
-def _legend(report: Report) -> str:
+def _range(trial: Row, known: Row | None = None) -> str:
+    """Return the lowest and the highest score of a prompt in other forms; nothing where it has none."""
+    found = words.interval(mapping(trial, "sensitivity"), known)
+    return "" if found == words.MISSING else found
+
+
+def _legend(report: Report, reworded: bool = False) -> str:
     sizes = []
     for part in ("validation", "test"):
         found = {words.number(at(trial, part, "n")) for trial in measured(report)} - {None}
@@ -137,6 +151,10 @@ def _legend(report: Report) -> str:
             sizes.append(f"{part} n = {' or '.join(words.count(size) for size in sorted(filter(None, found)))}")
     name = words.visible(metric(report).get("name") or "score")
     said = [f"{name} with 95% intervals", *sizes, "> recommended", "steady: same answer to reworded requests"]
+    rows_said = {words.number(at(trial, "sensitivity", "rows")) for trial in measured(report)} - {None}
+    if reworded and rows_said:
+        some = " or ".join(words.count(one) for one in sorted(filter(None, rows_said)))
+        said.append(f"reworded: lowest and highest score of the same prompt in other forms, n = {some}")
     said += ["* dropped on its first rows"] if any(one.get("state") == "dropped" for one in measured(report)) else []
     return "; ".join(said)
 

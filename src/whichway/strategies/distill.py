@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from whichway.core.output import Labels, as_labels
-from whichway.core.strategy import Kit, Progress, Solution
+from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.registry import get, register
@@ -26,6 +26,10 @@ FIXED = {
     "probe": {"strengths": (10.0,)},
     "classic": {"strengths": (30.0,)},
 }  # cross-validation would trust the teachers
+NAMED: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"prompt-{form}": ("prompt", {"form": form}) for form in ("zero", "few", "nearest")},
+    "rag-classic": ("rag", {"then": "classic", "passages": 1}),
+}  # names in a study that are not those of a strategy
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,20 @@ class Distill:
         found = {model: any(way == "finetune" for way, _, its in within if its == model) for _, _, model in within}
         return {**({self.writer: False} if self.synthetic and self.writer != "causal" else {}), **found}
 
+    @property
+    def model(self) -> str:
+        """What answers in use: the student's model."""
+        student = self.learner()
+        return "embedder" if getattr(student, "then", "prompt") != "prompt" else getattr(student, "model", "embedder")
+
+    def learner(self) -> Any:
+        """Return the student, whose solution answers in use."""
+        return self.made(self.student)
+
+    def within(self) -> tuple[str, ...]:
+        """Return the strategies that it is made of, by their names."""
+        return (*self.teachers, self.student)
+
     def turns(self) -> int:
         """Return how many rounds there will be."""
         return self.rounds or (MANY_ROUNDS if set(self.teachers) <= set(CHEAP) else 1)
@@ -98,12 +116,11 @@ class Distill:
         facts["kept_written"] = sum(row.id.startswith("synthetic") for row in kept)
         if not kept:
             raise NotApplicable("The teachers agree on no row, so there is nothing to learn from them.", "Take others.")
-        student = self.made(self.student)
-        solution = student.fit(task, _beside(train, kept), dev, replace(kit, folder=_folder(kit, "student")))
+        solution = self.learner().fit(task, _beside(train, kept), dev, replace(kit, folder=_folder(kit, "student")))
         return Distilled(solution, kept, facts)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> Distilled:
-        inner = self.made(self.student).load(task, folder / "student", replace(kit, folder=folder / "student"))
+        inner = self.learner().load(task, folder / "student", replace(kit, folder=folder / "student"))
         return Distilled(inner, (), {})
 
     def _answered(
@@ -156,11 +173,10 @@ class Distill:
         return write_examples(task, train, thin, kit.models[self.writer], kit.seed)
 
     def made(self, name: str) -> Any:
-        """Return a strategy by its name in a study: 'encoder', 'prompt-few', 'prompt-few@mini'."""
+        """Return a strategy by its name in a study: 'encoder', 'prompt-few', 'rag-classic', 'prompt-few@mini'."""
         way, _, model = name.partition("@")
-        way, _, form = way.partition("-")
-        said = {**FIXED.get(way, {}), **({"form": form} if form else {}), **({"model": model} if model else {})}
-        made: Any = get("strategy", way)(**said)
+        way, said = NAMED.get(way, (way, FIXED.get(way, {})))
+        made: Any = get("strategy", way)(**said, **({"model": model} if model else {}))
         return made
 
 
@@ -174,6 +190,14 @@ class Distilled:
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return self.student.predict(inputs)
+
+    def version(self) -> PromptVersion | None:
+        """Return the student's prompt, if it has one."""
+        return self.student.version() if isinstance(self.student, Prompted) else None
+
+    def rewritten(self, kind: str, number: int) -> Distilled | None:
+        other = self.student.rewritten(kind, number) if isinstance(self.student, Rewritable) else None
+        return replace(self, student=other) if other else None
 
     def save(self, folder: Path) -> None:
         (folder / "student").mkdir(parents=True, exist_ok=True)

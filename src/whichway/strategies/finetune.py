@@ -20,7 +20,7 @@ from whichway.strategies.parts.neighbours import index_examples
 from whichway.strategies.parts.preferring import Liking, preferring
 from whichway.strategies.parts.prompted import PromptSolution
 from whichway.strategies.parts.prompting import PromptFormat
-from whichway.strategies.parts.tuned import Tuned, load_tuned, tune
+from whichway.strategies.parts.tuned import LOW_RANK, Tuned, load_tuned, tune
 from whichway.strategies.parts.writing import WrittenReader, WrittenSolution, room_for, trusted
 
 CHECKED = 64  # rows of dev by which confidences are fitted
@@ -94,7 +94,7 @@ class Finetune:
 
     def can_prefer(self) -> bool:
         """Tell whether these settings leave room for preferences: DPO goes on from a low-rank adapter."""
-        return self.preference > 0 and self.method == "lora" and self.adapter in ("lora", "dora")
+        return self.preference > 0 and self.method == "lora" and self.adapter in LOW_RANK
 
     def load(self, task: Task, folder: Path, kit: Kit) -> Tuned | HostedSolution:
         if (folder / "hosted.json").exists():

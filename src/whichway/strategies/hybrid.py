@@ -127,7 +127,9 @@ class _Climb:
         return self._searched(Search(self.pantry, self.race, self.kit, clock(self.kit, self.way.minutes, FIRST)))
 
     def _search_again(self, start: Recipe, tuned: Pantry, race: Race) -> _Found:
-        """Search around the prompt that the weights were trained under."""
+        """Search around the prompt that the weights were trained under, which was scored when they were judged."""
+        draft = tuned.draft(start)
+        race.run(race.enter(draft.version().id, draft), None)
         said = replace(self.kit, record=lambda one: self.kit.record(replace(one, change=f"tuned: {one.change}")))
         return self._searched(Search(tuned, race, said, clock(self.kit, self.way.minutes, SECOND), start))
 

@@ -41,7 +41,8 @@ class Optimise:
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
         race = Race(task, scored, pool, race_home(kit, self, task, scored, pool))
-        found = Search(pantry, race, kit, clock(kit, self.minutes)).run(self.prompts, self.gate)
+        search = Search(pantry, race, kit, clock(kit, self.minutes), way="optimise")
+        found = search.run(self.prompts, self.gate)
         best, seed = (ready(pantry.draft(one), pantry, race, train) for one in (found.best, found.seed))
         return SearchedPrompt(best, seed, found.edits, _facts(found))
 

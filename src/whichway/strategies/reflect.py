@@ -5,22 +5,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from whichway.core.model import Request
-from whichway.core.strategy import Edit, Kit, Progress, PromptVersion
+from whichway.core.model import Request, Scorer, Spend
+from whichway.core.strategy import Edit, Kit, Progress
 from whichway.core.task import Example, Prediction, Task
 from whichway.errors import ProviderError, WhichwayError
 from whichway.registry import register
 from whichway.strategies.parts.features import described
 from whichway.strategies.parts.prompted import PromptSolution, draft_prompt
-from whichway.strategies.parts.racing import Race, answered, row_values
+from whichway.strategies.parts.racing import Paid, Race, answered, row_values
 from whichway.strategies.parts.recipe import Pantry
 from whichway.strategies.parts.search import Search
 from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, race_home, ready, rows_to_score
+from whichway.strategies.parts.versions import length_of
 from whichway.strategies.parts.writing import WrittenSolution
 
 PART = "instruction"
@@ -56,6 +58,10 @@ class Reflect:
             "" if able else "needs a model able to reflect: name an endpoint in strategies.settings.reflect.reflector"
         )
 
+    def asks(self) -> dict[str, bool]:
+        """Return the endpoint that reflects, where another model answers: it is not to fine-tune."""
+        return {self.reflector: False} if self.reflector not in ("", "causal") else {}
+
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> SearchedPrompt:
         import gepa
 
@@ -63,10 +69,10 @@ class Reflect:
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
         race = Race(task, scored, pool, race_home(kit, self, task, scored, pool))
-        search = Search(pantry, race, kit, used)
+        search = Search(pantry, race, kit, used, way="reflect")
         room = search.screen(self.gate)
         recipe = search.recipes[search.best.id]
-        adapter = _Adapter(pantry, pantry.draft(recipe), kit)
+        adapter = _Adapter(pantry, pantry.draft(recipe), kit, search.best.id)
         first = "\n\n".join(one for one in (task.instruction.strip(), task.context.strip()) if one)
         found: Any = gepa.optimize(
             seed_candidate={PART: first},
@@ -87,8 +93,7 @@ class Reflect:
         ):  # gepa goes on after an error: a budget that is used up, or an endpoint that is down, ends it
             raise adapter.troubles[0]
         best = adapter.draft_of(found.best_candidate[PART])
-        self._record(found, adapter, len(scored), kit)
-        edits = self._edits(found, first, len(scored))
+        edits = (*search.edits_of(recipe), *self._edits(found, first, len(scored)))
         seed = ready(pantry.draft(search.seed_recipe), pantry, race, train)
         facts: dict[str, Any] = {"scored": len(found.candidates), "reflections": adapter.reflections}
         facts["headroom"] = dict(zip(("value", "low", "high"), (round(one, 4) for one in room), strict=True))
@@ -96,19 +101,6 @@ class Reflect:
 
     def load(self, task: Task, folder: Path, kit: Kit) -> SearchedPrompt:
         return load_searched(task, folder, kit.models[self.model], kit)
-
-    def _record(self, found: Any, adapter: _Adapter, rows: int, kit: Kit) -> None:
-        """Keep every instruction that was scored on all rows, with the one it was made from."""
-        ids: list[str] = []
-        for number, candidate in enumerate(found.candidates):
-            version = adapter.draft_of(candidate[PART]).version()
-            parents = [one for one in found.parents[number] or () if one is not None]
-            ids.append(version.id)
-            score = round(float(found.val_aggregate_scores[number]), 6)
-            parent = ids[parents[0]] if parents else ""
-            text, messages = version.text, version.messages
-            change = "the instruction, rewritten" if parents else ""
-            kit.record(PromptVersion(text, messages, parent, change, score, rows, len(text) // 4))
 
     def _edits(self, found: Any, first: str, rows: int) -> tuple[Edit, ...]:
         text, scores = found.best_candidate[PART], found.val_aggregate_scores
@@ -122,9 +114,13 @@ class _Adapter:
 
     propose_new_texts = None
 
-    def __init__(self, pantry: Pantry, base: PromptSolution | WrittenSolution, kit: Kit) -> None:
+    def __init__(self, pantry: Pantry, base: PromptSolution | WrittenSolution, kit: Kit, begun_at: str) -> None:
         self.pantry, self.base, self.kit, self.reflections = pantry, base, kit, 0
         self.troubles: list[Exception] = []
+        self._spent: dict[str, Spend] = {}  # by instruction
+        self._rows: dict[str, int] = {}  # that its recorded score rests on
+        self._parents: dict[str, str] = {}
+        self._reflected = begun_at  # the prompt that the next new instruction is made from
 
     def careful(self, function: Any) -> Any:
         """Return a function whose errors are kept, as gepa swallows them."""
@@ -149,17 +145,40 @@ class _Adapter:
         """Answer rows under an instruction and score each of them."""
         from gepa.core.adapter import EvaluationBatch
 
-        answers = self.careful(answered)(self.draft_of(candidate[PART]), batch, self.pantry.rows)
+        began, text = time.monotonic(), candidate[PART]
+        draft = self.draft_of(text)
+        paid = Paid(draft.model)
+        asked = draft if isinstance(draft.model, Scorer) else replace(draft, model=paid)
+        answers = self.careful(answered)(asked, batch, self.pantry.rows)
         scores = row_values(self.pantry.task, batch, answers)
+        self._spent[text] = self._spent.get(text, Spend()) + replace(paid.spend, seconds=time.monotonic() - began)
+        self._record(text, draft, scores)
         self.kit.progress(Progress(f"scored an instruction on {len(batch)} rows: {sum(scores) / len(scores):.3f}"))
         traces = list(zip(batch, answers, scores, strict=True)) if capture_traces else None
         return EvaluationBatch(outputs=answers, scores=scores, trajectories=traces)
+
+    def _record(self, text: str, draft: PromptSolution | WrittenSolution, scores: Sequence[float]) -> None:
+        """Keep an instruction when it is first scored, be it on a few rows, and again when it is on more."""
+        if len(scores) <= self._rows.get(text, 0):
+            return
+        self._rows[text] = len(scores)
+        version = draft.version()
+        parent = self._parents.setdefault(text, self._reflected if self._reflected != version.id else "")
+        change = (
+            "" if not parent else "the instruction, rewritten" if self.reflections else "context in the instruction"
+        )
+        score, spend = round(sum(scores) / len(scores), 6), self._spent[text]
+        length = length_of(self.pantry.model, version.text)
+        self.kit.record(
+            replace(version, parent=parent, change=change, score=score, rows=len(scores), tokens=length, spend=spend)
+        )
 
     def make_reflective_dataset(
         self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]
     ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """Return rows, answers and what was wrong with them."""
         self.reflections += 1
+        self._reflected = self.draft_of(candidate[PART]).version().id
         task = self.pantry.task
         rows = [
             {

@@ -170,4 +170,4 @@ def consistency_of(bench: Bench, line: Line) -> float | None:
     same = [one["same"] for kind, tried in forms if kind != "repeat" for one in tried]
     if found and same and found["rows"]:
         return float(sum(same) / (len(same) * found["rows"]))
-    return 1.0 if line.model in ("", "embedder") and not found else None
+    return 1.0 if line.model in ("", "embedder") and not forms else None

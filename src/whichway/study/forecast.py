@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from whichway.core.strategy import REWRITES, Budget, Improved, Kit, Rewritable
@@ -65,9 +66,23 @@ class StandIn:
 
 def make_cast(task: Task, rows: Mapping[str, Example], split: Split, settings: Any) -> dict[str, Rehearsal]:
     """Return a stand-in for every endpoint, which knows the answers of the rows outside the test part."""
-    form, learning = PromptFormat(), [rows[id_] for id_ in split.learning]
-    answers = [(described(task, row.inputs), form.answer_text(task, row.target)) for row in learning]
+    answers = _answers(task, [rows[id_] for id_ in split.learning])
     return {name: Rehearsal(name, one, answers) for name, one in settings.models.endpoints.items()}
+
+
+def _answers(task: Task, rows: Sequence[Example]) -> list[tuple[str, str]]:
+    form = PromptFormat()
+    return [(described(task, row.inputs), form.answer_text(task, row.target)) for row in rows]
+
+
+class _Here(Rehearsal):
+    """Stands in for the language model on this machine, where a way asks it and an endpoint: it is on no bill."""
+
+    is_local = True
+
+    def __init__(self, answers: Sequence[tuple[str, str]]) -> None:
+        here = SimpleNamespace(base_url="http://127.0.0.1/v1", model="causal", price=None)
+        super().__init__("causal", here, answers)
 
 
 def rehearse(
@@ -78,10 +93,10 @@ def rehearse(
     Training at an endpoint counts the tokens of its rows, epoch by epoch. Lines are to be rehearsed in the order of the
     study: what an earlier one has asked is not paid again.
     """
-    if line.way not in REHEARSED or getattr(line.strategy, "reflector", "") == "causal":
+    if line.way not in REHEARSED:
         return None
     with tempfile.TemporaryDirectory(prefix="whichway-plan-") as folder:
-        kind = _Lesson if line.way == "distill" else _Judged if line.is_local else _Run
+        kind = _Lesson if line.way == "distill" else _Judged if line.judge else _Run
         run = kind(task, rows, split, line, cast, Path(folder))
         before = run.bill()
         try:
@@ -200,12 +215,14 @@ class _Run:
         if self.line.way not in ("optimise", "reflect"):
             return None
         rows = getattr(self.strategy, "rows", 0) or SCORED_ROWS
-        answer, text = (SURE * one for one in self.cast[self.line.model].dear)
+        own = self.cast.get(self.line.model)  # none: the answers are given on this machine
+        answer = SURE * own.dear[0] if own else 0.0
         if self.line.way == "optimise":
             calls = (self.strategy.prompts + FURTHER_PROMPTS) * rows
             return Bill(calls, calls * answer)
-        calls, texts = self.strategy.calls + FURTHER_PROMPTS * rows, self.strategy.calls / 4
-        text = max(text, *(SURE * one.dear[1] for one in self.cast.values()))
+        calls = self.strategy.calls + FURTHER_PROMPTS * rows if own else 0
+        texts = self.strategy.calls / 4 if (self.strategy.reflector or self.line.model) in self.cast else 0
+        text = max(SURE * one.dear[1] for one in self.cast.values())
         return Bill(calls + texts, calls * answer + texts * text)
 
     def _rows(self, ids: Sequence[str]) -> list[Example]:
@@ -214,7 +231,8 @@ class _Run:
     def _kit(self) -> Kit:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         budget = Budget(time.monotonic() + SEARCH_S / TIME_SHARE)
-        return Kit({**self.cast}, StandIn(), folder, self.split.seed, budget)
+        here = _Here(_answers(self.task, self._rows(self.split.learning)))
+        return Kit({**self.cast, "causal": here}, StandIn(), folder, self.split.seed, budget)
 
     def bill(self) -> Bill:
         return sum((one.bill for one in self.cast.values()), Bill())
@@ -225,9 +243,6 @@ class _Silent(_Run):
 
     def _predicted(self, solution: Any, rows: Sequence[Example]) -> Bill:
         return super()._predicted(solution, rows) if solution is not None else Bill()
-
-    def _reworded(self, solution: Any, rows: Sequence[Example]) -> Bill:
-        return Bill()
 
 
 class _Judged(_Silent):

@@ -98,7 +98,7 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
         wanted = only or chosen.only
         if (wanted and not {name, way} & set(wanted)) or {name, way} & set(chosen.skip):
             continue
-        line = _line(name, way, fixed, {key: value for key, value in said.items() if fixed.get(key) != value})
+        line = _line(name, way, fixed, {key: value for key, value in said.items() if fixed.get(key) != value}, known)
         for model in (*(() if line.is_local else (line.model,)), *_asks(line)):
             if model not in settings.models.endpoints:
                 known_models = ", ".join(["causal", *settings.models.endpoints])
@@ -156,22 +156,27 @@ def _asks(line: Line) -> Mapping[str, bool]:
     return {**said, **({line.judge: False} if line.judge not in ("", "causal") else {})}
 
 
+def in_use(strategy: Any) -> Any:
+    """Return the strategy whose solution answers in use: its own, or that of a student within it."""
+    return strategy.learner() if hasattr(strategy, "learner") else strategy
+
+
 def needs_embedder(strategy: Any) -> bool:
     """Say whether a strategy needs sentence vectors, by itself or to find examples to show."""
     shows = getattr(strategy, "form", "") == "nearest" or getattr(strategy, "shown", 0) > 0
     return shows or "embedder" in strategy.needs
 
 
-def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any]) -> Line:
+def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any], known: set[str]) -> Line:
     """Make a strategy of its settings, each checked against its declared type."""
     from pydantic import TypeAdapter, ValidationError
 
     made = get("strategy", way)
-    known = made.__dataclass_fields__
+    fields = made.__dataclass_fields__
     for key in said:
-        if key not in known:
+        if key not in fields:
             raise TaskFileError(
-                f"The strategy {way!r} has no setting {key!r}.", f"Known: {', '.join(known) or 'none'}."
+                f"The strategy {way!r} has no setting {key!r}.", f"Known: {', '.join(fields) or 'none'}."
             )
         if key in fixed:
             raise TaskFileError(
@@ -184,10 +189,18 @@ def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any]
         where = ".".join(map(str, first["loc"]))
         fix = f"{first['msg']}; docs/strategies.md lists all settings."
         raise TaskFileError(f"strategies.settings.{name}: {where!r} cannot be {first['input']!r}.", fix) from error
-    model = getattr(strategy, "model", "embedder" if "embedder" in made.needs else "")
+    for inner in strategy.within() if hasattr(strategy, "within") else ():
+        if inner not in known or inner == way:
+            fix = f"Known: {', '.join(sorted(known - {way}))}."
+            raise TaskFileError(f"The strategy {name!r} names a strategy {inner!r}.", fix)
+    return Line(name, way, strategy, model_of(strategy))
+
+
+def model_of(strategy: Any) -> str:
+    """Return what a strategy answers with: 'causal', the name of an endpoint, 'embedder' or nothing."""
     if getattr(strategy, "then", "prompt") != "prompt":  # the passages go to a linear model, not to a language model
-        model = "embedder"
-    return Line(name, way, strategy, model)
+        return "embedder"
+    return str(getattr(strategy, "model", "embedder" if "embedder" in strategy.needs else ""))
 
 
 def _endpoint_lines(settings: Any) -> list[tuple[str, str, dict[str, Any]]]:
@@ -227,13 +240,20 @@ def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
         return replace(line, excluded="looks answers up in documents, and the task names none (`documents:`)")
     if late := _too_late(line, task):
         return replace(line, excluded=late)
-    packages = list(PACKAGES["causal"]) if line.model == "causal" else []
-    packages += PACKAGES["embedder"] if needs_embedder(line.strategy) else ()
-    packages += TRAINING_PACKAGES if line.strategy.trains and line.model == "causal" else ()
-    for package in packages:
+    for package in _packages(line.strategy):
         if importlib.util.find_spec(package) is None:
             return replace(line, excluded=f"needs {package}, which is not installed: pip install 'whichway[local]'")
     return line
+
+
+def _packages(strategy: Any) -> list[str]:
+    """Return packages that a strategy needs, and those within it."""
+    found = list(PACKAGES["embedder"]) if needs_embedder(strategy) else []
+    if hasattr(strategy, "within"):
+        return found + [package for inner in strategy.within() for package in _packages(strategy.made(inner))]
+    if model_of(strategy) == "causal":
+        found += [*PACKAGES["causal"], *(TRAINING_PACKAGES if strategy.trains else ())]
+    return found
 
 
 def _too_late(line: Line, task: Task) -> str:

@@ -14,6 +14,7 @@ from whichway.core.strategy import (
     Improved,
     Progress,
     Prompted,
+    PromptVersion,
     Retrieving,
     Rewritable,
     Solution,
@@ -23,7 +24,7 @@ from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
 from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder
 from whichway.study.deadline import until
-from whichway.study.lines import Line, needs_embedder
+from whichway.study.lines import Line, in_use, needs_embedder
 
 REWRITTEN_ROWS, PAID_ROWS = 16, 5  # rows that are answered under each other form of a prompt
 REWRITTEN_S = 15.0  # of one strategy, after which no further form is begun
@@ -96,7 +97,7 @@ def _weights_mb(bench: Bench, line: Line) -> float:
     """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
     own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
     models = [bench.shelf[line.model]] if line.model == "causal" else []
-    if needs_embedder(line.strategy):
+    if needs_embedder(in_use(line.strategy)):
         models.append(bench.shelf.embedder())
     return float(own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
 
@@ -160,15 +161,13 @@ def step_part(number: int) -> str:
 
 def keep_version(bench: Bench, line: Line, solution: Any, scores: Sequence[Any]) -> None:
     """Keep a solution's prompt with its score on validation, its length and what its calls cost."""
-    one, model = solution.version(), bench.shelf[line.model] if line.model not in ("", "embedder") else None
+    one = solution.version()
     if one is None:
         return
-    count = getattr(model, "count", None)
-    length = count(one.text) if count else len(one.text) // 4
     spent = [s for t, p, _, s in bench.ledger.spends() if t == line.name and p.split(":")[0] == bench.meter.phase]
     whole = sum(spent, Spend())
     score = round(float(bench.metric.aggregate(scores)), 6) if scores else None
-    version = replace(one, score=score, rows=len(scores), tokens=length, spend=whole)
+    version = replace(one, score=score, rows=len(scores), tokens=_length(bench, line, one), spend=whole)
     bench.ledger.keep_prompt(line.name, "validation", version)
 
 
@@ -176,7 +175,8 @@ def measure_rewrites(bench: Bench, line: Line, spare_s: float = 0.0) -> None:
     """Answer the first validation rows under other forms of the prompt that keep its meaning.
 
     Formats, wordings, orders of the examples, and repeats at a temperature where answers are written (methods.md §6).
-    Where the budget ends meanwhile, the comparison itself stays complete: that is written down, and nothing is raised.
+    Where the budget ends meanwhile, the comparison itself stays complete, and the forms that were measured count: that is
+    written down, and nothing is raised.
     """
     key = f"{line.key(bench.fingerprint)}/consistency"
     if bench.ledger.recall(key):
@@ -200,19 +200,45 @@ def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
     began = time.monotonic()
     first = solution.predict([row.inputs for row in some])
     forms: dict[str, list[dict[str, float]]] = {}
-    # One of each kind first: where time ends early, each kind has been looked at.
-    for number in range(max(REWRITES.values())):
-        for kind in (one for one, most in REWRITES.items() if number < most):
+    try:
+        for kind, number in _turns():
             if forms and time.monotonic() - began > REWRITTEN_S:
-                continue
+                break
             bench.check_time(spare_s)
             other = solution.rewritten(kind, number)
             if other is not None:
                 bench.say(line.name, Progress(f"prompt in another {kind}", number + 1, REWRITES[kind]))
-                answers = other.predict([row.inputs for row in some])
-                forms.setdefault(kind, []).append(_compared(bench, some, first, answers))
+                found = _compared(bench, some, first, other.predict([row.inputs for row in some]))
+                forms.setdefault(kind, []).append(found)
+                if kind != "repeat":  # the same prompt again
+                    _keep_reworded(bench, line, (solution, other), f"another {kind}", found["score"], len(some))
+    except BudgetReached:
+        if not forms:
+            raise
+        bench.ledger.decide("consistency measured in part", {"strategy": line.name})
     facts = {"rows": len(some), "score": _mean_score(bench, some, first), "forms": forms}
     bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _turns() -> list[tuple[str, int]]:
+    """Return all forms, one of each kind first: where time ends early, each kind has been looked at."""
+    numbers = range(max(REWRITES.values()))
+    return [(kind, number) for number in numbers for kind, most in REWRITES.items() if number < most]
+
+
+def _keep_reworded(bench: Bench, line: Line, pair: Sequence[Any], change: str, score: float, rows: int) -> None:
+    """Keep another form of a prompt with its score: of every prompt that was scored there is to be a record."""
+    before, after = (one.version() if isinstance(one, Prompted) else None for one in pair)
+    if before is not None and after is not None:
+        said = replace(
+            after, parent=before.id, change=change, score=score, rows=rows, tokens=_length(bench, line, after)
+        )
+        bench.ledger.keep_prompt(line.name, "validation", said)
+
+
+def _length(bench: Bench, line: Line, one: PromptVersion) -> int:
+    count = getattr(bench.shelf[line.model], "count", None) if line.model not in ("", "embedder") else None
+    return int(count(one.text)) if count else len(one.text) // 4
 
 
 def _compared(bench: Bench, rows: Sequence[Example], first: Sequence[Prediction], other: Sequence[Prediction]) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whichway.core.output import Labels
 from whichway.core.task import Example, Task
 from whichway.models.pricing import price_of
 from whichway.models.rehearsal import Bill
+from whichway.strategies.distill import LABELLED
 from whichway.study.evidence import smallest_detectable
 from whichway.study.forecast import SURE, Course, finalists_bill, judging_bill, make_cast, rehearse
-from whichway.study.lines import Line, asked_endpoints
+from whichway.study.lines import Line, asked_endpoints, model_of
 from whichway.study.split import Split
 
 # Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
@@ -108,6 +109,8 @@ def _rehearsed(rough: Estimate, course: Course | None, settings: Any) -> Estimat
 
 def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
     """Estimate one line's fitting and comparison from text lengths and this page's rates."""
+    if line.way == "distill":
+        return _taught(task, rows, split, line, settings)
     row_tokens = TOKENS_PER_CHARACTER * sum(_length(row) for row in rows[:500]) / max(1, len(rows[:500])) + 8
     learn = sum(len(fold.train) + len(fold.dev) for fold in split.folds)
     compare, strategy = len(split.validation), line.strategy
@@ -124,6 +127,20 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
     elif line.model == "causal":
         seconds += _causal(task, strategy, learn, compare, row_tokens, head)
     return Estimate(line, seconds, 0.0, 0)
+
+
+def _taught(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
+    """Estimate teachers that answer rows without labels, each of them as often as it does, and a student of all that."""
+    teach, seconds, usd, calls = line.strategy, 0.0, 0.0, 0
+    pool, labelled = min(teach.most, len(task.unlabelled)), max(1, len(split.folds[0].train))
+    for inner in teach.within():
+        strategy, is_student = teach.made(inner), inner == teach.student and inner not in teach.teachers
+        one = replace(line, name=inner, way=inner.split("@")[0], strategy=strategy, model=model_of(strategy))
+        asked = split if is_student else replace(split, validation=("",) * pool)
+        found = estimate(task, rows, asked, one, settings)
+        times = LABELLED + teach.keep * pool / labelled if is_student else teach.turns()
+        seconds, usd, calls = seconds + times * found.seconds, usd + found.usd, calls + found.calls
+    return Estimate(line, seconds, usd, calls)
 
 
 def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, head: float) -> float:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from whichway.study.beliefs import GROWTH, Arena, Belief, noise_of, plain_beliefs
@@ -67,8 +68,10 @@ def _gain(mean: float, moved: float, rival: float | None, is_read: bool) -> floa
     return moved * (density + z * below)
 
 
-def halving(arena: Arena, late_bloomers: bool = True) -> int | None:
+def halving(arena: Arena, late_bloomers: bool = True, blocks: Sequence[int] = BLOCKS) -> int | None:
     """Successive halving of lines, cheapest first, rationed so that each round has a share of what is left.
+
+    `blocks` are the rows that a line has answered after each round; all of them after the last.
 
     A line begins at its lowest rung and goes up one with each round that it outlives. With `late_bloomers` a trainable line
     is judged by the 90 % quantile of what it may be at its highest affordable rung, never by what it is.
@@ -78,7 +81,7 @@ def halving(arena: Arena, late_bloomers: bool = True) -> int | None:
         lines.setdefault(one.line, []).append(i)
     alive = {name: sorted(own, key=lambda i: arena.arms[i].rung) for name, own in lines.items()}
     at = dict.fromkeys(alive, 0)
-    for rows in [*(n for n in BLOCKS if n < arena.rows), arena.rows]:
+    for rows in [*(n for n in blocks if n < arena.rows), arena.rows]:
         ration = arena.left() / (1 if len(alive) <= 2 else 2)
         _one_round(arena, alive, at, rows, arena.left() - ration)
         if len(alive) > 1:

@@ -12,10 +12,12 @@ from whichway.core.model import Request as Ask
 from whichway.errors import BudgetReached, ProviderError, UsageError
 from whichway.live.answer import answer_row
 from whichway.live.serving.models import Desk, Served, inputs_from
-from whichway.live.serving.refusal import Refusal, body_of, error_body
+from whichway.live.serving.refusal import Refusal, body_of, error_body, object_in, whole_in
 
 MOST_ROWS = 1000
-MOST_TOKENS = 2048
+MOST_TOKENS, USUAL_TOKENS = 2048, 256
+MOST_STOPS = 16
+SEEDS = (-(2**63), 2**63 - 1)
 
 
 def chat_routes(desk: Desk) -> list[Any]:
@@ -39,10 +41,10 @@ def chat_routes(desk: Desk) -> list[Any]:
 
     async def chat(request: Any) -> Any:
         said = await body_of(request)
+        usage = bool(object_in(said, "stream_options").get("include_usage"))
         made = await run_in_threadpool(_complete, desk, said)
         if not said.get("stream"):
             return JSONResponse(made)
-        usage = bool((said.get("stream_options") or {}).get("include_usage"))
         return StreamingResponse(_stream(made, usage), media_type="text/event-stream")
 
     async def predict(request: Any) -> Any:
@@ -181,16 +183,17 @@ def _text(content: Any, number: int) -> str:
 
 def _ask(said: Mapping[str, Any], messages: Any) -> Ask:
     """Return what a language model is asked, within this server's limits."""
-    most = said.get("max_completion_tokens") or said.get("max_tokens") or 256
-    heat = said.get("temperature", 1.0)
-    if not isinstance(most, int) or not 0 < most <= MOST_TOKENS:
-        raise Refusal(400, f"`max_tokens` must be 1 to {MOST_TOKENS}.")
-    if not isinstance(heat, int | float) or not 0 <= heat <= 2:
+    named = next((one for one in ("max_completion_tokens", "max_tokens") if said.get(one) is not None), "max_tokens")
+    most = whole_in(said, named, USUAL_TOKENS, 1, MOST_TOKENS)
+    heat = 1.0 if said.get("temperature") is None else said["temperature"]
+    if isinstance(heat, bool) or not isinstance(heat, int | float) or not 0 <= heat <= 2:
         raise Refusal(400, "`temperature` must be 0 to 2.")
     stop = said.get("stop") or ()
-    schema = ((said.get("response_format") or {}).get("json_schema") or {}).get("schema")
-    stops = (stop,) if isinstance(stop, str) else tuple(str(one) for one in stop)
-    return Ask(messages, most, float(heat), None, schema, stop=stops, draw=int(said.get("seed") or 0))
+    stops = (stop,) if isinstance(stop, str) else stop
+    if not isinstance(stops, list | tuple) or len(stops) > MOST_STOPS or not all(isinstance(one, str) for one in stops):
+        raise Refusal(400, f"`stop` must be a text, or a list of at most {MOST_STOPS}.")
+    schema = object_in(object_in(object_in(said, "response_format"), "json_schema"), "schema") or None
+    return Ask(messages, most, float(heat), None, schema, stop=tuple(stops), draw=whole_in(said, "seed", 0, *SEEDS))
 
 
 def _stream(made: Mapping[str, Any], usage: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.live.serving.files import Files, read_json, write_json
-from whichway.live.serving.refusal import Refusal
+from whichway.live.serving.refusal import Refusal, object_in, whole_in
 from whichway.registry import get
 
 LEAST_ROWS = 10
@@ -51,8 +51,11 @@ class Tuning:
             raise Refusal(400, f"{said.get('model')!r} cannot be fine-tuned here; the base model is {self.base!r}.")
         files = {part: said.get(part) for part in ("training_file", "validation_file")}
         for part, id_ in files.items():
-            if id_ is not None or part == "training_file":
-                self.files.content(str(id_))
+            if id_ is None and part == "validation_file":
+                continue
+            count, least = len(read_rows(self.files.content(str(id_)))), LEAST_ROWS if part == "training_file" else 1
+            if count < least:
+                raise Refusal(400, f"The {part} {id_} has {count} rows; a job needs {least}.")
         id_, suffix = f"ftjob-{secrets.token_hex(12)}", str(said.get("suffix") or "whichway")[:LONGEST_SUFFIX]
         job: dict[str, Any] = {
             "id": id_,
@@ -64,7 +67,7 @@ class Tuning:
             **files,
             "hyperparameters": _settings(said),
             "method": {"type": "supervised", "supervised": {"hyperparameters": _settings(said)}},
-            "seed": int(said.get("seed") or 0),
+            "seed": whole_in(said, "seed", 0, 0, 2**31 - 1),
             "suffix": "".join(c for c in suffix if c.isalnum() or c in "-_") or "whichway",
             "metadata": said.get("metadata"),
             "fine_tuned_model": None,
@@ -91,6 +94,8 @@ class Tuning:
     def change(self, id_: str, to: str) -> dict[str, Any]:
         """Cancel ('cancelled'), pause ('paused') or resume ('queued') a job; raises Refusal where that is too late."""
         with self._lock:
+            if self._child and self._child[0] == id_:
+                self._end_child()  # first: from now on it writes nothing
             job = self.job(id_)
             allowed = ("paused",) if to == "queued" else (*GOING, "paused")
             if job["status"] not in allowed:
@@ -98,9 +103,6 @@ class Tuning:
             ends = {"finished_at": int(time.time())} if to == "cancelled" else {}
             self._set(id_, status=to, **ends)
             add_event(self._job(id_), {"queued": "Resumed.", "paused": "Paused.", "cancelled": "Cancelled."}[to])
-            if to != "queued" and self._child and self._child[0] == id_:
-                _stop(self._child[1])
-                self._child = None
             return self.job(id_)
 
     def events(self, id_: str) -> list[dict[str, Any]]:
@@ -152,9 +154,15 @@ class Tuning:
         self._thread.join()
         with self._lock:
             if self._child:
-                _stop(self._child[1])
-                self._set(self._child[0], status="queued")
-                self._child = None
+                id_ = self._child[0]
+                self._end_child()
+                if self.job(id_)["status"] == "running":  # it may have ended at the last moment
+                    self._set(id_, status="queued")
+
+    def _end_child(self) -> None:
+        assert self._child is not None
+        _stop(self._child[1])
+        self._child = None
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_S):
@@ -212,8 +220,8 @@ def read_rows(content: bytes) -> list[list[tuple[str, str]]]:
         if len(chat) < 2 or chat[-1][0] != "assistant" or not all(isinstance(text, str) and text for _, text in chat):
             raise Refusal(400, f"Line {number} does not end in a text of the assistant after another message.")
         rows.append(chat)
-    if len(rows) < LEAST_ROWS:
-        raise Refusal(400, f"{len(rows)} rows; a job needs {LEAST_ROWS}.")
+    if not rows:
+        raise Refusal(400, "The file has no rows.")
     return rows
 
 
@@ -227,11 +235,11 @@ def add_event(folder: Path, message: str, level: str = "info", data: Mapping[str
 
 def _settings(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return epochs, batch size and the multiplier of the learning rate, wherever a client has put them."""
-    method = said.get("method") or {}
+    method = object_in(said, "method")
     kind = method.get("type", "supervised")
     if kind != "supervised":
         raise Refusal(400, f"The method {kind!r} is not offered here; 'supervised' is.")
-    inner = (method.get("supervised") or {}).get("hyperparameters") or said.get("hyperparameters") or {}
+    inner = object_in(object_in(method, "supervised"), "hyperparameters") or object_in(said, "hyperparameters")
     found: dict[str, Any] = {}
     for name, usual, most in (("n_epochs", 3, 50), ("batch_size", 8, 256), ("learning_rate_multiplier", 1.0, 100)):
         value = inner.get(name, "auto")

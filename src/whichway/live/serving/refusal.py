@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -17,6 +18,24 @@ class Refusal(Exception):
 def error_body(message: str, kind: str) -> dict[str, Any]:
     """Return an error in the form that OpenAI's clients read."""
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def object_in(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object of a body, an empty one where there is none; raises Refusal for anything else."""
+    found = said.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise Refusal(400, f"`{name}` must be an object.")
+    return found or {}
+
+
+def whole_in(said: Mapping[str, Any], name: str, usual: int, least: int, most: int) -> int:
+    """Return a whole number of a body, the usual one where there is none; raises Refusal for anything else."""
+    found = said.get(name)
+    if found is None:
+        return usual
+    if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+        raise Refusal(400, f"`{name}` must be a whole number from {least} to {most}.")
+    return found
 
 
 async def body_of(request: Any) -> dict[str, Any]:

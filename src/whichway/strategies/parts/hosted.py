@@ -11,10 +11,13 @@ from typing import Any
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit, Progress, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
+from whichway.errors import NotApplicable
 from whichway.strategies.parts.prompted import PromptSolution, draft_prompt, fitted_prompt, load_prompt
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.store import load_json, save_json
 from whichway.strategies.parts.writing import WrittenSolution
+
+LEAST = 10  # rows of a file: what OpenAI's fine-tuning asks for
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,24 @@ def fit_hosted(
     settings: Mapping[str, Any],
     kit: Kit,
 ) -> HostedSolution:
-    """Fine-tune at the endpoint, and learn on dev how far the answers can be trusted."""
+    """Fine-tune at the endpoint, and learn on dev how far the answers can be trusted.
+
+    Rows are checked before any is sent: those without an answer stay here, and so does a dev part that is too small for a
+    file. Raises NotApplicable where too few are left to learn from.
+    """
     form = PromptFormat(instruction=False, context=False, labels=False)
     kit.progress(Progress("preparing rows"))
-    made = model.tune(_chats(task, form, train), _chats(task, form, dev), settings, kit)
+    rows, held = (_complete(_chats(task, form, some)) for some in (train, dev))
+    if len(rows) < LEAST:
+        problem = f"{len(rows)} rows with an answer to learn from; a fine-tuning job at an endpoint needs {LEAST}."
+        raise NotApplicable(problem, "Label more rows.")
+    if len(held) < LEAST:
+        kit.progress(Progress(f"without a validation file: {len(held)} held-out rows, and it needs {LEAST}"))
+        held = []
+    made = model.tune(rows, held, settings, kit)
     draft = draft_prompt(task, model.tuned(made.name), form, (), 0, train)
-    rows = random.Random(kit.seed).sample(list(dev or train), len(dev or train))
-    inner = fitted_prompt(_plain(draft), rows, train, has_dev=bool(dev))
+    checked = random.Random(kit.seed).sample(list(dev or train), len(dev or train))
+    inner = fitted_prompt(_plain(draft), checked, train, has_dev=bool(dev))
     return HostedSolution(inner, made.name, made.tokens, made.is_paid)
 
 
@@ -78,6 +92,11 @@ def _chats(task: Task, form: PromptFormat, rows: Sequence[Example]) -> list[list
         [*form.messages(task, row.inputs), ("assistant", form.answer_text(task, _value(task, row.target)))]
         for row in rows
     ]
+
+
+def _complete(chats: Sequence[list[tuple[str, str]]]) -> list[list[tuple[str, str]]]:
+    """Return those in which every message says something: what files of chats may hold."""
+    return [chat for chat in chats if all(text.strip() for _, text in chat)]
 
 
 def _value(task: Task, target: Any) -> Any:

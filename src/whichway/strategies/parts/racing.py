@@ -6,11 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.model import Scorer
+from whichway.core.model import Reply, Request, Scorer, Spend
 from whichway.core.task import Example, Prediction, Task
 from whichway.strategies.parts.answering import fit_reader
 from whichway.strategies.parts.prompted import PromptSolution, read_labels
@@ -24,15 +24,20 @@ SOFT = 0.2  # weight of the right answer's probability beside right or wrong, wh
 
 @dataclass
 class Runner:
-    """A prompt in the race: what is known of it so far. `values` are per row, in the order of the race's rows."""
+    """A prompt in the race: what is known of it so far. `values` are per row, in the order of the race's rows.
+
+    `blocks` are what was scored, as it is kept on disk: those of a killed search first, of which `replayed` are in use again.
+    """
 
     id: str
     draft: PromptSolution | WrittenSolution
     values: list[float] = field(default_factory=list)
     empty: Any = None
     table: list[list[float]] = field(default_factory=list)
-    seconds: float = 0.0
+    spend: Spend = Spend()
     dropped: bool = False
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    replayed: int = 0
 
     @property
     def mean(self) -> float:
@@ -42,7 +47,8 @@ class Runner:
 class Race:
     """Scores prompts on labelled rows in one fixed order. Where a fit was killed, `folder` tells what had been scored.
 
-    `calibrate` takes out what a prompt says to inputs without content; `pool` are rows whose examples such inputs borrow.
+    A search that is taken up again is gone through from its beginning, block by block: so every decision is the one that it
+    was, and only what had not been scored is asked. `pool` are rows whose examples inputs without content borrow.
     """
 
     def __init__(self, task: Task, rows: Sequence[Example], pool: Sequence[Example], folder: Path) -> None:
@@ -50,9 +56,9 @@ class Race:
         self.runners: dict[str, Runner] = {}
 
     def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
-        """Return the runner of a prompt, with what was scored of it before."""
+        """Return the runner of a prompt."""
         if id_ not in self.runners:
-            self.runners[id_] = self._kept(id_, draft)
+            self.runners[id_] = Runner(id_, draft, blocks=self._kept(id_))
         return self.runners[id_]
 
     def advance(self, one: Runner, rows: int) -> None:
@@ -60,17 +66,28 @@ class Race:
         rows = min(rows, len(self.rows))
         if len(one.values) >= rows:
             return
-        began = time.monotonic()
-        block = self.rows[len(one.values) : rows]
+        if one.replayed == len(one.blocks):
+            one.blocks.append(self._scored(one, self.rows[len(one.values) : rows]))
+            self._keep(one)
+        block = one.blocks[one.replayed]
+        one.replayed, one.spend = one.replayed + 1, one.spend + Spend(**block["spend"])
+        if block["table"] is None:
+            one.values += block["values"]
+            return
+        one.empty = block["empty"] if one.empty is None else one.empty
+        one.table += block["table"]
+        one.values = self._by_likelihood(one)
+
+    def _scored(self, one: Runner, rows: Sequence[Example]) -> dict[str, Any]:
+        """Ask about rows; return likelihoods, or values where answers are written, and what that cost."""
+        began, paid = time.monotonic(), Paid(one.draft.model)
+        found: dict[str, Any] = {"values": None, "table": None, "empty": None}
         if isinstance(one.draft, PromptSolution) and isinstance(one.draft.model, Scorer):
-            empty, table = one.draft.tables(block, one.empty is None, self.pool)
-            one.empty = empty if one.empty is None else one.empty
-            one.table += [[float(x) for x in row] for row in table]
-            one.values = self._by_likelihood(one)
+            empty, table = one.draft.tables(rows, one.empty is None, self.pool)
+            found |= {"table": _plain(table), "empty": None if empty is None else _plain(empty)}
         else:
-            one.values += row_values(self.task, block, answered(one.draft, block, self.pool))
-        one.seconds += time.monotonic() - began
-        self._keep(one)
+            found["values"] = row_values(self.task, rows, answered(replace(one.draft, model=paid), rows, self.pool))
+        return {**found, "spend": asdict(replace(paid.spend, seconds=time.monotonic() - began))}
 
     def run(self, one: Runner, best: Runner | None, stop: Callable[[], bool] = lambda: False) -> None:
         """Score a prompt block by block, until all rows are done or it is clearly behind `best`."""
@@ -91,18 +108,33 @@ class Race:
 
     def _keep(self, one: Runner) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        empty = [[float(x) for x in row] for row in one.empty] if one.empty is not None else None
-        kept = {"values": one.values, "empty": empty, "table": one.table, "seconds": one.seconds}
         scratch = self.folder / f"{one.id}.partial"
-        scratch.write_text(json.dumps(kept), encoding="utf-8")
+        scratch.write_text(json.dumps({"blocks": one.blocks}), encoding="utf-8")
         scratch.replace(self.folder / f"{one.id}.json")
 
-    def _kept(self, id_: str, draft: Any) -> Runner:
+    def _kept(self, id_: str) -> list[dict[str, Any]]:
         file = self.folder / f"{id_}.json"
-        if not file.exists():
-            return Runner(id_, draft)
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return Runner(id_, draft, kept["values"], kept["empty"], kept["table"], kept["seconds"])
+        return list(json.loads(file.read_text(encoding="utf-8")).get("blocks", [])) if file.exists() else []
+
+
+class Paid:
+    """A model that is asked as it is; `spend` sums up what its replies cost."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.spend = model, Spend()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer each request, in order."""
+        replies: list[Reply] = self.model.generate(requests)
+        self.spend = sum((one.spend for one in replies), self.spend)
+        return replies
+
+
+def _plain(table: Any) -> list[list[float]]:
+    return [[float(x) for x in row] for row in table]
 
 
 def gaps(one: Runner, other: Runner) -> list[float]:

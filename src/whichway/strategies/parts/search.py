@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from whichway.core.model import Spend
 from whichway.core.strategy import Edit, Kit, Progress, PromptVersion
 from whichway.errors import NotApplicable
 from whichway.strategies.parts.racing import BLOCK, Race, Runner, gaps, headroom
 from whichway.strategies.parts.recipe import Pantry, Recipe
+from whichway.strategies.parts.versions import length_of
 
 LENGTH_PENALTY = 0.01  # of score, per doubling of a prompt's length (CAPO's length penalty)
 MERGED = 4
@@ -38,19 +39,27 @@ class Found:
 class Search:
     """One search over recipes; every prompt that is scored is handed to `kit.record`.
 
-    `used` tells which share of the time for it has been used. It begins at `start`, or at the few-shot prompt.
+    `used` tells which share of the time for it has been used. It begins at `start`, or at the few-shot prompt. `way` is the
+    strategy that lets its user do without the gate.
     """
 
     def __init__(
-        self, pantry: Pantry, race: Race, kit: Kit, used: Callable[[], float], start: Recipe | None = None
+        self,
+        pantry: Pantry,
+        race: Race,
+        kit: Kit,
+        used: Callable[[], float],
+        start: Recipe | None = None,
+        way: str = "",
     ) -> None:
+        self.way = way
         self.pantry, self.race, self.kit, self.used = pantry, race, kit, used
         self.recipes: dict[str, Recipe] = {}
         self.lengths: dict[str, int] = {}
         self.seed_recipe = (start or pantry.seed_recipe()).canonical()
         self.seed = self._enter(self.seed_recipe)
         self.best = self.seed
-        self.judged: set[str] = set()
+        self.recorded: set[str] = set()
         self.screened: list[Runner] = []
 
     def run(self, prompts: int, gate: bool) -> Found:
@@ -58,39 +67,53 @@ class Search:
 
         Raises NotApplicable when `gate` is on and diverse prompts show that there is nothing to gain.
         """
-        room = self.screen(gate, prompts)
-        for recipe in self._merged(self.screened):
-            self._judge(self._enter(recipe))
-        self._propose(prompts)
-        edits = self._taken_back()
+        with self._recording():
+            room = self.screen(gate, prompts)
+            for recipe in self._merged(self.screened):
+                self._judge(self._enter(recipe))
+            self._propose(prompts)
+            edits = self._taken_back()
         return Found(self.recipes[self.best.id], self.seed_recipe, edits, len(self.race.runners), room)
 
     def screen(self, gate: bool, prompts: int = DIVERSE) -> tuple[float, float, float]:
         """Score the seed and diverse prompts; return how much the best of them gains, with its 90 % interval."""
-        self._tell(1, prompts)
-        self.race.advance(self.seed, BLOCK)
-        for number, recipe in enumerate(self.diverse()):
-            if number >= LEAST_DIVERSE and self.used() > SCREENING:
-                break  # where a block takes long, fewer prompts have to do
-            self._tell(number + 1, prompts)
-            self.screened.append(self._enter(recipe))
-            self.race.advance(self.screened[-1], BLOCK)
-        room = headroom(self.seed, self.screened)
+        with self._recording():
+            self._tell(1, prompts)
+            self.race.advance(self.seed, BLOCK)
+            for number, recipe in enumerate(self.diverse()):
+                if number >= LEAST_DIVERSE and self.used() > SCREENING:
+                    break  # where a block takes long, fewer prompts have to do
+                self._tell(number + 1, prompts)
+                self.screened.append(self._enter(recipe))
+                self.race.advance(self.screened[-1], BLOCK)
+            room = headroom(self.seed, self.screened)
+            if gate:
+                self._refuse_without(room)
+            self.race.run(self.seed, None, lambda: self.used() > SCREENING)
+            self._record(self.seed, None)
+            for one in self.screened:
+                self._judge(one)
+        return room
+
+    def _refuse_without(self, room: tuple[float, float, float]) -> None:
         least = self.pantry.task.objective.smallest_difference
-        if gate and room[2] < least:
-            for one in (self.seed, *self.screened):
-                self._record(one, None if one is self.seed else self.seed)
+        if room[2] < least:
             raise NotApplicable(
                 f"No headroom: of {len(self.screened)} other prompts on {min(BLOCK, len(self.race.rows))} rows the best gains "
                 f"{room[0]:+.3f} over the seed (90% interval {room[1]:+.3f} to {room[2]:+.3f}), less than the smallest "
-                f"difference of interest, {least:g}.",
-                "Set strategies.settings.optimise.gate to false to search all the same.",
+                f"difference of interest, {least:g}."
+                + (f" With strategies.settings.{self.way}.gate: false it searches all the same." if self.way else "")
             )
-        self.race.run(self.seed, None, lambda: self.used() > SCREENING)
-        self._record(self.seed, None)
-        for one in self.screened:
-            self._judge(one)
-        return room
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Record what was scored of prompts under way, too, however it ends."""
+        try:
+            yield
+        finally:
+            for one in self.race.runners.values():
+                if one.values and one.id in self.recipes and one.id not in self.recorded:
+                    self._record(one, None if one is self.seed else self.seed)
 
     def diverse(self) -> list[Recipe]:
         """Return prompts that differ from the seed as far as this task allows, each in two or three settings."""
@@ -163,10 +186,9 @@ class Search:
 
     def _judge(self, one: Runner) -> None:
         """Race a prompt against the best one; it becomes the best when it is ahead on all rows."""
-        known = one.id in self.judged
+        known = one.id in self.recorded
         self.race.run(one, self.best, lambda: self.used() > PROPOSING)
         if not known:
-            self.judged.add(one.id)
             self._record(one, self.seed)
         if len(one.values) >= len(self.best.values) and not one.dropped and self._lead(one, self.best) > 0:
             self.best = one
@@ -194,6 +216,12 @@ class Search:
             found.append(self._edit(best, name, gaps(self.best, without)))
         return tuple(found)
 
+    def edits_of(self, recipe: Recipe) -> tuple[Edit, ...]:
+        """Return what a scored prompt changes of the seed; only where that is one thing, its gain is known."""
+        one = self._enter(recipe)
+        changed = recipe.differing(self.seed_recipe)
+        return tuple(self._edit(recipe, name, gaps(one, self.seed) if len(changed) == 1 else []) for name in changed)
+
     def _edit(self, best: Recipe, name: str, both: Sequence[float]) -> Edit:
         """Return a change in words, with what taking it back lost; on no rows where there was no time for that."""
         said, after = self.pantry.said(best, name)
@@ -220,10 +248,10 @@ class Search:
         return sum(found) / (len(found) + SHRINK) if found else 0.0
 
     def _record(self, one: Runner, parent: Runner | None) -> None:
+        self.recorded.add(one.id)
         recipe, version = self.recipes[one.id], one.draft.version()
         against = self.recipes[parent.id] if parent else recipe
         said = [" ".join(self.pantry.said(recipe, name)) for name in recipe.differing(against)]
-        counted = getattr(one.draft.model, "count", None)
         self.kit.record(
             PromptVersion(
                 version.text,
@@ -232,8 +260,8 @@ class Search:
                 "; ".join(said),
                 round(one.mean, 6),
                 len(one.values),
-                counted(version.text) if counted else len(version.text) // 4,
-                Spend(seconds=round(one.seconds, 3)),
+                length_of(one.draft.model, version.text),
+                replace(one.spend, seconds=round(one.spend.seconds, 3)),
             )
         )
 

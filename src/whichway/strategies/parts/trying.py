@@ -15,7 +15,7 @@ from whichway.errors import BudgetReached
 from whichway.strategies.parts.store import load_json, save_json
 
 RANKS, EPOCHS = (2, 4, 8, 16), (1, 2, 3, 5, 8)  # of 16 at most: what a server of adapters takes by default
-ADAPTERS = ("lora", "dora", "ia3")
+LAYERS = ("usual", "attention", "all")
 RATES = (0.2, 5.0)  # times the usual rate of an adapter
 TIME_SHARE = 0.6  # of the time that is left, for all tries
 DONE = "try.json"
@@ -37,8 +37,9 @@ def best_of(
 ) -> Try:
     """Train under `first`, then under what the sampler proposes, while there is time; return the best try.
 
-    `learn(settings, kit)` trains into `kit.folder / "weights"`. `usual` are the learning rates of adapters. Tries that ended
-    are kept in `home`, so that a killed search makes none of them twice; weights of lesser ones go.
+    `learn(settings, kit)` trains into `kit.folder / "weights"`. `usual` are the learning rates of the adapters that may be
+    tried, the asked-for one among them. Tries that ended are kept in `home`, so that a killed search makes none of them
+    twice; weights of lesser ones go.
     """
     import optuna
 
@@ -56,7 +57,7 @@ def best_of(
             break
         if tries > 1:
             kit.progress(Progress(f"try {number + 1} of {tries}"))
-        trial = study.ask(_space())
+        trial = study.ask(_space(usual))
         deadline = kit.budget.deadline if best is None else min(kit.budget.deadline, began + left)
         own = replace(kit, folder=home / f"try-{number}", budget=replace(kit.budget, deadline=deadline))
         settings = _settings(first, trial.params, usual) if number else dict(first)
@@ -98,11 +99,12 @@ def _better(best: Try | None, one: Try) -> Try:
     return good
 
 
-def _space() -> dict[str, Any]:
+def _space(usual: Mapping[str, float]) -> dict[str, Any]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     return {
-        "adapter": CategoricalDistribution(ADAPTERS),
+        "adapter": CategoricalDistribution(list(usual)),
+        "layers": CategoricalDistribution(LAYERS),
         "rank": CategoricalDistribution(RANKS),
         "epochs": CategoricalDistribution(EPOCHS),
         "rate": FloatDistribution(*RATES, log=True),
@@ -114,6 +116,7 @@ def _params(first: Mapping[str, Any], usual: Mapping[str, float]) -> dict[str, A
     rate = first.get("rate", usual[first["adapter"]]) / usual[first["adapter"]]
     return {
         "adapter": first["adapter"],
+        "layers": first["layers"],
         "rank": min(RANKS, key=lambda one: abs(one - first["rank"])),
         "epochs": min(EPOCHS, key=lambda one: abs(one - first["epochs"])),
         "rate": min(RATES[1], max(RATES[0], rate)),

@@ -18,6 +18,8 @@ from whichway.strategies.parts.store import apart, save_json
 from whichway.strategies.parts.trying import best_of
 from whichway.strategies.parts.writing import WrittenSolution
 
+LOW_RANK = ("lora", "dora")  # adapters that DPO can go on with
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -75,7 +77,9 @@ def tune(
         return int(learn(said, kit).tokens)
     kit = replace(kit, begun=None, is_step=False)  # several trainings: which would go on from which?
     home = apart(kit.folder / RESUME, said, rows)  # a killed fit finds there what it had trained
-    first = best_of(tries, said, draft.model.rates, learn, home, kit)
+    rates = draft.model.rates  # what goes on with the weights needs matrices of low rank
+    usual = {name: rate for name, rate in rates.items() if name in LOW_RANK} if then is not None else rates
+    first = best_of(tries, said, usual, learn, home, kit)
     copy_weights(first.weights, kit.folder / "weights")
     if tries > 1:
         save_json(kit.folder / "weights" / "settings.json", {"settings": first.settings, "dev_loss": first.loss})

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from whichway.core.strategy import PromptVersion
 from whichway.core.task import Example, Task
 from whichway.strategies.parts.prompting import PromptFormat
+
+
+def length_of(model: Any, text: str) -> int:
+    """Return the tokens of a text, as its model counts them where it does."""
+    count = getattr(model, "count", None)
+    return int(count(text)) if count else len(text) // 4
 
 
 def version_of(task: Task, form: PromptFormat, shown: Sequence[Example], looked_up: int = 0) -> PromptVersion:
