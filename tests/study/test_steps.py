@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -11,9 +12,11 @@ from studies import make_task
 
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.strategy import ONWARD
-from whichway.core.task import Prediction
+from whichway.core.task import Example, Prediction
 from whichway.study import arena, growth, pursuit
+from whichway.study.bench import step_of
 from whichway.study.ledger import Ledger
+from whichway.study.split import Fold
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,22 @@ def test_a_raced_trial_is_the_very_fit_of_an_exhaustive_one_and_nothing_is_train
     again, *_ = study("raced", exhaustive=True)
     assert Steps.fits.count((quarter, 0)) == 1 == Steps.fits.count((everything, quarter))
     assert {id_: one[0].value for id_, one in again.items()} == {id_: one[0].value for id_, one in whole.items()}
+
+
+@pytest.mark.parametrize(("rows", "rejected", "steps"), [(400, False, 80), (70, False, 0), (400, True, 0)])
+def test_only_enough_rows_without_preferences_are_trained_in_steps(rows, rejected, steps):
+    made = {
+        str(i): Example(str(i), {"text": "x"}, "a", rejected=("b",) if rejected and i == 7 else ()) for i in range(rows)
+    }
+    ids = tuple(made)
+    split = SimpleNamespace(
+        folds=[Fold(ids[: rows * 7 // 10], ids[rows * 7 // 10 : rows * 8 // 10], ids[rows * 8 // 10 :])]
+    )
+    line: Any = SimpleNamespace(is_local=True, strategy=Steps())
+    bench: Any = SimpleNamespace(split=split, rows=made)
+    assert step_of(bench, line) == steps
+    line.is_local = False
+    assert step_of(bench, line) == 0
 
 
 def test_few_rows_and_ways_that_do_not_go_on_are_fitted_in_one_go(study, monkeypatch):

@@ -55,7 +55,7 @@ def _reasons(one: Redecided) -> list[str]:
     gap = case.objective.smallest_difference
     if verdict.chosen is not None:
         found.append(
-            f"With probability {verdict.sure:.2f} it is within {gap:g} of the best of {len(verdict.p_best)} ways "
+            f"With probability {verdict.sure:.2f} (estimate) it is within {gap:g} of the best of {len(verdict.p_best)} ways "
             f"and meets every condition (judged on {where})."
         )
     if len(verdict.tied) > 1:

@@ -121,7 +121,11 @@ def step_of(bench: Bench, line: Line) -> int:
     """Return on how many labels a line is trained first, to go on from there on all of them; 0: it is fitted in one go."""
     fold, is_one = bench.split.folds[0], len(bench.split.folds) == 1
     labels = (len(fold.train) + len(fold.dev)) // PART
-    return labels if is_one and labels >= FEWEST and line.is_local and getattr(line.strategy, "continues", False) else 0
+    if not (is_one and labels >= FEWEST and line.is_local and getattr(line.strategy, "continues", False)):
+        return 0
+    return (
+        0 if any(bench.rows[id_].rejected for id_ in fold.train) else labels
+    )  # preferences are learned at the end, once
 
 
 def rows_of_rung(bench: Bench, labels: int) -> tuple[list[Example], list[Example]]:
