@@ -12,8 +12,9 @@ from fault_server import Fault, FaultServer, Seen, answer
 from whichway.core.model import Reply, Request
 from whichway.models.endpoint import EndpointModel
 from whichway.models.endpoint_patience import Patience
+from whichway.study import tables
 from whichway.study.kit import TrialMeter
-from whichway.study.ledger import Ledger, _units
+from whichway.study.ledger import Ledger
 
 HASTE = Patience(base_s=0.01, cap_s=0.2)
 KEY = "sk-test-4f9a8b7c6d5e4f3a2b1c"
@@ -39,7 +40,7 @@ def one(server: FaultServer, ledger: Ledger, request: Request | None = None, **m
 
 def rows(ledger: Ledger) -> list[tuple[str, str, float, dict[str, Any]]]:
     """Return (phase, state, usd, result) of every unit of work."""
-    return [(row.phase, row.state, row.usd, json.loads(row.result)) for row in ledger._read(_units.select())]
+    return [(row.phase, row.state, row.usd, json.loads(row.result)) for row in ledger._read(tables.units.select())]
 
 
 def states(ledger: Ledger) -> list[tuple[str, str]]:
