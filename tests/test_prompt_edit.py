@@ -57,7 +57,10 @@ def test_examples_format_and_rule_are_edited_in_the_task_file(tmp_path: Path) ->
 
 
 def _id(run: Path, trial: str, number: int) -> str:
+    """Return a prompt's id, by its place among those that are no rewording of another."""
     import sqlite3
 
     with sqlite3.connect(f"file:{run / 'ledger.db'}?mode=ro", uri=True) as book:
-        return book.execute("SELECT id FROM prompts WHERE trial = ? ORDER BY number", (trial,)).fetchall()[number][0]
+        return book.execute(
+            "SELECT id FROM prompts WHERE trial = ? AND parent = '' ORDER BY number", (trial,)
+        ).fetchall()[number][0]
