@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/whichway demo; code=$$?; test $$code = 0 -o $$code = 4 -o $$code = 6
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 check: $(READY)
 	$(BIN)/ruff check src tests bench docs
