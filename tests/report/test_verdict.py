@@ -19,9 +19,17 @@ WAYS = report()["recommendation"]
     ],
 )
 def test_a_cheaper_way_within_the_gap_is_told_to_be_good_enough_and_not_to_be_the_best(sure, missed, share, said):
-    found = report(recommendation={**WAYS, "p_best": 0.001, "p_good_enough": sure, "p_missed": missed})
+    ways = {**WAYS, "level": "decided", "p_best": 0.001, "p_good_enough": sure, "p_missed": missed}
+    found = report(recommendation=ways)
     assert certainty_share(found) == pytest.approx(share)
     assert certainty(found).endswith(said) and "<1%" not in certainty(found)
+
+
+def test_a_verdict_that_only_leans_though_it_is_probably_right_says_why():
+    ways = {**WAYS, "p_good_enough": 0.99, "p_missed": 0.0}
+    assert certainty(report(recommendation=ways)).endswith("99%. But its lead over encoder may be chance.")
+    assert "chance" not in certainty(report(recommendation={**ways, "p_good_enough": 0.8}))
+    assert "chance" not in certainty(report(recommendation={**ways, "not_reached": ["raft"]}))
 
 
 def test_a_report_of_before_tells_what_it_has():

@@ -26,6 +26,7 @@ LEVELS = {
     "leaning": "Likely, not certain",
     "undecided": "The evidence does not settle it",
 }
+SURE = 0.9  # from which a verdict is decided, unless its lead may be chance
 STATES = {
     "budget": "The budget was reached before the study ended: what follows is what had been measured by then.",
     "interrupted": "The study was interrupted: what follows is what had been measured by then. "
@@ -69,7 +70,11 @@ def certainty(report: Report) -> str:
     least = words.number(at(report, "task", "objective", "smallest_difference")) or 0.0
     other = "other way that was run to its end" if things(report, "recommendation", "not_reached") else "other way"
     apart = f"better by more than {words.three(least)}" if least else "better"
-    return f"{said} Probability (estimate) that it meets every requirement and no {other} is {apart}: {words.percent(sure)}."
+    found = f"{said} Probability (estimate) that it meets every requirement and no {other} is {apart}: {words.percent(sure)}."
+    second = at(report, "recommendation", "runner_up")
+    if level(report) == "decided" or sure < SURE or not second or other != "other way":
+        return found
+    return f"{found} But its lead over {words.visible(second)} may be chance."  # else it would be called decided
 
 
 def certainty_share(report: Report) -> float | None:
