@@ -113,6 +113,20 @@ def test_only_enough_rows_without_preferences_are_trained_in_steps(rows, rejecte
     assert step_of(bench, line) == 0
 
 
+def test_where_a_quarter_is_too_few_rows_all_of_them_are_trained_on_in_one_go(study, monkeypatch):
+    fit = Steps.fit
+
+    def picky(self: Any, task: Any, train: Any, dev: Any, kit: Any) -> Any:
+        if kit.is_step:
+            raise ValueError("too few rows of a label")
+        return fit(self, task, train, dev, kit)
+
+    monkeypatch.setattr(Steps, "fit", picky)
+    known, _, decisions = study("whole", exhaustive=True)
+    assert known and all(before == 0 for _, before in Steps.fits)
+    assert ("step not trained", {"strategy": "steps", "reason": "too few rows of a label"}) in decisions
+
+
 def test_few_rows_and_ways_that_do_not_go_on_are_fitted_in_one_go(study, monkeypatch):
     monkeypatch.setattr(Steps, "continues", False)
     study("whole", exhaustive=True)

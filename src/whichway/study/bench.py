@@ -93,8 +93,7 @@ def _fit(
         step, phase = step_of(bench, line), bench.meter.phase
         more: dict[str, Any] = {}
         if step and which == "fold-0":
-            _fit(bench, line, f"rung-{step}", *rows_of_rung(bench, step), spare_s)
-            more = {"begun": solution_folder(bench, line, f"rung-{step}") / ONWARD}
+            more = _stepped(bench, line, step, spare_s)
         elif which == f"rung-{step}":
             phase, more = STEP, {"is_step": True}
         bench.say(line.name, Progress("fitting"))
@@ -117,15 +116,26 @@ def _fit(
             shutil.rmtree(more["begun"], ignore_errors=True)
 
 
+def _stepped(bench: Bench, line: Line, step: int, spare_s: float) -> dict[str, Any]:
+    """Fit a line on a part of its rows and return where a fit on all of them goes on from; nothing where the part is too few."""
+    try:
+        _fit(bench, line, f"rung-{step}", *rows_of_rung(bench, step), spare_s)
+    except BudgetReached:
+        raise
+    except Exception as error:  # all rows may be enough where a quarter is not: then they are trained on in one go
+        bench.ledger.decide("step not trained", {"strategy": line.name, "reason": str(error)[:200]})
+        return {}
+    return {"begun": solution_folder(bench, line, f"rung-{step}") / ONWARD}
+
+
 def step_of(bench: Bench, line: Line) -> int:
     """Return on how many labels a line is trained first, to go on from there on all of them; 0: it is fitted in one go."""
     fold, is_one = bench.split.folds[0], len(bench.split.folds) == 1
     labels = (len(fold.train) + len(fold.dev)) // PART
     if not (is_one and labels >= FEWEST and line.is_local and getattr(line.strategy, "continues", False)):
         return 0
-    return (
-        0 if any(bench.rows[id_].rejected for id_ in fold.train) else labels
-    )  # preferences are learned at the end, once
+    prefers = any(bench.rows[id_].rejected for id_ in fold.train)  # preferences are learned at the end, once
+    return 0 if prefers else labels
 
 
 def rows_of_rung(bench: Bench, labels: int) -> tuple[list[Example], list[Example]]:
