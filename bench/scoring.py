@@ -14,7 +14,7 @@ from whichway.core.task import Example, Field, Task
 from whichway.intake.tables import read_table
 from whichway.models.causal import CausalModel
 from whichway.registry import get
-from whichway.strategies.parts.answering import content_free, continuations, fit_reader
+from whichway.strategies.parts.answering import continuations, fit_reader
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.prompt import pick_shots
 
@@ -48,8 +48,7 @@ def main() -> None:
         seconds[name] = time.perf_counter() - began
         print(f"{name:11} {len(rows) / seconds[name]:7.1f} rows/s")
     model.scorer.shares = True
-    blank = [form.prompt(task, one, shown) for one in content_free(task)]
-    reader = fit_reader(task, model.score(blank, answers, start), [], [])
+    reader = fit_reader(task, tables["shared"][:48], [row.target for row in rows[:48]])
     said_by = {name: [one.value for one in reader.read(table)] for name, table in tables.items()}
     same = np.mean([a == b for a, b in zip(*said_by.values())])
     raw = (tables["shared"].argmax(1) == tables["recomputed"].argmax(1)).mean()

@@ -259,7 +259,7 @@ def test_a_recipe_that_shows_nothing_is_one_prompt_whatever_its_order() -> None:
 def test_a_change_that_bought_nothing_is_taken_back_and_one_that_did_is_told(tmp_path: Path) -> None:
     rule = RULES["labels"][1]
     pantry = Pantry(make_task(), Reader(lambda prompt: rule in prompt), rows(60), None, 0)
-    race = Race(make_task(), rows(100, 60)[:32], rows(60), tmp_path / "race")
+    race = Race(make_task(), rows(100, 60)[:32], tmp_path / "race")
     search = Search(pantry, race, Kit({}, None, tmp_path), lambda: 0.0)
     search.best = search._enter(replace(search.seed_recipe, rule=1, wording=1))
     race.run(search.seed, None)

@@ -122,5 +122,5 @@ def _ready(tuned: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> 
     """Return the solution with confidences fitted on rows that were not trained on."""
     if isinstance(tuned, WrittenSolution):
         return trusted(tuned, rows)
-    table = tuned.tables(rows, False, ())[1] if rows else []
-    return replace(tuned, reader=fit_reader(tuned.task, None, table, [row.target for row in rows]))
+    table = tuned.table(rows) if rows else []
+    return replace(tuned, reader=fit_reader(tuned.task, table, [row.target for row in rows], calibrate=False))

@@ -83,7 +83,7 @@ class _Climb:
         self.home = apart(kit.folder / RESUME, asdict(way), task.instruction, task.context, kit.seed)
         scored, pool = rows_to_score(task, self.base, train, dev, way.rows, kit.seed)
         self.pantry = Pantry(task, self.base, pool, kit.embedder, kit.seed)
-        self.race = Race(task, scored, pool, self.home / "first")
+        self.race = Race(task, scored, self.home / "first")
         usual = LABEL_ROWS if isinstance(task.output, Labels) else WRITTEN_ROWS
         held = max(LEAST_JUDGED, min(usual, len(dev)))
         self.judged, self.learned = rows_to_score(task, self.base, train, dev, held, kit.seed)
@@ -156,7 +156,7 @@ class _Climb:
                 raise
             return _Found(found, f"training did not end in {left:.0f} s, its share of the time", False)
         tuned, race = self._tuned()
-        before = Race(self.task, self.judged, self.pantry.rows, self.home / "before")
+        before = Race(self.task, self.judged, self.home / "before")
         rival, one = (
             there.enter(draft.version().id, draft)
             for there, draft in ((before, self.pantry.draft(found)), (race, tuned.draft(recipe)))
@@ -172,7 +172,7 @@ class _Climb:
         """Return what prompts on the trained weights are made with and scored on."""
         if self._of_tuned is None:
             tuned = self.pantry.over(self.base.adapted(self._weights))
-            self._of_tuned = tuned, Race(self.task, self.judged, self.pantry.rows, self.home / "second")
+            self._of_tuned = tuned, Race(self.task, self.judged, self.home / "second")
         return self._of_tuned
 
     @property

@@ -40,7 +40,7 @@ class Optimise:
         model = kit.models[self.model]
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
-        race = Race(task, scored, pool, race_home(kit, self, task, scored, pool))
+        race = Race(task, scored, race_home(kit, self, task, scored, pool))
         search = Search(pantry, race, kit, clock(kit, self.minutes), way="optimise")
         found = search.run(self.prompts, self.gate)
         best, seed = (ready(pantry.draft(one), pantry, race, train) for one in (found.best, found.seed))

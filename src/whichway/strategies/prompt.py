@@ -33,7 +33,7 @@ class Prompt:
     `form`: 'zero' shows no examples, 'few' the same `shots` to every row (as many labels as possible, or those whose ids
     `examples` lists, in that order), 'nearest' the `shots` most similar ones. `marks` is the number of a format, `wording`
     of a frame around the instruction, `rule` one more sentence. A local causal model answers by the likelihood of each label
-    with contextual calibration; an endpoint by generation, constrained to the labels where it can be. Text and JSON are
+    less a bias that labelled rows teach; an endpoint by generation, constrained to the labels where it can be. Text and JSON are
     written by either. `model` is a name in the kit.
     """
 
@@ -67,7 +67,7 @@ class Prompt:
         rows = [row for row in dev or train if row.id not in self.examples]
         random.Random(kit.seed).shuffle(rows)
         draft = draft_prompt(task, kit.models[self.model], form, examples, shots, train)
-        return fitted_prompt(draft, rows, train, self.calibrate, bool(dev))
+        return fitted_prompt(draft, rows, self.calibrate, bool(dev))
 
     def load(self, task: Task, folder: Path, kit: Kit) -> PromptSolution | WrittenSolution:
         return load_prompt(task, folder, kit.models[self.model], kit)

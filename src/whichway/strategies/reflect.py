@@ -16,6 +16,7 @@ from whichway.core.strategy import Edit, Kit, Progress
 from whichway.core.task import Example, Prediction, Task
 from whichway.errors import ProviderError, WhichwayError
 from whichway.registry import register
+from whichway.strategies.parts.answering import LikelihoodReader
 from whichway.strategies.parts.features import described
 from whichway.strategies.parts.prompted import PromptSolution, draft_prompt
 from whichway.strategies.parts.racing import Paid, Race, answered, row_values
@@ -68,11 +69,11 @@ class Reflect:
         model, used = kit.models[self.model], clock(kit, self.minutes)
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
-        race = Race(task, scored, pool, race_home(kit, self, task, scored, pool))
+        race = Race(task, scored, race_home(kit, self, task, scored, pool))
         search = Search(pantry, race, kit, used, way="reflect")
         room = search.screen(self.gate)
         recipe = search.recipes[search.best.id]
-        adapter = _Adapter(pantry, pantry.draft(recipe), kit, search.best.id)
+        adapter = _Adapter(pantry, pantry.draft(recipe), race.reader(search.best), kit, search.best.id)
         first = "\n\n".join(one for one in (task.instruction.strip(), task.context.strip()) if one)
         found: Any = gepa.optimize(
             seed_candidate={PART: first},
@@ -114,8 +115,15 @@ class _Adapter:
 
     propose_new_texts = None
 
-    def __init__(self, pantry: Pantry, base: PromptSolution | WrittenSolution, kit: Kit, begun_at: str) -> None:
-        self.pantry, self.base, self.kit, self.reflections = pantry, base, kit, 0
+    def __init__(
+        self,
+        pantry: Pantry,
+        base: PromptSolution | WrittenSolution,
+        reader: LikelihoodReader | None,
+        kit: Kit,
+        begun_at: str,
+    ) -> None:
+        self.pantry, self.base, self.reader, self.kit, self.reflections = pantry, base, reader, kit, 0
         self.troubles: list[Exception] = []
         self._spent: dict[str, Spend] = {}  # by instruction
         self._rows: dict[str, int] = {}  # that its recorded score rests on
@@ -149,7 +157,7 @@ class _Adapter:
         draft = self.draft_of(text)
         paid = Paid(draft.model)
         asked = draft if isinstance(draft.model, Scorer) else replace(draft, model=paid)
-        answers = self.careful(answered)(asked, batch, self.pantry.rows)
+        answers = self.careful(answered)(asked, batch, self.reader)
         scores = row_values(self.pantry.task, batch, answers)
         self._spent[text] = self._spent.get(text, Spend()) + replace(paid.spend, seconds=time.monotonic() - began)
         self._record(text, draft, scores)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whichway.core.model import Reply
 from whichway.core.output import Labels
 from whichway.core.task import Prediction, Task
+from whichway.strategies.parts.bias import fit_bias
 from whichway.strategies.parts.prompting import PromptFormat
 
-CONTENT_FREE = ("N/A", "", "[MASK]")
 NONE = "none"  # the extra continuation that stands for the empty set of labels
 
 
@@ -20,9 +20,8 @@ NONE = "none"  # the extra continuation that stands for the empty set of labels
 class LikelihoodReader:
     """Turns log-likelihoods [rows, answers] into predictions.
 
-    `bias` is what the prompt says to content-free inputs (contextual calibration, Zhao et al. 2021); it is subtracted.
-    `heat` divides the logits (temperature scaling, Guo et al. 2017). With several labels, those are taken whose
-    probability is at least `share` of the largest.
+    `bias` is subtracted: what the prompt leans to, whatever the input is. `heat` divides the logits (temperature scaling, Guo et
+    al. 2017). With several labels, those are taken whose probability is at least `share` of the largest.
     """
 
     answers: tuple[str, ...]
@@ -33,7 +32,7 @@ class LikelihoodReader:
 
     def read(self, table: Any) -> list[Prediction]:
         """Answer each row of log-likelihoods."""
-        return [self._one(row) for row in self.probabilities(table)]
+        return [self.answer(row) for row in self.probabilities(table)]
 
     def probabilities(self, table: Any) -> Any:
         """Return float64 [rows, answers] that sum to one."""
@@ -42,7 +41,8 @@ class LikelihoodReader:
 
         return softmax((log_softmax(np.asarray(table), axis=1) - np.array(self.bias)) / self.heat, axis=1)
 
-    def _one(self, row: Any) -> Prediction:
+    def answer(self, row: Any) -> Prediction:
+        """Answer a row by the probabilities of the answers."""
         scores = {name: round(float(p), 6) for name, p in zip(self.answers, row, strict=True)}
         best = self.answers[int(row.argmax())]
         if not self.multi:
@@ -64,38 +64,39 @@ def continuations(task: Task, form: PromptFormat) -> list[str]:
     return [" " + form.label_text(name) for name in answer_names(task.labels)]
 
 
-def content_free(task: Task) -> list[dict[str, Any]]:
-    """Return inputs that say nothing, of which a fair prompt has no opinion."""
-    return [{one.name: text if one.kind == "text" else None for one in task.fields} for text in CONTENT_FREE]
+def fit_reader(task: Task, table: Any, targets: Sequence[Any], calibrate: bool = True) -> LikelihoodReader:
+    """Learn calibration, temperature and threshold from labelled rows.
 
-
-def fit_reader(task: Task, empty: Any, table: Any, targets: Sequence[Any]) -> LikelihoodReader:
-    """Choose calibration, temperature and threshold on labelled rows.
-
-    `empty` are log-likelihoods of content-free prompts (None: no calibration), `table` those of labelled rows with
-    `targets`. Content-free calibration is kept unless the labelled rows do better with batch calibration or with none.
+    `table` are log-likelihoods of rows with `targets`. With `calibrate`, a leaning of the prompt is taken out: for one label
+    out of several by a bias that is fitted (bias.py), for several at once by batch calibration.
     """
     names, multi = answer_names(task.labels), task.labels.multi
     plain = LikelihoodReader(names, multi, (0.0,) * len(names))
     if not len(targets):
-        return _calibrated(names, multi, empty) if empty is not None else plain
-    readers = [plain]
-    if empty is not None:
-        readers = [_calibrated(names, multi, empty), _calibrated(names, multi, table), plain]
-    reader = max(readers, key=lambda one: _hits(one, table, targets))
-    return _warm(reader, table, targets)
+        return plain
+    if not calibrate or multi:
+        return _warm(replace(plain, bias=_batch(table)) if calibrate else plain, table, targets)
+    found = fit_bias(table, [names.index(one) for one in targets], _batch(table))
+    return replace(plain, bias=found.bias, heat=found.heat)
 
 
-def _calibrated(names: tuple[str, ...], multi: bool, table: Any) -> LikelihoodReader:
-    """Return a reader that takes out what these rows are told on average.
+def read_left_out(task: Task, table: Any, targets: Sequence[Any]) -> list[Prediction]:
+    """Answer the rows by which a reader is learned: each, where a bias is fitted, by the other rows alone."""
+    if task.labels.multi or len(targets) < 2:
+        return fit_reader(task, table, targets).read(table)
+    names = answer_names(task.labels)
+    found = fit_bias(table, [names.index(one) for one in targets], _batch(table))
+    reader = LikelihoodReader(names, False, found.bias, found.heat)
+    return [reader.answer(row) for row in found.left_out]
 
-    Of content-free rows that is contextual calibration, of real ones batch calibration (Zhou et al. 2023).
-    """
+
+def _batch(table: Any) -> tuple[float, ...]:
+    """Return what the prompt says of these rows on average: batch calibration (Zhou et al. 2023)."""
     import numpy as np
     from scipy.special import log_softmax, logsumexp
 
     mean = logsumexp(log_softmax(np.asarray(table), axis=1), axis=0) - math.log(len(table))
-    return LikelihoodReader(names, multi, tuple(float(x) for x in mean - mean.mean()))
+    return tuple(float(x) for x in mean - mean.mean())
 
 
 def _hits(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> float:
@@ -113,14 +114,13 @@ def _warm(reader: LikelihoodReader, table: Any, targets: Sequence[Any]) -> Likel
     import numpy as np
 
     def likelihood(heat: float) -> float:
-        rows = LikelihoodReader(reader.answers, reader.multi, reader.bias, heat).probabilities(table)
+        rows = replace(reader, heat=heat).probabilities(table)
         right = [row[[reader.answers.index(n) for n in _names(t)]].mean() for row, t in zip(rows, targets, strict=True)]
         return float(np.log(np.clip(right, 1e-6, 1)).sum())
 
     heat = max((0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0), key=likelihood)
     warmed = [
-        LikelihoodReader(reader.answers, reader.multi, reader.bias, heat, share)
-        for share in ((0.5, 0.1, 0.2, 0.35, 0.7) if reader.multi else (0.5,))
+        replace(reader, heat=heat, share=share) for share in ((0.5, 0.1, 0.2, 0.35, 0.7) if reader.multi else (0.5,))
     ]
     return max(warmed, key=lambda one: _hits(one, table, targets))
 

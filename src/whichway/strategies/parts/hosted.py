@@ -70,7 +70,7 @@ def fit_hosted(
     made = model.tune(rows, held, settings, kit)
     draft = draft_prompt(task, model.tuned(made.name), form, (), 0, train)
     checked = random.Random(kit.seed).sample(list(dev or train), len(dev or train))
-    inner = fitted_prompt(_plain(draft), checked, train, has_dev=bool(dev))
+    inner = fitted_prompt(_plain(draft), checked, has_dev=bool(dev))
     return HostedSolution(inner, made.name, made.tokens, made.is_paid)
 
 

@@ -17,7 +17,6 @@ from whichway.strategies.parts.answering import (
     LikelihoodReader,
     TextReader,
     answer_names,
-    content_free,
     continuations,
     fit_reader,
     reader_from_json,
@@ -36,7 +35,8 @@ from whichway.strategies.parts.writing import (
     trusted,
 )
 
-CHECKED = 24  # labelled rows by which calibration and temperature are chosen
+CHECKED = 24  # labelled rows by which confidence in written answers is learned
+LABELLED = 48  # the same of likelihoods: a bias per label is fitted on them (docs/log.md)
 CHECKED_PAID = 12  # the same where each row costs a call
 MOST_FAILED = 0.5  # share of failed calls on labelled rows above which the provider counts as unavailable
 
@@ -102,18 +102,10 @@ class PromptSolution:
         shared = self.form.beginning(self.task, () if self.near is not None else self.shown)
         return self.model.score(prompts, continuations(self.task, self.form), shared)
 
-    def tables(self, rows: Sequence[Example], calibrate: bool, train: Sequence[Example]) -> tuple[Any, Any]:
-        """Return log-likelihoods of content-free inputs (None without `calibrate`) and of labelled rows, in one pass."""
-        blank = content_free(self.task) if calibrate else []
-        shown: list[Sequence[Example]] = [self.shown] * len(blank)
-        if self.near is not None and blank:  # content-free inputs have no neighbours: borrow those of some train rows
-            blank = [blank[i % len(blank)] for i in range(8)]
-            borrowed = random.Random(1).sample(list(train), min(8, len(train)))
-            shown = self.examples_for([one.inputs for one in borrowed])
-            blank = blank[: len(shown)]
+    def table(self, rows: Sequence[Example]) -> Any:
+        """Return log-likelihoods [rows, answers] of labelled rows, none of which is shown to itself."""
         inputs = [row.inputs for row in rows]
-        table = self.likelihoods([*blank, *inputs], [*shown, *self.examples_for(inputs, rows)])
-        return (table[: len(blank)] if blank else None), table[len(blank) :]
+        return self.likelihoods(inputs, self.examples_for(inputs, rows))
 
     def replies(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> Any:
         """Return what the model writes for each input."""
@@ -146,10 +138,9 @@ def draft_prompt(
 def fitted_prompt(
     draft: PromptSolution | WrittenSolution,
     rows: Sequence[Example],
-    train: Sequence[Example],
     calibrate: bool = True,
     has_dev: bool = True,
-    enough: int = CHECKED,
+    enough: int = LABELLED,
 ) -> PromptSolution | WrittenSolution:
     """Return the prompt with calibration and confidence learned from labelled `rows`: `enough`, or fewer where each is paid."""
     model = draft.model
@@ -157,8 +148,8 @@ def fitted_prompt(
     if isinstance(draft, WrittenSolution):
         return trusted(draft, few[:CHECKED] if has_dev else ())
     if isinstance(model, Scorer):
-        empty, table = draft.tables(few, calibrate, train)
-        return replace(draft, reader=fit_reader(draft.task, empty, table, [row.target for row in few]))
+        reader = fit_reader(draft.task, draft.table(few), [row.target for row in few], calibrate)
+        return replace(draft, reader=reader)
     return replace(draft, reader=_text_reader(draft, few))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from whichway.core.model import Reply, Request, Scorer, Spend
 from whichway.core.task import Example, Prediction, Task
-from whichway.strategies.parts.answering import fit_reader
+from whichway.strategies.parts.answering import LikelihoodReader, fit_reader, read_left_out
 from whichway.strategies.parts.prompted import PromptSolution, read_labels
 from whichway.strategies.parts.writing import WrittenSolution, read_reply
 
@@ -32,7 +32,6 @@ class Runner:
     id: str
     draft: PromptSolution | WrittenSolution
     values: list[float] = field(default_factory=list)
-    empty: Any = None
     table: list[list[float]] = field(default_factory=list)
     spend: Spend = Spend()
     dropped: bool = False
@@ -48,11 +47,11 @@ class Race:
     """Scores prompts on labelled rows in one fixed order. Where a fit was killed, `folder` tells what had been scored.
 
     A search that is taken up again is gone through from its beginning, block by block: so every decision is the one that it
-    was, and only what had not been scored is asked. `pool` are rows whose examples inputs without content borrow.
+    was, and only what had not been scored is asked.
     """
 
-    def __init__(self, task: Task, rows: Sequence[Example], pool: Sequence[Example], folder: Path) -> None:
-        self.task, self.rows, self.pool, self.folder = task, list(rows), pool, folder
+    def __init__(self, task: Task, rows: Sequence[Example], folder: Path) -> None:
+        self.task, self.rows, self.folder = task, list(rows), folder
         self.runners: dict[str, Runner] = {}
 
     def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
@@ -74,19 +73,17 @@ class Race:
         if block["table"] is None:
             one.values += block["values"]
             return
-        one.empty = block["empty"] if one.empty is None else one.empty
         one.table += block["table"]
         one.values = self._by_likelihood(one)
 
     def _scored(self, one: Runner, rows: Sequence[Example]) -> dict[str, Any]:
         """Ask about rows; return likelihoods, or values where answers are written, and what that cost."""
         began, paid = time.monotonic(), Paid(one.draft.model)
-        found: dict[str, Any] = {"values": None, "table": None, "empty": None}
+        found: dict[str, Any] = {"values": None, "table": None}
         if isinstance(one.draft, PromptSolution) and isinstance(one.draft.model, Scorer):
-            empty, table = one.draft.tables(rows, one.empty is None, self.pool)
-            found |= {"table": _plain(table), "empty": None if empty is None else _plain(empty)}
+            found["table"] = [[float(x) for x in row] for row in one.draft.table(rows)]
         else:
-            found["values"] = row_values(self.task, rows, answered(replace(one.draft, model=paid), rows, self.pool))
+            found["values"] = row_values(self.task, rows, answered(replace(one.draft, model=paid), rows))
         return {**found, "spend": asdict(replace(paid.spend, seconds=time.monotonic() - began))}
 
     def run(self, one: Runner, best: Runner | None, stop: Callable[[], bool] = lambda: False) -> None:
@@ -96,11 +93,16 @@ class Race:
             if best is not None and best is not one:
                 one.dropped = is_behind(gaps(one, best))
 
+    def reader(self, one: Runner) -> LikelihoodReader | None:
+        """Return what reads the likelihoods of a prompt, as its rows so far teach it; None where answers are written."""
+        if not one.table:
+            return None
+        return fit_reader(self.task, one.table, [row.target for row in self.rows[: len(one.table)]])
+
     def _by_likelihood(self, one: Runner) -> list[float]:
-        """Return the values of all rows scored so far, under the calibration that suits them best."""
+        """Return the values of all rows scored so far, each calibrated by the others."""
         seen = self.rows[: len(one.table)]
-        reader = fit_reader(self.task, one.empty, one.table, [row.target for row in seen])
-        answers = reader.read(one.table)
+        answers = read_left_out(self.task, one.table, [row.target for row in seen])
         found = row_values(self.task, seen, answers)
         return [
             (1 - SOFT) * value + SOFT * _right_share(a, row) for value, a, row in zip(found, answers, seen, strict=True)
@@ -131,10 +133,6 @@ class Paid:
         replies: list[Reply] = self.model.generate(requests)
         self.spend = sum((one.spend for one in replies), self.spend)
         return replies
-
-
-def _plain(table: Any) -> list[list[float]]:
-    return [[float(x) for x in row] for row in table]
 
 
 def gaps(one: Runner, other: Runner) -> list[float]:
@@ -178,15 +176,20 @@ def row_values(task: Task, rows: Sequence[Example], answers: Sequence[Prediction
 
 
 def answered(
-    draft: PromptSolution | WrittenSolution, rows: Sequence[Example], pool: Sequence[Example]
+    draft: PromptSolution | WrittenSolution, rows: Sequence[Example], reader: LikelihoodReader | None = None
 ) -> list[Prediction]:
-    """Return what a prompt that is not fitted yet answers to labelled rows, none of which is shown to itself."""
+    """Return what a prompt that is not fitted yet answers to labelled rows, none of which is shown to itself.
+
+    Likelihoods of fewer rows than a block teach no calibration: they are read by `reader`, that of a prompt much like it.
+    """
     if isinstance(draft, WrittenSolution):
         return [read_reply(draft.task, one) for one in draft.replies([row.inputs for row in rows])]
     if not isinstance(draft.model, Scorer):
         return read_labels(draft, rows)
-    empty, table = draft.tables(rows, True, pool)
-    return fit_reader(draft.task, empty, table, []).read(table)
+    table = draft.table(rows)
+    if reader is not None and len(rows) < BLOCK:
+        return reader.read(table)
+    return read_left_out(draft.task, table, [row.target for row in rows])
 
 
 def _right_share(answer: Prediction, row: Example) -> float:

@@ -116,4 +116,4 @@ def ready(
     """Return a prompt ready for use; where examples are looked up, it may look at all of train."""
     if draft.near is not None and pantry.near is not None:
         draft = replace(draft, near=index_examples(pantry.task, train, pantry.near.embedder))
-    return fitted_prompt(draft, race.rows, race.pool, enough=len(race.rows))
+    return fitted_prompt(draft, race.rows, enough=len(race.rows))
