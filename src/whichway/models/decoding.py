@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models import hardware
+from whichway.models import hardware, pace
 from whichway.models.attention import step_mask
 from whichway.models.head import written_logits
 from whichway.models.prefixes import PrefixStore, plan
@@ -159,7 +159,7 @@ class _Batch:
 
     def _slices(self) -> list[slice]:
         """Cut the rows, which are sorted by length, where a piece's padded size would pass READ_TOKENS."""
-        cuts, start, most = [], 0, hardware.at_once(*READ_TOKENS)
+        cuts, start, most = [], 0, pace.scaled(READ_TOKENS)
         lengths = self.lengths.tolist()
         for end in range(1, len(lengths) + 1):
             if end == len(lengths) or (end + 1 - start) * lengths[end] > most:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from whichway.errors import MissingExtra, UsageError
-from whichway.models import embedded, hardware
+from whichway.models import embedded, hardware, pace
 from whichway.registry import register
 
-BATCH_TOKENS = (1536, 65_536)  # what two cores encode fastest, and a GPU
+BATCH_TOKENS = (1536, 65_536)  # of one batch, on two cores and on a GPU; see pace.py
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -69,7 +69,7 @@ def encode(network: Any, texts: Sequence[str]) -> Any:
 def _batches(texts: Sequence[str], longest: int) -> list[list[int]]:
     """Cut text numbers, sorted by length, into batches whose padded size keeps the bound."""
     batches: list[list[int]] = []
-    most = hardware.at_once(*BATCH_TOKENS)
+    most = pace.scaled(BATCH_TOKENS)
     for i in sorted(range(len(texts)), key=lambda i: (len(texts[i]), i)):
         size = min(longest, len(texts[i]) // CHARACTERS_PER_TOKEN + 2)
         if not batches or (len(batches[-1]) + 1) * size > most:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models import attention, hardware
+from whichway.models import attention, hardware, pace
 from whichway.models.head import next_token_logits
 from whichway.models.prefixes import Group, PrefixStore, plan
 
 ROW_TOKENS = (
     1024,
     32_768,
-)  # own tokens of one batch: on two cores enough to fill them, few enough for the cache; on a GPU
+)  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
 HEAD_ROWS = (256, 4096)  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words, or 800
 
 
@@ -127,7 +127,7 @@ class PrefixScorer:
 def _batches(lengths: list[int], nodes: int) -> Iterator[list[int]]:
     """Group rows of similar length so that no batch passes the bound on tokens."""
     batch: list[int] = []
-    most = hardware.at_once(*ROW_TOKENS)
+    most = pace.scaled(ROW_TOKENS)
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         if batch and (len(batch) + 1) * (lengths[i] + nodes) > most:
             yield batch
