@@ -40,8 +40,9 @@ def main() -> None:
         folder = said.work / (name + ("-no-gate" if said.no_gate else ""))
         task = _task(name, folder, said.minutes, {"optimise": {"gate": not said.no_gate}, **said.settings})
         command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(folder / "run")]
-        subprocess.run([*command, "--only", said.only], check=False, stdout=subprocess.DEVNULL)
-        _tell(name, folder / "run")
+        done = subprocess.run([*command, "--only", said.only], check=False, stdout=subprocess.DEVNULL)
+        if done.returncode in (0, 4, 6):  # else it stopped before it compared anything, and said why
+            _tell(name, folder / "run")
 
 
 def _tell(name: str, run: Path) -> None:
