@@ -24,6 +24,7 @@ from whichway.strategies.parts import marks
 from whichway.strategies.parts.racing import Race, Runner, headroom, is_behind
 from whichway.strategies.parts.recipe import RULES, Pantry, Recipe, typical_words
 from whichway.strategies.parts.search import Search
+from whichway.strategies.parts.searched import rows_to_score
 
 NAMES = ("refund", "delivery", "account")
 
@@ -214,6 +215,25 @@ def test_too_few_rows_are_no_search(tmp_path: Path) -> None:
     kit = Kit({"causal": Reader(lambda _: True)}, None, tmp_path)
     with pytest.raises(NotApplicable, match="needs 16"):
         Optimise().fit(make_task(), rows(12), [], kit)
+
+
+class EasyFirst(Reader):
+    """Knows some rows under any prompt, and every other one under a prompt that pleases it."""
+
+    easy: frozenset[str] = frozenset()
+
+    def _one(self, prompt: str, name: str) -> float:
+        self.share = 1.0 if prompt.rsplit("about ", 1)[-1].split("\n")[0] in self.easy else 0.5
+        return super()._one(prompt, name)
+
+
+def test_a_few_right_answers_do_not_prove_that_nothing_is_to_be_gained(tmp_path: Path) -> None:
+    """The seed answers the first block as well as any prompt does; further rows show what a prompt without examples gains."""
+    model, train = EasyFirst(lambda prompt: prompt.count("about ") == 1), rows(160)
+    scored, _ = rows_to_score(make_task(), model, train[:130], train[130:], 0, 0)
+    model.easy = frozenset(row.inputs["text"].rsplit("about ", 1)[-1] for row in scored[:16])
+    found = fitted(model, tmp_path, prompts=9)
+    assert "about" not in found.version().text
 
 
 def test_headroom_holds_the_luck_of_choosing_the_best() -> None:

@@ -19,6 +19,7 @@ MERGED = 4
 WEIGHTY = ("pick", "shots", "listed", "spelling", "marks")  # changes that are taken back first, should time end
 DIVERSE = 8  # prompts of the headroom gate, the seed among them
 LEAST_DIVERSE = 3
+SURE = 64  # rows that the gate looks at before it says that there is nothing to gain
 SCREENING = 0.4  # share of the time after which no further one of them is begun
 PROPOSING = 0.7  # share of the time after which no further prompt is tried: the rest is for taking changes back
 TRIES = 4  # proposals per new prompt: the sampler may propose one that is known
@@ -76,7 +77,7 @@ class Search:
         return Found(self.recipes[self.best.id], self.seed_recipe, edits, len(self.race.runners), room)
 
     def screen(self, gate: bool, prompts: int = DIVERSE) -> tuple[float, float, float]:
-        """Score the seed and diverse prompts; return how much the best of them gains, with its 90 % interval."""
+        """Score the seed and diverse prompts on a block of rows; return what the best of them gains, with its 90 % interval."""
         with self._recording():
             self._tell(1, prompts)
             self.race.advance(self.seed, BLOCK)
@@ -88,22 +89,30 @@ class Search:
                 self.race.advance(self.screened[-1], BLOCK)
             room = headroom(self.seed, self.screened)
             if gate:
-                self._refuse_without(room)
+                room = self._refuse_without(room)
             self.race.run(self.seed, None, lambda: self.used() > SCREENING)
             self._record(self.seed, None)
             for one in self.screened:
                 self._judge(one)
         return room
 
-    def _refuse_without(self, room: tuple[float, float, float]) -> None:
+    def _refuse_without(self, room: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Return what there is to gain; raises NotApplicable where it is nothing: a block may all be right, so by more rows."""
         least = self.pantry.task.objective.smallest_difference
+        rows, most = len(self.seed.values), min(SURE, len(self.race.rows))
+        while room[2] < least and rows < most and self.used() <= SCREENING:
+            rows += BLOCK
+            for one in (self.seed, *self.screened):
+                self.race.advance(one, rows)
+            room = headroom(self.seed, self.screened)
         if room[2] < least:
             raise NotApplicable(
-                f"No headroom: of {len(self.screened)} other prompts on {min(BLOCK, len(self.race.rows))} rows the best gains "
+                f"No headroom: of {len(self.screened)} other prompts on {len(self.seed.values)} rows the best gains "
                 f"{room[0]:+.3f} over the seed (90% interval {room[1]:+.3f} to {room[2]:+.3f}), less than the smallest "
                 f"difference of interest, {least:g}."
                 + (f" With strategies.settings.{self.way}.gate: false it searches all the same." if self.way else "")
             )
+        return room
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
