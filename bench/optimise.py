@@ -57,7 +57,8 @@ def _tell(name: str, run: Path) -> None:
             score, gain = ((one[key] or {"value": float("nan"), "low": 0, "high": 0}) for key in ("score", "gain"))
             print(f"  {way['strategy']}, {one['name']}: {score['value']:.4f}, {gain['value']:+.4f} "
                   f"({gain['low']:+.4f} to {gain['high']:+.4f}) {one['said']}")  # fmt: skip
-    _tell_seed(run)
+    if any(one["strategy"] == "optimise" and one["state"] == "done" for one in report["trials"]):
+        _tell_seed(run)
     for one in report["searches"]:
         scored = [p for p in read_prompts(run) if p["part"] == "train"]
         whole = scored[0]["seconds"]
@@ -71,8 +72,6 @@ def _tell(name: str, run: Path) -> None:
 
 def _tell_seed(run: Path) -> None:
     """Answer the test rows that the found prompt was certified on with the seed of its search, too."""
-    if not (run / "trials" / "optimise").exists():
-        return
     task, solution, _ = load_solution(run, "optimise")
     with sqlite3.connect(f"file:{run / 'ledger.db'}?mode=ro", uri=True) as book:
         found = dict(book.execute("SELECT example, score FROM predictions WHERE trial='optimise' AND part='test'"))
