@@ -14,7 +14,7 @@ peft = pytest.importorskip("peft")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from whichway.core.strategy import ONWARD, RESUME, Kit  # noqa: E402
-from whichway.models import checkpoint, embedded, fused, packed  # noqa: E402
+from whichway.models import checkpoint, embedded, fused, hardware, packed  # noqa: E402
 from whichway.models.causal import CausalModel, load_network  # noqa: E402
 from whichway.models.training import completion_loss  # noqa: E402
 
@@ -45,7 +45,8 @@ def _adapted(exact_network):
 
 
 @pytest.fixture
-def networks():
+def networks(monkeypatch):
+    monkeypatch.setattr(hardware, "dtype", lambda: torch.float32)
     where = str(embedded.causal_folder())
     return load_network(where, exact=True)[0], load_network(where, exact=True)[0]
 
@@ -175,3 +176,16 @@ def test_a_layout_puts_each_token_into_its_row():
     tokens = torch.arange(6.0).view(6, 1, 1)
     assert found.padded(tokens)[:, 0, :, 0].tolist() == [[0, 1, 0], [2, 3, 4], [5, 0, 0]]
     assert found.packed(found.padded(tokens)).equal(tokens)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
+def test_weights_in_fp32_are_multiplied_in_the_fast_format_where_there_is_one(networks, monkeypatch, kind):
+    """Full fine-tuning keeps fp32 weights; their products, and the gradients behind them, are in bf16 where that is fast."""
+    network, found = networks[0], []
+    monkeypatch.setattr(hardware, "dtype", lambda: kind)
+    handle = network.lm_head.register_forward_hook(lambda module, given, out: found.append(out.dtype))
+    loss = completion_loss(network, _there(packed.collate(ROWS), network))
+    handle.remove()
+    assert found == [kind]
+    assert loss.dtype == torch.float32

@@ -69,13 +69,6 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()
 
 
-def bfloat16() -> Any:
-    """Return torch.bfloat16 without importing torch at the caller's top."""
-    import torch
-
-    return torch.bfloat16
-
-
 @contextlib.contextmanager
 def exact_products(kind: Any) -> Iterator[None]:
     """Let matrix products of fp32 tensors that hold bf16 values run at the speed of bf16 (on a GPU: tf32) with fp32 results.

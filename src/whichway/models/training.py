@@ -135,7 +135,6 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
 
     disable_progress_bars()
     logging.getLogger("trl").setLevel(logging.ERROR)
-    full = plan["method"] == "full"
     steps = math.ceil(len(rows) / plan["batch"]) * plan["epochs"]
     config = SFTConfig(
         output_dir=str(folder),
@@ -147,7 +146,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         weight_decay=0.01,
         optim="adamw_torch_fused",
         use_cpu=hardware.device().type == "cpu",
-        bf16=full and hardware.dtype() == hardware.bfloat16(),
+        bf16=False,  # the loss says itself where products are in bf16
         gradient_checkpointing=False,
         max_length=None,
         save_strategy="no",
@@ -186,15 +185,27 @@ def _sft_class() -> Any:
 
 
 def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
-    """Return the mean negative log-likelihood of completion tokens of a packed batch; the head sees only their positions."""
+    """Return the mean negative log-likelihood of completion tokens of a packed batch; the head sees only their positions.
+
+    Weights in fp32, as full fine-tuning keeps them, are multiplied in bf16 where that is fast. The trainer's own autocast
+    wraps the network's `forward`, which is not called here.
+    """
     import torch
 
     inner = network.get_base_model() if hasattr(network, "get_base_model") else network
-    states = packed.states(inner, batch)[:-1]
-    wanted = batch["labels"][0, 1:]
-    keep = wanted != -100
-    logits = inner.lm_head(states[keep].contiguous()).float()
-    return torch.nn.functional.cross_entropy(logits, wanted[keep])
+    with _autocast(inner):
+        states = packed.states(inner, batch)[:-1]
+        wanted = batch["labels"][0, 1:]
+        keep = wanted != -100
+        logits = inner.lm_head(states[keep].contiguous())
+    return torch.nn.functional.cross_entropy(logits.float(), wanted[keep])
+
+
+def _autocast(network: Any) -> Any:
+    import torch
+
+    fast = hardware.dtype() == torch.bfloat16 and network.dtype == torch.float32
+    return torch.autocast(network.device.type, dtype=torch.bfloat16, enabled=fast)
 
 
 def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:
