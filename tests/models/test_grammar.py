@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from whichway.core.fields import Fields
-from whichway.core.model import Request
-from whichway.errors import UsageError
-from whichway.models.causal import CausalModel
+from whichway.core.fields import Fields  # noqa: E402
+from whichway.core.model import Request  # noqa: E402
+from whichway.errors import UsageError  # noqa: E402
+from whichway.models.causal import CausalModel  # noqa: E402
+from whichway.models.grammar import SPARE, Grammars  # noqa: E402
 
 SCHEMA = {
     "type": "object",
@@ -57,7 +58,7 @@ def test_rows_without_a_schema_write_what_they_would_write_alone(model):
 def test_an_answer_that_had_to_be_closed_counts_as_cut_off(model):
     wordy = {"type": "object", "properties": {"story": {"type": "string"}}, "required": ["story"]}
     wordy |= {"additionalProperties": False}
-    (reply,) = model.generate([ask("A very long story.", 30, wordy)])
+    (reply,) = model.generate([ask("A very long story.", 12, wordy)])
     assert reply.finish == "length" and set(json.loads(reply.text)) == {"story"}
 
 
@@ -65,3 +66,76 @@ def test_a_schema_that_cannot_be_followed_is_named(model):
     with pytest.raises(UsageError) as caught:
         model.generate([ask("x", 8, {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}})])
     assert "schema" in caught.value.problem and "output.schema" in caught.value.fix
+
+
+ITEM = {
+    "type": "object",
+    "properties": {
+        "description": {"type": "string"},
+        "quantity": {"type": "integer"},
+        "unit_price": {"type": "number"},
+        "unit": {"enum": ["piece", "kilogramme", "metre"]},
+        "note": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+        "delivered_on": {"type": "string"},
+    },
+    "required": ["description", "quantity", "unit_price", "unit", "note", "delivered_on"],
+    "additionalProperties": False,
+}
+NESTED = {
+    "type": "object",
+    "properties": {
+        "number": {"type": "string"},
+        "orders": {"type": "array", "items": {"$ref": "#/$defs/order"}},
+        "paid": {"type": "boolean"},
+    },
+    "required": ["number", "orders", "paid"],
+    "additionalProperties": False,
+    "$defs": {
+        "order": {
+            "type": "object",
+            "properties": {"to": {"type": "string"}, "lines": {"type": "array", "items": ITEM}},
+            "required": ["to", "lines"],
+            "additionalProperties": False,
+        }
+    },
+}
+LINE = {
+    "description": "blue widget",
+    "quantity": 3,
+    "unit_price": 1.5,
+    "unit": "piece",
+    "note": None,
+    "delivered_on": "May",
+}
+WHOLE = {
+    "number": "A-1",
+    "orders": [{"to": "Oslo", "lines": [LINE, LINE, LINE]}, {"to": "Bergen", "lines": [LINE]}],
+    "paid": True,
+}
+
+
+def written(model: CausalModel, most: int) -> tuple[str, bool, int]:
+    """Return what stands in the end where the network always wants the next token of WHOLE; if it was closed; and its tokens."""
+    grammars = Grammars(model.tokenizer, int(model.network.config.vocab_size), model.stops())
+    matcher = grammars.matcher(NESTED, most)
+    wanted = [*model.tokens(json.dumps(WHOLE)), sorted(grammars.stops)[0]]
+    logits, out = torch.randn(grammars.vocabulary, generator=torch.Generator().manual_seed(most)), []
+    while len(out) < most and (not out or out[-1] not in grammars.stops):
+        out.append(matcher.choose(wanted[min(len(out), len(wanted) - 1)], logits))
+    said = model.tokenizer.decode([one for one in out if one not in grammars.stops])
+    return said, matcher.was_closed, len(out)
+
+
+@pytest.mark.slow
+def test_lists_of_objects_are_ended_in_time_wherever_the_room_ends(model):
+    whole = len(model.tokens(json.dumps(WHOLE))) + 1
+    for most in range(100, whole + 1, 3):
+        said, _, _ = written(model, most)
+        assert Fields(NESTED).accepts(json.loads(said)), (most, said)
+
+
+@pytest.mark.slow
+def test_an_answer_that_ends_by_itself_just_in_time_is_left_as_it_is(model):
+    whole = len(model.tokens(json.dumps(WHOLE))) + 1
+    said, was_closed, used = written(model, whole + SPARE + 1)
+    assert json.loads(said) == WHOLE and not was_closed and used == whole

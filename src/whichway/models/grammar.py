@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from whichway.errors import MissingExtra, UsageError
+from whichway.models import shape
 
 SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}  # as json.dumps writes
-SPARE = 10  # tokens beside the shortest object, within which an answer is brought to its end
+SPARE = 2  # tokens that are left over when an answer is brought to its end
+MARGIN = 10  # tokens beside the longest end that is foreseen, within which it is looked ahead
+PLAIN = ("null", " null", ' "', '"', " true", "true", "0", " 0", " [", " {")  # what may come where nothing must
 
 
 class Grammars:
@@ -28,8 +32,8 @@ class Grammars:
         """Return a fresh state for one answer of at most `most` tokens; raises UsageError for a schema it cannot follow."""
         key = json.dumps(schema)
         if key not in self._compiled:
-            shortest = self.tokenizer(json.dumps(_shortest(schema)), add_special_tokens=False)["input_ids"]
-            self._compiled[key] = (self._compile(schema), len(shortest) + SPARE)
+            open_ = self.tokenizer(json.dumps(shape.opened(schema)), add_special_tokens=False)["input_ids"]
+            self._compiled[key] = (self._compile(schema), len(open_) + SPARE + MARGIN)
         state, tail = self._compiled[key]
         return Matcher(self, state.deep_copy(), most, tail)
 
@@ -44,8 +48,15 @@ class Grammars:
         ends = [i for i, word in enumerate(self.words) if word and set(word) <= set('"]}')]
         ends.sort(key=lambda i: -len(self.words[i]))
         inside = [i for i in ends if self.words[i].startswith('"') and self.words[i].count('"') == 1]
-        onward = [i for i, word in enumerate(self.words) if word in (', "', ", ", ",")]  # a number ends, too
+        onto = [i for i, word in enumerate(self.words) if word in ('":', '",')]  # where no bracket may be closed
+        inside = [*[i for i in inside if self.words[i] != '"'], *onto, *[i for i in inside if self.words[i] == '"']]
+        onward = [i for i, word in enumerate(self.words) if word in (', "', ", ", ",", "null")]  # a number ends, too
         return inside, [i for i in ends if '"' not in self.words[i]] + sorted(onward, key=lambda i: -len(self.words[i]))
+
+    @cached_property
+    def plain(self) -> list[int]:
+        """Tokens with which values may begin."""
+        return [self.words.index(word) for word in PLAIN if word in self.words]
 
     def _compile(self, schema: Mapping[str, Any]) -> Any:
         try:
@@ -66,86 +77,81 @@ class Grammars:
 
 
 class Matcher:
-    """How far one answer has come. In its last `tail` tokens it is brought to an end: strings and lists are closed."""
+    """How far one answer has come. When its room is just enough to end it, it is: strings, lists and objects are closed.
+
+    `tail` is about the most tokens that an end can take; only within the last so many is it looked ahead.
+    """
 
     def __init__(self, grammars: Grammars, state: Any, most: int, tail: int) -> None:
         self.grammars, self.state, self.left, self.tail = grammars, state, most, tail
-        self.is_inside = self.is_escaped = self.was_closed = False
+        self.at, self.was_closed = Inside(), False
 
     def choose(self, token: int, logits: Any) -> int:
         """Return `token` where the grammar allows it, else the likeliest allowed one by `logits` [vocabulary]; move on."""
         self.left -= 1
-        if self.left < self.tail:
-            token = self._closing(token, logits)
-        elif self.state.validate_tokens([token]) != 1:
+        wanted = token
+        if not _allows(self.state, token):
             token = self._likeliest(logits)
+        if self.left < self.tail and not self._may_wait(token):
+            token = self._soonest(self.state, self.at)
+            self.was_closed |= token != wanted
         self.state.consume_token(token)
-        self._follow(self.grammars.words[token])
+        self.at.follow(self.grammars.words[token])
         return token
 
-    def _closing(self, token: int, logits: Any) -> int:
-        """Return what ends the answer soonest; where nothing may be closed, the likeliest of what must come."""
-        stops = [one for one in self.grammars.stops if self._allows(one)]
-        closers = self.grammars.closers[0 if self.is_inside else 1]
-        forced = () if self.is_inside else self.state.compute_ff_tokens()[:1]
-        chosen = next((one for one in (*stops, *closers, *forced) if self._allows(one)), None)
-        if chosen is None:
-            chosen = token if self._allows(token) else self._likeliest(logits)
-        self.was_closed |= chosen != token
-        return chosen
+    def _may_wait(self, token: int) -> bool:
+        """Tell whether there would be room left to end the answer after this token: by ending it on a copy."""
+        state, at = self.state.deep_copy(), replace(self.at)
+        for _ in range(max(0, self.left - SPARE) + 1):
+            state.consume_token(token)
+            if token in self.grammars.stops or state.is_stopped():
+                return True
+            at.follow(self.grammars.words[token])
+            token = self._soonest(state, at)
+        return False
 
-    def _allows(self, token: int) -> bool:
-        return bool(self.state.validate_tokens([token]) == 1)
+    def _soonest(self, state: Any, at: Inside) -> int:
+        """Return what ends the answer soonest: a stop, a closing bracket, what must come, or of a choice a short one."""
+        closers, forced = self.grammars.closers[0 if at.inside else 1], state.compute_ff_tokens()[:1]
+        known = (*self.grammars.stops, *closers, *forced, *self.grammars.plain)
+        found: int | None = next((one for one in known if _allows(state, one)), None)
+        if found is not None:
+            return found
+        allowed: list[int] = _mask(state, self.grammars.vocabulary).nonzero().flatten().tolist()
+        return max(allowed, key=lambda one: len(self.grammars.words[one])) if at.inside else allowed[0]
 
     def _likeliest(self, logits: Any) -> int:
-        """Mask the whole vocabulary: bits of int32 words, the lowest first."""
-        import torch
-
-        words = torch.empty((len(logits) + 31) // 32, dtype=torch.int32)
-        self.state.unsafe_compute_mask_ptr(words.data_ptr(), words.numel() * 4)
-        bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
-        allowed = bits.reshape(-1)[: len(logits)].bool().to(logits.device)
+        allowed = _mask(self.state, len(logits)).to(logits.device)
         return int(logits.masked_fill(~allowed, -float("inf")).argmax())
 
-    def _follow(self, text: str) -> None:
-        """Keep account of whether what was written stands within a string."""
+
+@dataclass
+class Inside:
+    """Whether what has been written stands within a string."""
+
+    inside: bool = False
+    escaped: bool = False
+
+    def follow(self, text: str) -> None:
+        """Go on over what is written next."""
         for char in text:
-            if self.is_escaped:
-                self.is_escaped = False
+            if self.escaped:
+                self.escaped = False
             elif char == "\\":
-                self.is_escaped = self.is_inside
+                self.escaped = self.inside
             elif char == '"':
-                self.is_inside = not self.is_inside
+                self.inside = not self.inside
 
 
-def _shortest(schema: Any, root: Mapping[str, Any] | None = None, depth: int = 8) -> Any:
-    """Return about the shortest value that keeps a schema."""
-    if not isinstance(schema, Mapping) or depth == 0:
-        return None
-    root = schema if root is None else root
-    if "const" in schema or "enum" in schema:
-        return min(schema.get("enum", [schema.get("const")]), key=lambda one: len(json.dumps(one)))
-    if "$ref" in schema:
-        return _shortest(_referred(str(schema["$ref"]), root), root, depth - 1)
-    branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
-    if branches:
-        return min((_shortest(one, root, depth - 1) for one in branches), key=lambda one: len(json.dumps(one)))
-    kind = schema.get("type", "object")
-    kinds = [kind] if isinstance(kind, str) else list(kind)
-    text = "x" * max(int(schema.get("minLength", 0)), 10 if "format" in schema else 0)
-    items = [_shortest(schema.get("items"), root, depth - 1)] * int(schema.get("minItems", 0))
-    plain: dict[str, Any] = {"null": None, "boolean": True, "integer": 0, "number": 0, "string": text, "array": items}
-    for name, value in plain.items():
-        if name in kinds:
-            return value
-    required = schema.get("required", ())
-    properties = schema.get("properties", {}).items()
-    return {name: _shortest(one, root, depth - 1) for name, one in properties if name in required}
+def _mask(state: Any, vocabulary: int) -> Any:
+    """Return which tokens of the whole vocabulary are allowed: bits of int32 words, the lowest first."""
+    import torch
+
+    words = torch.empty((vocabulary + 31) // 32, dtype=torch.int32)
+    state.unsafe_compute_mask_ptr(words.data_ptr(), words.numel() * 4)
+    bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
+    return bits.reshape(-1)[:vocabulary].bool()
 
 
-def _referred(reference: str, root: Mapping[str, Any]) -> Any:
-    """Return what a reference within the schema ('#/$defs/person') stands for, or None."""
-    found: Any = root
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+def _allows(state: Any, token: int) -> bool:
+    return bool(state.validate_tokens([token]) == 1)
