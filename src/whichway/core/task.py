@@ -85,6 +85,25 @@ class Metric(Protocol):
         """Aggregate scores of any resample of rows."""
 
 
+def worth(metric: Metric, score: Any, parsed: bool = True) -> float:
+    """Return what the score of one answer is worth by itself, within the metric's bounds.
+
+    Metrics that count (F1 of entities, fields, labels) have nothing to count where nothing was wanted and nothing said. Over
+    many rows that is left out; by itself such an answer is right, and 0 would make silence look like an error.
+    """
+    if parsed and getattr(metric, "uses_target", True) and _counts_nothing(score):
+        return float(metric.bounds[1])
+    return float(metric.aggregate([score]))
+
+
+def _counts_nothing(score: Any) -> bool:
+    if isinstance(score, Mapping):
+        return all(_counts_nothing(one) for one in score.values())
+    if isinstance(score, list | tuple):
+        return all(type(one) is int and not one or _counts_nothing(one) for one in score)
+    return False
+
+
 @runtime_checkable
 class Teachable(Protocol):
     """A metric that learns from labelled rows what it was not told."""

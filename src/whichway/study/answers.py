@@ -9,7 +9,7 @@ from typing import Any
 from whichway.core.fields import Fields
 from whichway.core.output import Labels, as_labels
 from whichway.core.ranking import hit_at, ndcg, reciprocal_rank
-from whichway.core.task import Example, Prediction
+from whichway.core.task import Example, Prediction, worth
 from whichway.core.text import Text
 from whichway.metrics.fields import per_field
 from whichway.study.bench import Bench
@@ -131,8 +131,8 @@ def goodness(bench: Bench) -> Callable[[Example, Prediction, Any], float]:
         return lambda row, one, _: float(one.parsed and one.value == row.target)
     low, high = bench.metric.bounds
 
-    def share(_: Example, __: Prediction, score: Any) -> float:
-        return min(1.0, max(0.0, (bench.metric.aggregate([score]) - low) / (high - low)))
+    def share(_: Example, one: Prediction, score: Any) -> float:
+        return min(1.0, max(0.0, (worth(bench.metric, score, one.parsed) - low) / (high - low)))
 
     return share
 

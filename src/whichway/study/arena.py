@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from whichway.core.strategy import Progress
+from whichway.core.task import worth
 from whichway.models.hardware import slowness
 from whichway.study.beliefs import Arm
 from whichway.study.bench import BLOCK, PART, Bench, fitted, predict_blocks, step_of
@@ -128,7 +129,7 @@ class LiveArena:
             for id_ in self.order[len(found) :]:
                 if id_ not in known:
                     break
-                found.append((metric.aggregate([known[id_]]) - low) / (high - low))
+                found.append((worth(metric, known[id_]) - low) / (high - low))
             self._scores[arm] = np.array(found, dtype=float)
             self._stale.discard(arm)
         return self._scores[arm]

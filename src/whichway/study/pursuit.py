@@ -25,7 +25,12 @@ RACE_FROM_S = 60.0  # a study whose lines take less than this in all runs every 
 LEAST_KEPT = 2  # lines run to the end, so that there is something to compare and to certify
 SCREENED = 32  # rows that every way answers first
 SCREENING = 0.05  # of the time that is left: a way whose first rows cost more is judged by what it reached elsewhere
-NOT_BY_ROW = ("f1", "average_precision", "recall_at_precision")  # metrics of which single rows tell nothing
+NOT_BY_ROW = (
+    "f1",
+    "average_precision",
+    "recall_at_precision",
+    "distinctness",
+)  # metrics of which single rows tell nothing
 ALIKE = {"prompt-few": "prompt-few-16", "prompt-nearest": "prompt-nearest-8"}  # how the matrix calls what the study has
 
 

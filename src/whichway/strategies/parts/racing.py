@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Reply, Request, Scorer, Spend
-from whichway.core.task import Example, Prediction, Task
+from whichway.core.task import Example, Prediction, Task, worth
 from whichway.strategies.parts.answering import LikelihoodReader, fit_reader, read_left_out
 from whichway.strategies.parts.prompted import PromptSolution, read_labels
 from whichway.strategies.parts.writing import WrittenSolution, read_reply
@@ -172,7 +172,10 @@ def row_values(task: Task, rows: Sequence[Example], answers: Sequence[Prediction
         if hasattr(metric, "score_examples")
         else [metric.score_example(row, one) for row, one in zip(rows, answers, strict=True)]
     )
-    return [float(one) if metric.is_mean else float(metric.aggregate([one])) for one in scores]
+    return [
+        float(one) if metric.is_mean else worth(metric, one, said.parsed)
+        for one, said in zip(scores, answers, strict=True)
+    ]
 
 
 def answered(

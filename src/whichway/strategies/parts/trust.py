@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from whichway.core.task import Example, Prediction, Task
+from whichway.core.task import Example, Prediction, Task, worth
 from whichway.core.text import Text
 
 STEPS = 60
@@ -71,7 +71,7 @@ def fit_trust(
 def goodness(task: Task, row: Example, answer: Prediction) -> float:
     """Return the metric's score of one answer, put between 0 and 1."""
     low, high = task.metric.bounds
-    score = task.metric.aggregate([task.metric.score_example(row, answer)])
+    score = worth(task.metric, task.metric.score_example(row, answer), answer.parsed)
     return min(1.0, max(0.0, (score - low) / (high - low)))
 
 
