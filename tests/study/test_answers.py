@@ -14,6 +14,7 @@ from whichway.report.found import abstaining, cascaded, retrieval
 from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
+from whichway.study.cost import Cost, in_turn
 from whichway.study.further import by_familiarity
 
 ROWS = {f"r{i:03}": Example(f"r{i:03}", {"text": str(i)}, "yes" if i % 2 else "no") for i in range(200)}
@@ -73,7 +74,7 @@ def test_a_way_that_knows_when_it_does_not_know_has_a_falling_curve_and_keeps_it
 @pytest.fixture
 def prices(monkeypatch):
     usd = {"small": 0.1, "big": 5.0}
-    monkeypatch.setattr(cascade, "use_of", lambda bench, line: {"usd_per_1000": usd[line.name]})
+    monkeypatch.setattr(cascade, "running_cost", lambda bench, line: Cost(0.0, usd[line.name]))
     return [SimpleNamespace(name=name) for name in usd]
 
 
@@ -86,6 +87,16 @@ def test_a_cheap_way_that_is_right_where_it_is_sure_goes_before_a_dear_one(price
     assert one["score"] > one["dear_score"] > one["cheap_score"] and one["difference"]["low"] > 0
     assert one["usd_per_1000"] == pytest.approx(0.1 + one["passed_on"] * 5.0, abs=1e-3)
     assert cascaded({"cascades": [one]}).tables[0].rows[0][0].text == "small, then big"
+
+
+def test_a_rented_machine_is_paid_once_and_whole_whatever_share_is_passed_on():
+    rented = Cost(0.0, 0.0, hosting_usd=70.0, carries=1e6)
+    endpoint = Cost(0.0, 0.5)
+    assert in_turn(endpoint, rented, 0.2).running_per_1000(10_000) == pytest.approx(0.5 + 7.0)
+    assert in_turn(rented, endpoint, 0.2).running_per_1000(10_000) == pytest.approx(7.0 + 0.2 * 0.5)
+    assert in_turn(rented, rented, 0.5).running_per_1000(10_000) == pytest.approx(7.0)
+    assert in_turn(rented, rented, 0.5).running_per_1000(2e6) == pytest.approx(1.5 * 0.07)  # one and a half machines' work
+    assert in_turn(endpoint, endpoint, 0.5).running_per_1000(10) == pytest.approx(0.75)
 
 
 def test_a_cheap_way_that_is_sure_of_nothing_saves_nothing(prices):

@@ -36,7 +36,7 @@ class Fields:
         """Return the first JSON object of a text that keeps the schema; a code fence and trailing commas are forgiven."""
         for candidate in (*_FENCE.findall(text), text):
             for value in _objects(candidate):
-                if self.accepts(value):
+                if self.accepts(value) and _can_be_kept(value):
                     return _ordered(value, self.schema)
         return None
 
@@ -48,6 +48,15 @@ class Fields:
     def empty(self) -> dict[str, Any]:
         """Return the object that states nothing: what a failed answer counts as."""
         return {name: _nothing(one) for name, one in self.schema.get("properties", {}).items()}
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Tell whether a value can be written as JSON in UTF-8: no NaN, no infinite number (1e999), no half of a surrogate pair."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=32)

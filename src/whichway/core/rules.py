@@ -12,6 +12,7 @@ from whichway.errors import UsageError
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _TUPLES = ("must_mention", "must_not_say")
+_LIMITS = ("max_words", "min_words", "max_sentences", "max_reading_grade")
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,19 @@ class Rules:
         wrong = sorted(set(said) - set(known))
         if wrong:
             raise UsageError(f"There is no rule called {wrong[0]!r}.", f"Known: {', '.join(known)}.")
+        for name in _LIMITS:
+            limit = said.get(name, 0)
+            whole = isinstance(limit, int) or (name == "max_reading_grade" and isinstance(limit, float))
+            if isinstance(limit, bool) or not whole or limit < 0:
+                raise UsageError(f"The rule {name} cannot be {limit!r}.", "Give a number, e.g. 40; 0 means: no limit.")
         made: dict[str, Any] = {name: _phrases(value) if name in _TUPLES else value for name, value in said.items()}
         if "tone" in made:
             made["tone"] = {name: _phrases(one or ()) for name, one in made["tone"].items()}
         return cls(**made)
+
+    def places(self) -> list[str]:
+        """Return the names of input fields that must be mentioned."""
+        return [name for one in self.must_mention for name in _PLACE.findall(one)]
 
     def broken(self, text: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         """Name each rule that a text breaks, in words."""

@@ -51,6 +51,9 @@ def _made(chosen: MetricChoice, trail: Trail, said: Yaml, output: Output, given:
     made = _class_of(name, trail, said, output)
     known = {one.name for one in parameters(made)} if hasattr(made, "__dataclass_fields__") else set()
     params = {key: value() for key, value in given.items() if key in known and key not in params} | params
+    if "documents" in getattr(made, "needs", ()) and not params.get("documents"):
+        what = f"the metric {show(name)} compares with documents, and the task has none."
+        raise said.bad(trail, what, "Name them: documents: FOLDER.")
     try:
         return made(**params)
     except (TypeError, ValueError) as error:
@@ -84,6 +87,6 @@ def _given(settings: TaskFile, output: Output, documents: Sequence[Document]) ->
     """Return what a metric may ask for and a task file cannot write down, each made when it is asked for."""
     return {
         "rules": lambda: output.rules if isinstance(output, Text) else Rules(),
-        "documents": lambda: {one.id: one.text for one in documents},
+        "documents": lambda: {one.id: f"{one.title}\n{one.text}" if one.title else one.text for one in documents},
         "embedder": lambda: registry.get("model", "encoder")(settings.models.embedder),
     }

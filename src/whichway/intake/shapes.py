@@ -14,7 +14,7 @@ from whichway.core.task import Example
 from whichway.core.text import Text
 from whichway.errors import DataError, UsageError
 from whichway.intake.checks import labels_of
-from whichway.intake.finding import refuse, show
+from whichway.intake.finding import nearest, refuse, show
 from whichway.intake.guess import MAX_CLASSES, guess_shape
 from whichway.intake.rows import Columns
 from whichway.intake.tables import Table
@@ -58,7 +58,7 @@ def make_output(
     if columns.shape == "fields":
         return _fields(settings, said, table, columns, examples, test)
     if columns.shape == "text":
-        return _text(settings, said, examples)
+        return _text(settings, said, columns, examples)
     declared = settings.output.labels
     if declared is not None:
         described = {label: text for label, text in declared.items() if text}
@@ -82,7 +82,7 @@ def infer_schema(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return _object(list(values))
 
 
-def _text(settings: TaskFile, said: Yaml, examples: Sequence[Example]) -> Text:
+def _text(settings: TaskFile, said: Yaml, columns: Columns, examples: Sequence[Example]) -> Text:
     try:
         rules = Rules.of(settings.output.rules)
     except UsageError as error:
@@ -90,6 +90,11 @@ def _text(settings: TaskFile, said: Yaml, examples: Sequence[Example]) -> Text:
     except (TypeError, ValueError, AttributeError):
         fix = "Lists of words for must_mention and must_not_say, words by tone, numbers for the limits."
         raise said.bad(("output", "rules"), "a rule has a value of the wrong kind.", fix) from None
+    names = [one.name for one in columns.fields]
+    for name in rules.places():
+        if name not in names:
+            what = f"{show('{' + name + '}')} names no input field."
+            raise said.bad(("output", "rules", "must_mention"), what, nearest(name, names))
     written = settings.output
     several_lines = any("\n" in str(one.target) for one in examples)
     stop = written.stop if written.stop is not None else () if several_lines else ("\n",)

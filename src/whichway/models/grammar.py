@@ -20,6 +20,21 @@ MARGIN = 10  # tokens beside the longest end that is foreseen, within which it i
 PLAIN = ("null", " null", ' "', '"', " true", "true", "0", " 0", " [", " {")  # what may come where nothing must
 
 
+def unfollowed(schema: Mapping[str, Any]) -> str:
+    """Say why answers cannot be held to a schema while they are written; '' where they can, or where llguidance is missing."""
+    try:
+        from llguidance import LLMatcher
+    except ImportError:
+        return ""
+    grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=SPELLING)  # type: ignore[arg-type]
+    problem = str(LLMatcher.validate_grammar(grammar, None)).strip()
+    return (
+        f"its answers cannot be held to the schema ({problem.splitlines()[0]}): simplify output.schema"
+        if problem
+        else ""
+    )
+
+
 class Grammars:
     """Schemas compiled for one tokenizer, each once."""
 

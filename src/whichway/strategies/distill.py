@@ -69,6 +69,11 @@ class Distill:
 
     def lacks(self, task: Task) -> str:
         """Return what is missing before anything is spent."""
+        for name in self.within():
+            served = getattr(self.made(name), "shapes", ("labels",))
+            if task.output.shape not in served:
+                what = f"its {'student' if name == self.student else 'teacher'} {name} answers {' and '.join(served)} alone"
+                return f"{what}; name others in strategies.settings.distill (`teachers`, `student`)"
         some = task.unlabelled or self.synthetic
         return "" if some else "learns from rows without labels, and the task names none (`data.unlabelled`)"
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from whichway.core.strategy import Kit, Progress
 from whichway.core.task import Document, Example, Inputs, Prediction, Task
+from whichway.errors import NotApplicable
 from whichway.registry import register
 from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lookup, question
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
@@ -47,6 +48,9 @@ class Extractive:
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ExtractiveSolution:
         import numpy as np
 
+        if self.source == "documents" and (not task.documents or task.output.shape != "text"):
+            what = "fields cannot be found in documents" if task.documents else "the task has no documents"
+            raise NotApplicable(f"Answers are to be found in documents, and {what}.", "Leave `source` out.")
         near = index_examples(task, train, kit.embedder)
         lookup, spans, longest = None, list[Span](), 0
         if task.documents and self.source != "questions" and task.output.shape == "text":
@@ -148,7 +152,7 @@ class ExtractiveSolution:
             self.lookup.save(folder)
 
     def with_documents(self, documents: Sequence[Document]) -> ExtractiveSolution:
-        """Answer from these documents; stored answers from documents that are no longer there are forgotten."""
+        """Answer from these documents; stored answers whose documents are gone, or say something else now, are forgotten."""
         import numpy as np
 
         if self.lookup is None:
@@ -158,10 +162,9 @@ class ExtractiveSolution:
         new = list(dict.fromkeys(span.text for span in spans if span.text not in known))
         known.update(zip(new, self.near.embedder.embed(new) if new else (), strict=True))
         vectors = np.stack([known[span.text] for span in spans]) if spans else self.vectors[:0]
-        there = {one.id for one in documents}
-        kept = [
-            i for i, row in enumerate(self.near.examples) if not row.gold_documents or there & {*row.gold_documents}
-        ]
+        before = {one.id: one for one in self.lookup.index.contents}
+        same = {one.id for one in documents if before.get(one.id) == one}
+        kept = [i for i, row in enumerate(self.near.examples) if same.issuperset(row.gold_documents)]
         near = replace(self.near, examples=tuple(self.near.examples[i] for i in kept), vectors=self.near.vectors[kept])
         return replace(self, near=near, lookup=self.lookup.updated(documents), spans=spans, vectors=vectors)
 

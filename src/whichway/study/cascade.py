@@ -8,8 +8,9 @@ from typing import Any
 
 from whichway.study.answers import answers_of, rows_of
 from whichway.study.bench import Bench
+from whichway.study.cost import Cost, in_turn
 from whichway.study.evidence import paired_differences
-from whichway.study.facts import use_of
+from whichway.study.facts import running_cost
 from whichway.study.lines import Line
 
 STEPS = 40  # thresholds tried, at quantiles of the cheap way's confidence
@@ -19,12 +20,22 @@ MOST = 3
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ways with their dollars per 1,000 answers."""
+    """Two ways with what running them costs, and how many requests a month there are."""
 
     cheap: Line
     dear: Line
-    cheap_usd: float
-    dear_usd: float
+    cheap_cost: Cost
+    dear_cost: Cost
+    requests: float
+
+    def usd(self, share: float) -> float:
+        """Return dollars per 1,000 answers where a share of them is passed on."""
+        return in_turn(self.cheap_cost, self.dear_cost, share).running_per_1000(self.requests)
+
+    @property
+    def dear_usd(self) -> float:
+        """Dollars per 1,000 answers of the dear way alone."""
+        return self.dear_cost.running_per_1000(self.requests)
 
 
 def cascades(bench: Bench, lines: Sequence[Line], part: str) -> list[dict[str, Any]]:
@@ -33,13 +44,14 @@ def cascades(bench: Bench, lines: Sequence[Line], part: str) -> list[dict[str, A
     The threshold is chosen on validation. Scores are those of `part`, on the rows that both ways have answered; on
     validation itself they are a little too good, and `part` says so.
     """
-    priced = [(line, use["usd_per_1000"]) for line in lines if _is_done(bench, line) and (use := use_of(bench, line))]
-    found = []
+    priced = [(line, cost) for line in lines if _is_done(bench, line) and (cost := running_cost(bench, line))]
+    requests, found = bench.task.objective.requests_per_month, list[dict[str, Any]]()
     for cheap, low in priced:
         for dear, high in priced:
-            if cheap.name != dear.name and low < high:
-                one = _judged(bench, Pair(cheap, dear, low, high), part)
-                found += [one] if one and _is_worth(bench, one, high) else []
+            pair = Pair(cheap, dear, low, high, requests)
+            if cheap.name != dear.name and low.running_per_1000(requests) < pair.dear_usd:
+                one = _judged(bench, pair, part)
+                found += [one] if one and _is_worth(bench, one, pair.dear_usd) else []
     found.sort(key=lambda one: (-round(one["score"], 3), one["usd_per_1000"]))
     return found[:MOST]
 
@@ -71,7 +83,7 @@ def _judged(bench: Bench, pair: Pair, part: str) -> dict[str, Any] | None:
         "score": round(bench.metric.aggregate(mixed), 6),
         "cheap_score": round(bench.metric.aggregate([cheap[id_][1] for id_ in ids]), 6),
         "dear_score": round(bench.metric.aggregate(alone), 6),
-        "usd_per_1000": round(pair.cheap_usd + share * pair.dear_usd, 6),
+        "usd_per_1000": round(pair.usd(share), 6),
         "dear_usd_per_1000": round(pair.dear_usd, 6),
         "difference": gap[("cascade", "dear")].as_json(),
     }

@@ -58,6 +58,14 @@ class Cost:
         return self.per_1000_usd + 1000 * self.hosting_usd * max(1 / max(1.0, requests_per_month), 1 / self.carries)
 
 
+def in_turn(cheap: Cost, dear: Cost, share: float) -> Cost:
+    """Return what running a cheap way costs that passes a share of requests on to a dear one; both use one rented machine."""
+    load = sum(part / one.carries for one, part in ((cheap, 1.0), (dear, share)) if one.hosting_usd)
+    use = cheap.per_1000_usd + share * dear.per_1000_usd
+    rent = max(cheap.hosting_usd, dear.hosting_usd)
+    return Cost(0.0, use, hosting_usd=rent, carries=1 / load if load else math.inf)
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a way was measured to need, before anything has a price; one build, and 1,000 requests to an endpoint."""

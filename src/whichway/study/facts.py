@@ -8,7 +8,7 @@ from typing import Any
 from whichway.core.model import Spend
 from whichway.models.pricing import Usage, price_of
 from whichway.study.bench import STEP, Bench, first_fit
-from whichway.study.cost import Needs, hourly_usd, priced
+from whichway.study.cost import Cost, Needs, hourly_usd, priced
 from whichway.study.evidence import latency_samples, mean_samples
 from whichway.study.lines import Line
 
@@ -125,12 +125,23 @@ def use_of(bench: Bench, line: Line) -> dict[str, float] | None:
         if not found:
             return None
         singles, speed = found["singles_ms"], found["rows_per_s"]
-        objective = bench.task.objective
-        cost = priced(Needs(line.name, line.way, rows_per_s=speed), objective, hourly_price(bench))
-        per_1000 = cost.running_per_1000(objective.requests_per_month)
+        per_1000 = _local_cost(bench, line, speed).running_per_1000(bench.task.objective.requests_per_month)
     else:
         return _paid_use_of(bench, line)
     return _use(per_1000, singles, speed)
+
+
+def running_cost(bench: Bench, line: Line) -> Cost | None:
+    """Return what answers cost, use and a rented machine apart; None where nothing was measured."""
+    if not line.is_local:
+        used = _paid_use_of(bench, line)
+        return Cost(0.0, used["usd_per_1000"]) if used else None
+    found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/use")
+    return _local_cost(bench, line, found["rows_per_s"]) if found else None
+
+
+def _local_cost(bench: Bench, line: Line, speed: float) -> Cost:
+    return priced(Needs(line.name, line.way, rows_per_s=speed), bench.task.objective, hourly_price(bench))
 
 
 def _paid_use_of(bench: Bench, line: Line) -> dict[str, float] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from whichway.core.model import Spend
 from whichway.core.strategy import Progress
 from whichway.core.task import Example, Prediction
-from whichway.errors import BudgetReached, ProviderError
+from whichway.errors import BudgetReached, WhichwayError
 from whichway.metrics import judge as judging
 from whichway.study.bench import Bench
 
@@ -34,8 +34,10 @@ def judge_finalists(bench: Bench, settings: Any, names: Sequence[str]) -> bool:
     except BudgetReached as end:
         bench.ledger.decide("judging stopped", {"reason": end.problem})
         return False
-    except ProviderError as error:
-        bench.ledger.decide("judging failed", {"reason": error.problem})
+    except (
+        WhichwayError
+    ) as error:  # no key, no price, nothing may leave the machine: the study stands without its judge
+        bench.ledger.decide("judging failed", {"reason": f"{error.problem} {error.fix}".strip()})
     return True
 
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from whichway.core.fields import Fields
 from whichway.core.task import Task
 from whichway.errors import TaskFileError, UsageError
+from whichway.models.grammar import unfollowed
 from whichway.models.pricing import known_price, training_price
 from whichway.registry import get, names
 from whichway.study.cost import Needs
@@ -228,11 +230,8 @@ def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
     for name in asked_endpoints(line, settings.models.endpoints):
         if why := _unaffordable(name, trained[name], task, settings, means):
             return replace(line, excluded=why)
-    shapes = getattr(line.strategy, "shapes", ("labels",))
-    if getattr(line.strategy, "then", "prompt") != "prompt":
-        shapes = ("labels",)
-    if task.output.shape not in shapes:
-        return replace(line, excluded=f"serves {' and '.join(shapes)}; the answers here are {task.output.shape}")
+    if why := _misshapen(line, task):
+        return replace(line, excluded=why)
     lacks = line.strategy.lacks(task) if hasattr(line.strategy, "lacks") else ""
     if lacks:
         return replace(line, excluded=lacks)
@@ -244,6 +243,16 @@ def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
         if importlib.util.find_spec(package) is None:
             return replace(line, excluded=f"needs {package}, which is not installed: pip install 'whichway[local]'")
     return line
+
+
+def _misshapen(line: Line, task: Task) -> str:
+    """Say why a way cannot give answers of the task's shape."""
+    shapes = getattr(line.strategy, "shapes", ("labels",))
+    if getattr(line.strategy, "then", "prompt") != "prompt":
+        shapes = ("labels",)
+    if task.output.shape not in shapes:
+        return f"serves {' and '.join(shapes)}; the answers here are {task.output.shape}"
+    return unfollowed(task.output.schema) if line.model == "causal" and isinstance(task.output, Fields) else ""
 
 
 def _packages(strategy: Any) -> list[str]:
