@@ -70,3 +70,13 @@ def test_equal_objects_are_written_alike_and_the_empty_one_states_nothing():
 def test_what_is_written_reads_back(number, total, lines):
     value = {"number": number, "total": total, "lines": [{"what": one} for one in lines]}
     assert OUTPUT.read("Answer: " + OUTPUT.write(value)) == value
+
+
+@pytest.mark.parametrize("total", ["NaN", "1e999", "-Infinity"])
+def test_a_number_that_json_cannot_keep_is_no_answer(total):
+    assert OUTPUT.read(f'{{"number": "A-1", "total": {total}, "lines": []}}') is None
+
+
+def test_half_of_a_surrogate_pair_is_no_answer():
+    assert OUTPUT.read('{"number": "\\ud83d", "total": 1, "lines": []}') is None
+    assert OUTPUT.read('{"number": "\\ud83d\\ude00", "total": 1, "lines": []}')["number"] == "\N{GRINNING FACE}"

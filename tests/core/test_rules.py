@@ -125,3 +125,22 @@ def test_the_metric_is_the_share_of_rules_kept():
     assert one.score_example(row, Prediction("Fig", 1.0)) == pytest.approx(2 / 3)
     assert one.score_example(row, Prediction("The Fig Tree", 1.0, parsed=False)) == 0.0
     assert registry.get("metric", "rule_compliance")().score_example(row, Prediction("x", 1.0)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_words": "forty"},
+        {"max_words": True},
+        {"min_words": -1},
+        {"max_sentences": 1.5},
+        {"max_reading_grade": "8"},
+    ],
+)
+def test_a_limit_that_is_no_number_is_refused_by_name(wrong):
+    with pytest.raises(UsageError, match=f"The rule {next(iter(wrong))} cannot be"):
+        Rules.of(wrong)
+
+
+def test_places_are_the_input_fields_a_text_must_mention():
+    assert Rules.of({"must_mention": ["{name}, in {town}", "open"]}).places() == ["name", "town"]

@@ -95,7 +95,9 @@ def test_a_rented_machine_is_paid_once_and_whole_whatever_share_is_passed_on():
     assert in_turn(endpoint, rented, 0.2).running_per_1000(10_000) == pytest.approx(0.5 + 7.0)
     assert in_turn(rented, endpoint, 0.2).running_per_1000(10_000) == pytest.approx(7.0 + 0.2 * 0.5)
     assert in_turn(rented, rented, 0.5).running_per_1000(10_000) == pytest.approx(7.0)
-    assert in_turn(rented, rented, 0.5).running_per_1000(2e6) == pytest.approx(1.5 * 0.07)  # one and a half machines' work
+    assert in_turn(rented, rented, 0.5).running_per_1000(2e6) == pytest.approx(
+        1.5 * 0.07
+    )  # one and a half machines' work
     assert in_turn(endpoint, endpoint, 0.5).running_per_1000(10) == pytest.approx(0.75)
 
 

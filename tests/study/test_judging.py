@@ -96,3 +96,19 @@ def test_further_metrics_stand_beside_the_score(tmp_path):
     assert trial["further"]["slot_coverage"]["test"]["n"] == trial["test"]["n"]
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "What else was measured" in page and "slot coverage" in page
+
+
+@pytest.mark.parametrize("wrong", ["constraints: {privacy: local}\n", "no key"])
+def test_a_judge_that_may_not_be_called_costs_the_study_nothing_but_its_words(tmp_path, wrong):
+    """What the other ways have bought by then must not be lost with the report."""
+    with FaultServer(honest) as server:
+        write_task(tmp_path, server)
+        said = (tmp_path / "task.yaml").read_text()
+        said = said.replace("model: small,", "model: small, key_env: WHICHWAY_NO_SUCH_KEY,") if wrong == "no key" else said + wrong
+        (tmp_path / "task.yaml").write_text(said)
+        done = whichway("run", "task.yaml", "--out", "run", cwd=tmp_path)
+        assert done.returncode in (0, 6), done.stderr
+        assert not server.log
+    report = report_of(tmp_path / "run")
+    assert {one["state"] for one in report["trials"]} == {"done"} and report["judge"] is None
+    assert "Judge: referee was not asked" in (tmp_path / "run" / "report.md").read_text()

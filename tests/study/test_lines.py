@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 
 import pytest
 
 from whichway import load_task
-from whichway.errors import TaskFileError
+from whichway.core.strategy import Kit
+from whichway.errors import NotApplicable, TaskFileError
 from whichway.registry import get
 from whichway.study.lines import DEFAULTS, in_use, make_lines
 
@@ -203,3 +205,50 @@ def test_what_takes_longer_to_build_than_the_deadline_is_left_out_before_anythin
     found = lines("objective: {hours: {prompt: 4, finetune: 40}}\nconstraints: {deadline_days: 3}\n")
     late = {line.name: line.excluded for line in found if line.excluded.startswith("deadline")}
     assert late == {"finetune": "deadline: its hours of work take 5 days, and constraints.deadline_days is 3"}
+
+
+def write_fields(folder, schema: str = "", rules: str = "") -> str:
+    """Write a task whose answers are objects by a schema, or texts by rules."""
+    rows = [{"q": f"row {i}", "output": f"said {i}" if rules else {"tags": [f"t{i}"]}} for i in range(40)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    output = f"{{shape: text, rules: {rules}}}" if rules else f"{{shape: fields, schema: {schema}}}"
+    head = "task: t\ninstruction: Say it.\ndata: {train: rows.jsonl}\ninputs: [q]\ntarget: output\n"
+    (folder / "task.yaml").write_text(f"{head}output: {output}\n")
+    return str(folder / "task.yaml")
+
+
+@pytest.mark.parametrize(("more", "skipped"), [("", False), (", uniqueItems: true", True)])
+def test_a_schema_that_no_grammar_can_hold_leaves_local_models_out_before_anything_is_spent(tmp_path, more, skipped):
+    pytest.importorskip("llguidance")
+    schema = f"{{type: object, properties: {{tags: {{type: array, items: {{type: string}}{more}}}}}}}"
+    loaded = load_task(write_fields(tmp_path, schema))
+    (line,) = make_lines(loaded.task, loaded.settings, ("finetune",))
+    assert ("uniqueItems" in line.excluded) == skipped
+
+
+def test_a_rule_about_a_field_that_is_none_is_refused(tmp_path):
+    with pytest.raises(TaskFileError, match=r"line 6.*names no input field") as caught:
+        load_task(write_fields(tmp_path, rules="{must_mention: ['{qq}']}"))
+    assert "q" in caught.value.fix
+
+
+def test_groundedness_without_documents_is_refused(tmp_path):
+    task = write_fields(tmp_path, rules="{max_words: 9}")
+    with open(task, "a") as file:
+        file.write("metric: groundedness\n")
+    with pytest.raises(TaskFileError, match="compares with documents"):
+        load_task(task)
+
+
+def test_a_student_that_cannot_answer_this_shape_is_named_before_anything_is_spent(tmp_path):
+    loaded = load_task(write_fields(tmp_path, rules="{max_words: 9}"))
+    (line,) = make_lines(loaded.task, loaded.settings, ("distill",))
+    assert "student probe answers labels alone" in line.excluded
+
+
+def test_answers_are_not_sought_in_documents_that_are_not_there(tmp_path):
+    loaded = load_task(write_fields(tmp_path, rules="{max_words: 9}"))
+    with pytest.raises(NotApplicable, match="the task has no documents"):
+        get("strategy", "extractive")(source="documents").fit(
+            loaded.task, loaded.examples[:20], (), Kit({}, None, tmp_path)
+        )

@@ -47,9 +47,9 @@ def _judged(report: Report) -> tuple[Table, ...]:
 
 def _judge_said(report: Report) -> tuple[str, ...]:
     """Return the judge's verdict, and before it how far it agrees with people."""
-    found = mapping(report, "judge")
+    found, problem = mapping(report, "judge"), report.get("judge_problem")
     if not found:
-        return ()
+        return (f"Judge: {words.visible(problem)}",) if problem else ()
     kappa, n = words.number(at(found, "agreement", "kappa")) or 0.0, at(found, "agreement", "n")
     worth = "its verdicts are usable" if kappa >= USABLE else "read its verdicts with care"
     if kappa < WEAK:

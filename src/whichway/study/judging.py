@@ -17,6 +17,7 @@ from whichway.metrics import judge as judging
 from whichway.study.bench import Bench
 
 JUDGED = 3  # strategies at most
+FAILED = "judging failed"
 
 
 def judge_finalists(bench: Bench, settings: Any, names: Sequence[str]) -> bool:
@@ -37,7 +38,7 @@ def judge_finalists(bench: Bench, settings: Any, names: Sequence[str]) -> bool:
     except (
         WhichwayError
     ) as error:  # no key, no price, nothing may leave the machine: the study stands without its judge
-        bench.ledger.decide("judging failed", {"reason": f"{error.problem} {error.fix}".strip()})
+        bench.ledger.decide(FAILED, {"reason": f"{error.problem} {error.fix}".strip()})
     return True
 
 
@@ -63,6 +64,12 @@ def judge_report(bench: Bench, settings: Any, names: Sequence[str]) -> dict[str,
         "pair": _pair(known.get("pair"), names),
         "grades": graded,
     }
+
+
+def judge_problem(bench: Bench, settings: Any) -> str:
+    """Return why the judge was not asked, or gave up; '' where it was asked, or where there is none."""
+    failed = [one["reason"] for what, one in bench.ledger.decisions() if what == FAILED]
+    return f"{settings.model} was not asked: {failed[-1]}" if settings is not None and failed else ""
 
 
 def _jobs(bench: Bench, settings: Any, names: Sequence[str]) -> list[tuple[str, str, Callable[[], Any]]]:

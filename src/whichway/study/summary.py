@@ -27,7 +27,7 @@ from whichway.study.facts import build_of, consistency_of, hourly_price, use_of
 from whichway.study.further import by_familiarity, further_scores
 from whichway.study.growth import labels_missing
 from whichway.study.guaranteed import guarantees
-from whichway.study.judging import judge_report
+from whichway.study.judging import judge_problem, judge_report
 from whichway.study.lines import Line
 from whichway.study.prompts import searches, sensitivity, steps
 from whichway.study.verdict import recommendation
@@ -67,6 +67,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
+        "judge_problem": judge_problem(bench, loaded.settings.judge),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},
         "prices": endpoint_prices(loaded.settings),
         "spent": _spent(bench),
