@@ -104,7 +104,8 @@ def test_a_judge_that_may_not_be_called_costs_the_study_nothing_but_its_words(tm
     with FaultServer(honest) as server:
         write_task(tmp_path, server)
         said = (tmp_path / "task.yaml").read_text()
-        said = said.replace("model: small,", "model: small, key_env: WHICHWAY_NO_SUCH_KEY,") if wrong == "no key" else said + wrong
+        keyed = said.replace("model: small,", "model: small, key_env: WHICHWAY_NO_SUCH_KEY,")
+        said = keyed if wrong == "no key" else said + wrong
         (tmp_path / "task.yaml").write_text(said)
         done = whichway("run", "task.yaml", "--out", "run", cwd=tmp_path)
         assert done.returncode in (0, 6), done.stderr
