@@ -21,10 +21,11 @@ from whichway.errors import NotApplicable
 from whichway.registry import get
 from whichway.strategies.optimise import Optimise
 from whichway.strategies.parts import marks
+from whichway.strategies.parts.prompted import fitted_prompt
 from whichway.strategies.parts.racing import Race, Runner, headroom, is_behind
 from whichway.strategies.parts.recipe import RULES, Pantry, Recipe, typical_words
 from whichway.strategies.parts.search import Search
-from whichway.strategies.parts.searched import rows_to_score
+from whichway.strategies.parts.searched import ready, rows_to_score
 
 NAMES = ("refund", "delivery", "account")
 
@@ -234,6 +235,20 @@ def test_a_few_right_answers_do_not_prove_that_nothing_is_to_be_gained(tmp_path:
     model.easy = frozenset(row.inputs["text"].rsplit("about ", 1)[-1] for row in scored[:16])
     found = fitted(model, tmp_path, prompts=9)
     assert "about" not in found.version().text
+
+
+def test_a_prompt_that_the_race_has_scored_on_all_rows_is_not_asked_again(tmp_path: Path) -> None:
+    model, train = Reader(lambda _: False, share=0.8), rows(120)
+    race = Race(make_task(), train[:32], tmp_path / "race")
+    pantry = Pantry(make_task(), model, train[32:], None, 0)
+    draft = pantry.draft(pantry.seed_recipe().canonical())
+    runner = race.enter(draft.version().id, draft)
+    race.run(runner, None)
+    asked = len(model.asked)
+    found = ready(draft, pantry, race, train)
+    assert len(model.asked) == asked
+    anew = fitted_prompt(draft, race.rows, enough=len(race.rows))
+    assert len(model.asked) == asked + 32 and found.reader == anew.reader
 
 
 def test_headroom_holds_the_luck_of_choosing_the_best() -> None:
