@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 from test_retrieval import filler, reranked
 
-from whichway.core.strategy import Updatable
+from whichway.core.strategy import Kit, Updatable
 from whichway.core.task import Document, Example, Field, Prediction, Task
 from whichway.core.text import Text
+from whichway.registry import get
 from whichway.strategies.parts.choosing import enough_passages
 from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup
 
@@ -56,3 +59,35 @@ def test_other_documents_are_answered_from_and_only_they_are_embedded():
     assert answer.sources == ("mill",) and "bell rings" in answer.value
     (before,) = solution.predict([{"q": "when does the mill open"}])
     assert before.sources != ("mill",)
+
+
+class Letters:
+    """Embeds a text by how often it holds each letter."""
+
+    name = "letters"
+
+    def embed(self, texts):
+        counts = np.array(
+            [[text.lower().count(one) for one in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
+        )
+        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
+
+
+def test_a_stored_answer_is_forgotten_when_its_document_says_something_else(tmp_path):
+    """A policy that moved from 20 to 28 days must not be answered from last year's rows."""
+    embedder = Letters()
+    documents = (
+        Document("leave", "Leave", "You get 20 days of leave."),
+        Document("pay", "Pay", "Pay comes on Fridays."),
+    )
+    task = replace(TASK, documents=documents, metric=get("metric", "token_f1")())
+    rows = [
+        Example(f"r{i}", {"q": f"how many days of leave {i}"}, "20 days", gold_documents=("leave",)) for i in range(8)
+    ] + [Example(f"p{i}", {"q": f"when is pay {i}"}, "on Fridays", gold_documents=("pay",)) for i in range(8)]
+    kit = Kit({}, embedder, tmp_path)
+    solution = get("strategy", "extractive")().fit(task, rows, rows[:4], kit)
+    assert {row.target for row in solution.near.examples} == {"20 days", "on Fridays"}
+    moved = solution.with_documents([replace(documents[0], text="You get 28 days of leave."), documents[1]])
+    assert {row.target for row in moved.near.examples} == {"on Fridays"}
+    same = solution.with_documents(list(documents))
+    assert len(same.near.examples) == len(solution.near.examples)

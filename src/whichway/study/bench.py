@@ -14,6 +14,7 @@ from whichway.core.model import Spend
 from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
+from whichway.models import hardware
 from whichway.study.deadline import until
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
@@ -21,6 +22,7 @@ from whichway.study.lines import Line, folder_name
 from whichway.study.split import DEV_SHARE, Split
 
 BLOCK = 32
+ON_GPU = 256  # the same on a GPU
 PART, FEWEST = 4, 20  # a line that goes on is trained on a quarter of its labels first, on so many at least
 STEP = "step"  # the phase of that fit in the ledger
 
@@ -198,7 +200,7 @@ def predict_blocks(
     What goes out as a batch is one block: every batch may take a day.
     """
     known = bench.ledger.predictions(line.name, part)
-    slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else BLOCK
+    slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else _block(line)
     for start in range(0, len(rows), size):
         block = rows[start : start + size]
         if all(row.id in known for row in block):
@@ -214,6 +216,13 @@ def predict_blocks(
         bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, found)
         slowest = max(slowest, took)
         bench.say(line.name, Progress(part, start + len(block), len(rows)))
+
+
+def _block(line: Line) -> int:
+    """Return how many rows are answered and kept at a time: few fill two cores, many a GPU."""
+    if line.model not in ("causal", "embedder"):
+        return BLOCK
+    return hardware.at_once(BLOCK, ON_GPU)
 
 
 def scored(metric: Any, rows: Sequence[Example], answers: Sequence[Prediction]) -> Sequence[tuple[Prediction, Any]]:
