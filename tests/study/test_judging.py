@@ -10,6 +10,9 @@ import pytest
 from fault_server import Fault, FaultServer, Seen, answer, to_probe
 from studies import report_of, whichway
 
+from whichway.core.task import Example, Prediction
+from whichway.study.judging import _worse
+
 FOODS = {"thai": "serves thai curry", "greek": "grills greek lamb", "french": "bakes french bread"}
 NAMES = ["Fig", "Oak", "Elm", "Ash", "Yew", "Bay"]
 
@@ -113,3 +116,9 @@ def test_a_judge_that_may_not_be_called_costs_the_study_nothing_but_its_words(tm
     report = report_of(tmp_path / "run")
     assert {one["state"] for one in report["trials"]} == {"done"} and report["judge"] is None
     assert "Judge: referee was not asked" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_what_people_rejected_is_what_a_judge_must_not_prefer():
+    rows = [Example("a", {}, "good", rejected=("bad",)), Example("b", {}, "fine"), Example("c", {}, "fine")]
+    own = [Prediction(row.target, 1.0) for row in rows]
+    assert [_worse(row, i, own).value for i, row in enumerate(rows)] == ["bad", "good", "good"]

@@ -54,8 +54,11 @@ def _judge_said(report: Report) -> tuple[str, ...]:
     worth = "its verdicts are usable" if kappa >= USABLE else "read its verdicts with care"
     if kappa < WEAK:
         worth = "it tells little more than chance: do not rely on what it says below"
+    other = "the answer to another row"
+    if found.get("rejected"):
+        other = f"one that they rejected ({words.count(found.get('rejected'))} rows; else {other})"
     said = [
-        f"Judge: {words.visible(found.get('model'))}. Between people's own answer and the answer to another row it chose "
+        f"Judge: {words.visible(found.get('model'))}. Between people's own answer and {other} it chose "
         f"people's own, whichever stood first, in {words.percent(at(found, 'agreement', 'agreement'))} of "
         f"{words.count(n)} rows (Cohen's kappa {words.score(kappa)}): {worth}. In {words.percent(found.get('one_sided'))} "
         "of the rows its verdict changed when the two answers changed places."

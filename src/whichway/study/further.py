@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whichway.study.bench import Bench
+from whichway.study.bench import Bench, scored
 from whichway.study.evidence import score_interval
 
 
@@ -18,7 +18,7 @@ def further_scores(bench: Bench, name: str) -> dict[str, Any]:
             answered = bench.ledger.predictions(name, part)
             some = [rows[id_] for id_ in ids if id_ in answered]
             values = [answered[row.id][0] for row in some]
-            scores = [metric.score_example(row, one) for row, one in zip(some, values, strict=True)]
+            scores = [score for _, score in scored(metric, some, values)]
             interval = score_interval(metric, scores, [row.group for row in some], seed=bench.split.seed)
             found[metric.name][part] = interval.as_json() if some else None
     return found

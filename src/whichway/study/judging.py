@@ -23,7 +23,7 @@ FAILED = "judging failed"
 def judge_finalists(bench: Bench, settings: Any, names: Sequence[str]) -> bool:
     """Let the task file's judge compare and grade the finalists' texts; False when the budget ended.
 
-    It is first asked about what people have answered already: each row's own answer against another row's. Its agreement
+    It is first asked about what people have answered already: each row's own answer against a rejected one, or another row's. Its agreement
     with them is told with every figure of it.
     """
     if settings is None or not names:
@@ -35,9 +35,7 @@ def judge_finalists(bench: Bench, settings: Any, names: Sequence[str]) -> bool:
     except BudgetReached as end:
         bench.ledger.decide("judging stopped", {"reason": end.problem})
         return False
-    except (
-        WhichwayError
-    ) as error:  # no key, no price, nothing may leave the machine: the study stands without its judge
+    except WhichwayError as error:  # no key, no price, nothing may leave: the study stands without its judge
         bench.ledger.decide(FAILED, {"reason": f"{error.problem} {error.fix}".strip()})
     return True
 
@@ -59,6 +57,7 @@ def judge_report(bench: Bench, settings: Any, names: Sequence[str]) -> dict[str,
         "model": settings.model,
         "part": _part(bench),
         "n": len(rows),
+        "rejected": sum(bool(row.rejected) for row in rows),
         "agreement": {name: round(float(value), 6) for name, value in agreed.items()},
         "one_sided": round(sum(one["orders"][0] != one["orders"][1] for one in said) / len(said), 6),
         "pair": _pair(known.get("pair"), names),
@@ -78,9 +77,7 @@ def _jobs(bench: Bench, settings: Any, names: Sequence[str]) -> list[tuple[str, 
     if not rows:
         return []
     own = [Prediction(row.target, 1.0) for row in rows]
-    other = [
-        next((two for two in (*own[i + 1 :], *own[:i]) if two.value != one.value), one) for i, one in enumerate(own)
-    ]
+    other = [_worse(row, i, own) for i, row in enumerate(rows)]
     criteria, rubric = settings.criteria or judging.CRITERIA, settings.rubric or judging.RUBRIC
     known = {name: bench.ledger.predictions(name, _part(bench)) for name in names[:JUDGED]}
     said = {name: [one[row.id][0] for row in rows] for name, one in known.items()}
@@ -106,6 +103,13 @@ def _jobs(bench: Bench, settings: Any, names: Sequence[str]) -> list[tuple[str, 
     ]
     digest = hashlib.sha256(json.dumps([bench.fingerprint, about], sort_keys=True).encode()).hexdigest()
     return [(f"judge {digest}/{what}", what, work) for what, work in jobs]
+
+
+def _worse(row: Example, at: int, own: Sequence[Prediction]) -> Prediction:
+    """Return an answer that people found worse than a row's own: one they rejected, or where there is none another row's."""
+    if row.rejected:
+        return Prediction(row.rejected[0], 1.0)
+    return next((two for two in (*own[at + 1 :], *own[:at]) if two.value != own[at].value), own[at])
 
 
 def _once(bench: Bench, key: str, what: str, work: Callable[[], Any]) -> None:
