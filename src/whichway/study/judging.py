@@ -23,8 +23,8 @@ FAILED = "judging failed"
 def judge_finalists(bench: Bench, settings: Any, names: Sequence[str]) -> bool:
     """Let the task file's judge compare and grade the finalists' texts; False when the budget ended.
 
-    It is first asked about what people have answered already: each row's own answer against a rejected one, or another row's. Its agreement
-    with them is told with every figure of it.
+    It is first asked about what people have answered already: each row's own answer against a rejected one, or another
+    row's. Its agreement with them is told with every figure of it.
     """
     if settings is None or not names:
         return True
