@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from whichway import load_task
+from whichway.core.fields import Fields
 from whichway.core.model import Request
 from whichway.models.causal import CausalModel
 
@@ -16,6 +17,25 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "invoice_fields"
 ROUNDS = 3
 TIMED = 64
 SHOWN = 160  # characters of an invoice: the form is measured here, not the extraction
+LINE = {"description": "string", "quantity": "integer", "unit_price": "number", "delivered_on": ["string", "null"]}
+LISTS = {
+    "type": "object",
+    "properties": {
+        "number": {"type": "string"},
+        "lines": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {name: {"type": kind} for name, kind in LINE.items()},
+                "required": list(LINE),
+                "additionalProperties": False,
+            },
+        },
+        "paid": {"type": "boolean"},
+    },
+    "required": ["number", "lines", "paid"],
+    "additionalProperties": False,
+}
 
 
 def main() -> None:
@@ -23,16 +43,21 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--answers", type=int, default=2000)
     asked.add_argument("--most", type=int, default=60)
+    asked.add_argument(
+        "--lists", action="store_true", help="objects with a list of objects, with room for 40 to 100 tokens"
+    )
     said = asked.parse_args()
     loaded, model = load_task(EXAMPLE), CausalModel()
-    output = loaded.task.output
+    output = Fields(LISTS) if said.lists else loaded.task.output
     texts = [f"{output.ask()}\n\n{str(row.inputs['input'])[:SHOWN]}" for row in loaded.examples]
 
     def requests(count: int, held: bool) -> list[Request]:
         schema = output.schema if held else None
         heats = [0.0 if i < len(texts) else 0.4 + (i // len(texts)) % 6 * 0.3 for i in range(count)]
+        rooms = [40 + i * 7 % 61 if said.lists else said.most for i in range(count)]
         return [
-            Request((("user", texts[i % len(texts)]),), said.most, heat, None, schema) for i, heat in enumerate(heats)
+            Request((("user", texts[i % len(texts)]),), room, heat, None, schema)
+            for i, (heat, room) in enumerate(zip(heats, rooms, strict=True))
         ]
 
     model.generate(requests(8, True))
