@@ -14,7 +14,7 @@ from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.strategy import ONWARD
 from whichway.core.task import Example, Prediction
 from whichway.study import arena, growth, pursuit
-from whichway.study.bench import step_of
+from whichway.study.bench import fitted, step_of
 from whichway.study.ledger import Ledger
 from whichway.study.split import Fold
 
@@ -95,6 +95,34 @@ def test_a_raced_trial_is_the_very_fit_of_an_exhaustive_one_and_nothing_is_train
     again, *_ = study("raced", exhaustive=True)
     assert Steps.fits.count((quarter, 0)) == 1 == Steps.fits.count((everything, quarter))
     assert {id_: one[0].value for id_, one in again.items()} == {id_: one[0].value for id_, one in whole.items()}
+
+
+def test_what_is_at_hand_is_not_loaded_again_for_each_block(tmp_path):
+    """A fine-tuned model takes seconds to load, and a race asks it for 32 rows at a time."""
+
+    class Loads(Steps):
+        loads: ClassVar[list[str]] = []
+
+        def load(self, task: Any, folder: Path, kit: Any) -> Any:
+            self.loads.append(folder.name)
+            return _Steps(("a", "b"), folder)
+
+    known: dict[str, Any] = {f"k/fold-{i}": {"folder": f"fold-{i}"} for i in (0, 1)}
+    line: Any = SimpleNamespace(name="steps", strategy=Loads(), key=lambda _: "k")
+    bench: Any = SimpleNamespace(
+        fingerprint="f",
+        task=None,
+        at_hand={},
+        kit=lambda *_: None,
+        ledger=SimpleNamespace(recall=known.get, folder=tmp_path),
+    )
+    for name in ("fold-0", "fold-1"):
+        (tmp_path / "trials" / "steps" / name).mkdir(parents=True)
+    first = [fitted(bench, line, "fold-0", [], []) for _ in range(3)]
+    assert Loads.loads == ["fold-0"] and first[0] is first[2]
+    fitted(bench, line, "fold-1", [], [])
+    fitted(bench, line, "fold-0", [], [])
+    assert Loads.loads == ["fold-0", "fold-1", "fold-0"] and len(bench.at_hand) == 1
 
 
 @pytest.mark.parametrize(("rows", "rejected", "steps"), [(400, False, 80), (70, False, 0), (400, True, 0)])

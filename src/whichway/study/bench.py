@@ -6,7 +6,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Bench:
     deadline: float
     fingerprint: str
     say: Callable[[str, Progress], None]
+    at_hand: dict[str, Solution] = field(default_factory=dict)
 
     @property
     def metric(self) -> Metric:
@@ -80,10 +81,15 @@ def fitted(
 ) -> Solution:
     """Return the solution of one fold (or 'final'), fitted at most once: what was committed is loaded.
 
-    It is always used as loaded from disk, so that a continued run predicts what an uninterrupted one would.
+    It is always used as loaded from disk, so that a continued run predicts what an uninterrupted one would. The last one
+    stays in memory until something else is fitted or loaded: a race asks for a few rows of the same way again and again.
     """
     _fit(bench, line, which, train, dev, spare_s)
-    return load_solution(bench, line, which)
+    key = f"{line.key(bench.fingerprint)}/{which}"
+    if key not in bench.at_hand:
+        bench.at_hand.clear()
+        bench.at_hand[key] = load_solution(bench, line, which)
+    return bench.at_hand[key]
 
 
 def _fit(
@@ -92,6 +98,7 @@ def _fit(
     key, folder = f"{line.key(bench.fingerprint)}/{which}", solution_folder(bench, line, which)
     if not (bench.ledger.recall(key) and folder.exists()):
         bench.check_time(spare_s)
+        bench.at_hand.clear()
         step, phase = step_of(bench, line), bench.meter.phase
         more: dict[str, Any] = {}
         if step and which == "fold-0":
