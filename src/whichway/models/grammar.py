@@ -17,6 +17,7 @@ from whichway.models import shape
 SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}  # as json.dumps writes
 SPARE = 2  # tokens that are left over when an answer is brought to its end
 MARGIN = 10  # tokens beside the longest end that is foreseen, within which it is looked ahead
+OPENING = frozenset(',[{"')  # outside of a string: what may ask for more to be written
 PLAIN = ("null", " null", ' "', '"', " true", "true", "0", " 0", " [", " {")  # what may come where nothing must
 
 
@@ -99,7 +100,7 @@ class Matcher:
 
     def __init__(self, grammars: Grammars, state: Any, most: int, tail: int) -> None:
         self.grammars, self.state, self.left, self.tail = grammars, state, most, tail
-        self.at, self.was_closed = Inside(), False
+        self.at, self.was_closed, self.plan = Inside(), False, -1
 
     def choose(self, token: int, logits: Any) -> int:
         """Return `token` where the grammar allows it, else the likeliest allowed one by `logits` [vocabulary]; move on."""
@@ -107,33 +108,51 @@ class Matcher:
         wanted = token
         if not _allows(self.state, token):
             token = self._likeliest(logits)
-        if self.left < self.tail and not self._may_wait(token):
-            token = self._soonest(self.state, self.at)
+        if self.left < self.tail and not self._leaves_room(token):
+            token, self.plan = self._soonest(self.state, self.at)[0], -1
             self.was_closed |= token != wanted
         self.state.consume_token(token)
         self.at.follow(self.grammars.words[token])
         return token
 
-    def _may_wait(self, token: int) -> bool:
-        """Tell whether there would be room left to end the answer after this token: by ending it on a copy."""
-        state, at = self.state.deep_copy(), replace(self.at)
-        for _ in range(max(0, self.left - SPARE) + 1):
-            state.consume_token(token)
-            if token in self.grammars.stops or state.is_stopped():
-                return True
-            at.follow(self.grammars.words[token])
-            token = self._soonest(state, at)
-        return False
+    def _leaves_room(self, token: int) -> bool:
+        """Tell whether the answer can still be ended after this token.
 
-    def _soonest(self, state: Any, at: Inside) -> int:
-        """Return what ends the answer soonest: a stop, a closing bracket, what must come, or of a choice a short one."""
-        closers, forced = self.grammars.closers[0 if at.inside else 1], state.compute_ff_tokens()[:1]
-        known = (*self.grammars.stops, *closers, *forced, *self.grammars.plain)
+        `plan` is how many tokens that took when it was looked ahead last. Only what opens something can make it more: the
+        rest of a string or a number goes by without another look, as long as the old plan fits.
+        """
+        word = self.grammars.words[token]
+        is_calm = not ('"' in word or "\\" in word) if self.at.inside else not OPENING.intersection(word)
+        if not (is_calm and 0 <= self.plan <= self.left - SPARE):
+            self.plan = self._steps_to_end(token, self.left - SPARE)
+        return self.plan >= 0
+
+    def _steps_to_end(self, token: int, most: int) -> int:
+        """Return how many tokens end the answer after this one, by ending it on a copy; -1 where they are more than `most`."""
+        state, at, steps, coming = self.state.deep_copy(), replace(self.at), 0, [token]
+        while True:
+            state.consume_tokens(coming)
+            if coming[-1] in self.grammars.stops or state.is_stopped():
+                return steps
+            for one in coming:
+                at.follow(self.grammars.words[one])
+            coming = self._soonest(state, at)
+            steps += len(coming)
+            if steps > most:
+                return -1
+
+    def _soonest(self, state: Any, at: Inside) -> list[int]:
+        """Return what ends the answer soonest: all that must come now, a stop, a closing bracket, or of a choice a short one."""
+        forced: list[int] = state.compute_ff_tokens()
+        if forced:
+            return forced
+        closers = self.grammars.closers[0 if at.inside else 1]
+        known = (*self.grammars.stops, *closers, *self.grammars.plain)
         found: int | None = next((one for one in known if _allows(state, one)), None)
         if found is not None:
-            return found
+            return [found]
         allowed: list[int] = _mask(state, self.grammars.vocabulary).nonzero().flatten().tolist()
-        return max(allowed, key=lambda one: len(self.grammars.words[one])) if at.inside else allowed[0]
+        return [max(allowed, key=lambda one: len(self.grammars.words[one])) if at.inside else allowed[0]]
 
     def _likeliest(self, logits: Any) -> int:
         allowed = _mask(self.state, len(logits)).to(logits.device)
