@@ -51,6 +51,18 @@ def test_beyond_the_limit_the_older_half_goes(monkeypatch):
     assert cache.get([f"old{i}" for i in range(99)]) == {}
 
 
+def test_after_many_puts_past_the_limit_most_of_what_it_holds_is_kept(monkeypatch):
+    cache = VectorCache("model-a")
+    monkeypatch.setattr(vector_cache, "LIMIT_BYTES", 400_000)
+    asked = [f"k{i}-{j}" for i in range(40) for j in range(40)]
+    for i in range(40):
+        cache.put({f"k{i}-{j}": bytes(1000) for j in range(40)})
+    found = cache.get(asked)
+    assert list(found) and set(found) == set(asked[-len(found) :]), "the newest are kept"
+    assert len(found) > 120, "a third of what the limit holds, at least"
+    assert cache.path.stat().st_size < 600_000
+
+
 def test_the_digest_follows_the_weights_and_the_settings(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "model.safetensors").write_bytes(b"weights")

@@ -56,7 +56,7 @@ class VectorCache:
         with self._open() as db, db:
             db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
             db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
-            if self.path.stat().st_size > LIMIT_BYTES:
+            if _bytes_used(db) > LIMIT_BYTES:
                 db.execute("DELETE FROM vectors WHERE rowid < (SELECT avg(rowid) FROM vectors)")
 
     @contextlib.contextmanager
@@ -73,3 +73,11 @@ class VectorCache:
             pass
         finally:
             db.close()
+
+
+def _bytes_used(db: sqlite3.Connection) -> int:
+    """Return the size of what is kept: the file itself does not shrink when rows go, its pages are only free again."""
+    (pages,), (free,), (size,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
