@@ -139,8 +139,8 @@ def copied_prefix(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 def _outcome(table: list[list[float]], inputs: dict[str, Any]) -> dict[str, Any]:
     best = [max(range(len(row)), key=row.__getitem__) for row in table]
     targets = inputs["targets"] * len(inputs["groups"])
-    right = sum(a == b for a, b in zip(best, targets, strict=True))
-    return {"rows": len(table), "quality": right / len(table), "answers": best}
+    right = [float(a == b) for a, b in zip(best, targets, strict=True)]
+    return {"rows": len(table), "quality": sum(right) / len(table), "scores": right, "answers": best}
 
 
 if __name__ == "__main__":

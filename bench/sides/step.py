@@ -84,9 +84,10 @@ def _steps(network: Any, batches: list[Any], loss: Any, rows: list[Any]) -> Call
 
     def work() -> dict[str, Any]:
         used = [batches[i % len(batches)] for i in range(STEPS)]
-        losses = [step(one) for one in used]
+        scores = [-step(one) for one in used][-5:]
         tokens = sum(len(row["input_ids"]) for row in rows) / len(rows) * STEPS * ROWS
-        return {"rows": STEPS * ROWS, "quality": sum(losses[-5:]) / 5, "flops": 4 * PARAMETERS * tokens}
+        quality = sum(scores) / len(scores)
+        return {"rows": STEPS * ROWS, "quality": quality, "scores": scores, "flops": 4 * PARAMETERS * tokens}
 
     for one in batches[:2]:
         step(one)
