@@ -5,34 +5,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from whichway.models import hardware
-from whichway.models.embedded import cache_folder, encoder_folder
+from whichway.models.embedded import cache_folder
 
 LIMIT_BYTES = 2 << 30
-
-
-def weights_digest(folder: Path) -> str:
-    """Return a hash of a model folder's weights and settings and of the number format they are used in."""
-    digest = hashlib.sha256(str(hardware.dtype()).encode())
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json", ".txt") and path.is_file():
-            digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def embedder_folder(name: str) -> Path | None:
-    """Return the folder of an encoder named in a task file; None for one on a hub, whose weights we cannot name."""
-    if name == "embedded":
-        return encoder_folder()
-    return Path(name) if Path(name).is_dir() else None
 
 
 class VectorCache:

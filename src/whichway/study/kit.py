@@ -12,7 +12,8 @@ from whichway.core.model import Meter, Spend
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached, UsageError
 from whichway.metrics import judge as judging
-from whichway.models.vector_cache import VectorCache, embedder_folder, weights_digest
+from whichway.models.vector_cache import VectorCache
+from whichway.models.weights import embedder_folder, weights_digest
 from whichway.registry import get
 from whichway.study.ledger import Ledger
 
