@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from whichway.models.embedded import cache_folder
+
 HOME = Path(__file__).resolve().parent.parent
 BENCH = HOME / "bench"
 PROMPTS = ["The box was crushed.\nAnswer:", "The box came a day early, thank you.\nAnswer:"]
@@ -177,6 +179,7 @@ def side(monkeypatch):
     own = {one.stem for one in (BENCH / "sides").glob("*.py")}
     monkeypatch.setenv("ROWS", "2")
     monkeypatch.setenv("BATCH", "2")
+    monkeypatch.setenv("WHICHWAY_CACHE", str(cache_folder()))  # a side may set another one, for its own process
 
     def load(name: str) -> ModuleType:
         for one in own:
@@ -208,6 +211,19 @@ def test_every_side_that_needs_no_other_environment_runs_on_two_rows(side, scrip
     found = getattr(module, name)(inputs(script))()
     assert found["rows"] > 0 and isinstance(found["quality"], float)
     assert sum(found["scores"]) / len(found["scores"]) == pytest.approx(found["quality"])
+
+
+@pytest.mark.slow
+def test_the_second_time_of_embedding_is_the_way_that_a_study_takes(side, monkeypatch):
+    pytest.importorskip("torch")
+    from whichway.models.encoder import SentenceEncoder
+    from whichway.study import kit
+
+    work, asked = side("embed").whichway_again(inputs("embed")), []
+    monkeypatch.setattr(SentenceEncoder, "embed", None)  # nothing is embedded again
+    real = kit.CachedEmbedder.embed
+    monkeypatch.setattr(kit.CachedEmbedder, "embed", lambda self, texts: asked.append(texts) or real(self, texts))
+    assert work()["rows"] == 2 and asked == [PROMPTS]
 
 
 @pytest.mark.slow
