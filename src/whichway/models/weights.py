@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,27 @@ def weights_digest(folder: Path) -> str:
 
 
 def embedder_folder(name: str) -> Path | None:
-    """Return the folder of an encoder named in a task file; None for one on a hub, which is known once it is loaded."""
+    """Return the folder of an encoder named in a task file; None for one on a hub: see snapshot_folder."""
     if name == "embedded":
         return encoder_folder()
     return Path(name) if Path(name).is_dir() else None
+
+
+def snapshot_folder(network: Any) -> Path | None:
+    """Return the folder in the local hub cache that an encoder was loaded from; None where it does not say its commit.
+
+    Only a loaded one tells: a hub may hold newer weights under a name than those that lie here, until they are asked for.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    said = network.model_card_data
+    if not said.base_model or not re.fullmatch("[0-9a-f]{40}", said.base_model_revision or ""):
+        return None
+    for file in ("modules.json", "config.json"):  # one of them lies at the top of an encoder's repository
+        found = try_to_load_from_cache(said.base_model, file, revision=said.base_model_revision)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
 
 
 def _content(path: Path, kept: Known, new: Known) -> bytes:
