@@ -21,7 +21,9 @@ from side_by_side.measures import DATA, PEERS, ROOT, Measure, measures
 from side_by_side.table import summed, table, unequal
 
 HERE = Path(__file__).parent
-SLOW_S = 100  # a peer whose first turn took longer has no other: the whole bench is to end within the hour
+SLOW_S = (
+    100  # a side other than ours whose first turn took longer has no other: the whole bench is to end within the hour
+)
 MOST_S = 1800  # of one turn
 
 
@@ -82,7 +84,8 @@ def _measured(one: Measure, repeats: int, anyway: bool) -> dict[str, dict[str, A
     failed: dict[str, str] = {}
     for turn in range(repeats):
         for name, script, side, env in one.sides:
-            if name in failed or (turn and not _has_another_turn(name, env, runs)):
+            first = name == one.sides[0][0]
+            if name in failed or (turn and not first and not _has_another_turn(name, env, runs)):
                 continue
             try:
                 # Ours in its own environment: a peer's may hold other versions of the packages that both use.
@@ -98,9 +101,7 @@ def _measured(one: Measure, repeats: int, anyway: bool) -> dict[str, dict[str, A
 
 
 def _has_another_turn(name: str, env: dict[str, str], runs: dict[str, list[dict[str, Any]]]) -> bool:
-    """Tell whether a side goes on after its first turn: ours, and a peer at its best batch size, if it is not too slow."""
-    if name.startswith("whichway"):
-        return True
+    """Tell whether a peer goes on after its first turn: at its best batch size alone, and if it is not too slow."""
     best = max(_rate(of) for other, of in runs.items() if "batch " in other) if "BATCH" in env else 0.0
     return _rate(runs[name]) >= best and max(of["seconds"] for of in runs[name]) <= SLOW_S
 
@@ -153,11 +154,11 @@ def _environment(needs: tuple[str, ...]) -> str:
     if not (folder / "ready").exists():
         print(f"setting up {folder} ...", flush=True)
         try:
+            listed = [word for one in needs for word in (HERE / f"peers-{one}.txt").read_text().split()]
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
             ours = next(Path(sys.prefix).glob("lib/python*/site-packages"))
             theirs = next(folder.glob("lib/python*/site-packages"))
             (theirs / "ours.pth").write_text(f"{ours}\n{ROOT / 'src'}\n")
-            listed = [word for one in needs for word in (HERE / f"peers-{one}.txt").read_text().split()]
             subprocess.run([str(python), "-m", "pip", "install", "--quiet", *listed], check=True)
         except (OSError, subprocess.CalledProcessError) as why:
             raise Failed(f"{folder} cannot be set up: {why}") from why

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,6 +98,12 @@ def test_inputs_that_cannot_be_made_fail_their_measure_alone(compare, measure, t
     assert failed == ["first, whichway"] and found["second"]["sides"]["whichway"]["rows"] == 50
 
 
+def test_a_peer_whose_environment_cannot_be_made_fails_alone(compare, measure, tmp_path):
+    one = measure("one", whichway="right", peer="right")
+    failed, found, _ = run(compare, tmp_path, replace(one, needs=("unlisted",)))
+    assert failed == ["one, peer"] and "peers-unlisted.txt" in found["one"]["sides"]["peer"]["failed"]
+
+
 def test_each_measure_stands_with_its_own_date_rows_turns_peak_and_commit(compare, measure, tmp_path):
     known = {"date": "2020-02-02", "machine": "an older one", "peak_flops_per_s": 2e12, "commit": "old"}
     side = {"rows": 7, "turns": 1, "seconds": [3.5], "rows_per_s": 2.0, "spread": 0.0, "quality": 1.0, "peak_mb": 5}
@@ -177,7 +184,7 @@ def side(monkeypatch):
     """Import a script of bench/sides as if it were run: its neighbours are found by their bare names."""
     monkeypatch.syspath_prepend(str(BENCH / "sides"))
     own = {one.stem for one in (BENCH / "sides").glob("*.py")}
-    monkeypatch.setenv("ROWS", "2")
+    monkeypatch.setenv("ROWS", "3")  # more than there are
     monkeypatch.setenv("BATCH", "2")
     monkeypatch.setenv("WHICHWAY_CACHE", str(cache_folder()))  # a side may set another one, for its own process
 

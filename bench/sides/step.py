@@ -66,6 +66,7 @@ def _prepared(inputs: dict[str, Any], fused: bool) -> tuple[Any, Any, list[dict[
 
 
 def _cut(rows: list[Any]) -> list[list[Any]]:
+    rows = rows * -(-ROWS // len(rows)) if len(rows) < ROWS else rows
     return [rows[i : i + ROWS] for i in range(0, len(rows) - ROWS + 1, ROWS)]
 
 
