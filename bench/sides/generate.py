@@ -83,14 +83,14 @@ def _outcome(new: list[list[int]], inputs: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
-    total, count = 0.0, 0
+    scores = []
     for prompt, tokens in list(zip(inputs["prompts"], new, strict=True))[:8]:
         start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             logits = network(torch.tensor([start + tokens])).logits[0].log_softmax(-1)
-        total += sum(float(logits[len(start) - 1 + i, token]) for i, token in enumerate(tokens))
-        count += len(tokens)
-    return {"rows": len(new), "quality": total / count, "not_counted_s": time.perf_counter() - began, "answers": new}
+        scores.append(sum(float(logits[len(start) - 1 + i, token]) for i, token in enumerate(tokens)) / len(tokens))
+    said = {"rows": len(new), "quality": sum(scores) / len(scores), "scores": scores, "answers": new}
+    return {**said, "not_counted_s": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

@@ -51,19 +51,22 @@ def peft(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 def _prepared(inputs: dict[str, Any], fused: bool) -> tuple[Any, Any, list[dict[str, list[int]]]]:
     from peft import LoraConfig, get_peft_model
 
-    from whichway.models import training
+    from whichway.models import adapters, training
     from whichway.models.causal import CausalModel, load_network
 
     model = CausalModel(inputs["model"])
-    rows = [training._row(model, *pair, 512) for pair in zip(inputs["prompts"], inputs["completions"], strict=True)]
+    pairs = zip(inputs["prompts"], inputs["completions"], strict=True)
+    rows = [training._row(model, *pair, longest=512, first=[]) for pair in pairs]
     if fused:
-        return model, training._with_lora(training._network(model, training.LORA), training.LORA), rows
+        network = adapters.network_to_train(model.where, training.LORA)
+        return model, adapters.add_adapter(network, training.LORA, seed=0), rows
     network, _ = load_network(model.where)
-    config = LoraConfig(r=16, lora_alpha=32, target_modules=training.LAYERS, task_type="CAUSAL_LM")
+    config = LoraConfig(r=16, lora_alpha=32, target_modules=adapters.USUAL, task_type="CAUSAL_LM")
     return model, get_peft_model(network, config).train(), rows
 
 
 def _cut(rows: list[Any]) -> list[list[Any]]:
+    rows = rows * -(-ROWS // len(rows)) if len(rows) < ROWS else rows
     return [rows[i : i + ROWS] for i in range(0, len(rows) - ROWS + 1, ROWS)]
 
 
@@ -78,13 +81,14 @@ def _steps(network: Any, batches: list[Any], loss: Any, rows: list[Any]) -> Call
         value.backward()
         optimiser.step()
         optimiser.zero_grad()
-        return float(value)
+        return float(value.detach())
 
     def work() -> dict[str, Any]:
         used = [batches[i % len(batches)] for i in range(STEPS)]
-        losses = [step(one) for one in used]
+        scores = [-step(one) for one in used][-5:]
         tokens = sum(len(row["input_ids"]) for row in rows) / len(rows) * STEPS * ROWS
-        return {"rows": STEPS * ROWS, "quality": sum(losses[-5:]) / 5, "flops": 4 * PARAMETERS * tokens}
+        quality = sum(scores) / len(scores)
+        return {"rows": STEPS * ROWS, "quality": quality, "scores": scores, "flops": 4 * PARAMETERS * tokens}
 
     for one in batches[:2]:
         step(one)

@@ -92,8 +92,10 @@ def _quality(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
     began = time.perf_counter()
     table = model.score(inputs["held_prompts"], inputs["labels"])
-    right = [inputs["labels"][i] == want for i, want in zip(table.argmax(1), inputs["held_completions"], strict=True)]
-    return {"quality": sum(right) / len(right), "not_counted_s": time.perf_counter() - began}
+    right = [
+        float(inputs["labels"][i] == want) for i, want in zip(table.argmax(1), inputs["held_completions"], strict=True)
+    ]
+    return {"quality": sum(right) / len(right), "scores": right, "not_counted_s": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

@@ -5,34 +5,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from whichway.models import hardware
-from whichway.models.embedded import cache_folder, encoder_folder
+from whichway.models.embedded import cache_folder
 
 LIMIT_BYTES = 2 << 30
-
-
-def weights_digest(folder: Path) -> str:
-    """Return a hash of a model folder's weights and settings and of the number format they are used in."""
-    digest = hashlib.sha256(str(hardware.dtype()).encode())
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json", ".txt") and path.is_file():
-            digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def embedder_folder(name: str) -> Path | None:
-    """Return the folder of an encoder named in a task file; None for one on a hub, whose weights we cannot name."""
-    if name == "embedded":
-        return encoder_folder()
-    return Path(name) if Path(name).is_dir() else None
 
 
 class VectorCache:
@@ -56,7 +35,7 @@ class VectorCache:
         with self._open() as db, db:
             db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
             db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
-            if self.path.stat().st_size > LIMIT_BYTES:
+            if _bytes_used(db) > LIMIT_BYTES:
                 db.execute("DELETE FROM vectors WHERE rowid < (SELECT avg(rowid) FROM vectors)")
 
     @contextlib.contextmanager
@@ -73,3 +52,11 @@ class VectorCache:
             pass
         finally:
             db.close()
+
+
+def _bytes_used(db: sqlite3.Connection) -> int:
+    """Return the size of what is kept: the file itself does not shrink when rows go, its pages are only free again."""
+    (pages,), (free,), (size,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

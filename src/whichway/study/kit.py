@@ -12,7 +12,8 @@ from whichway.core.model import Meter, Spend
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached, UsageError
 from whichway.metrics import judge as judging
-from whichway.models.vector_cache import VectorCache, embedder_folder, weights_digest
+from whichway.models.vector_cache import VectorCache
+from whichway.models.weights import embedder_folder, snapshot_folder, weights_digest
 from whichway.registry import get
 from whichway.study.ledger import Ledger
 
@@ -55,9 +56,9 @@ class ModelShelf(Mapping[str, Any]):
         return self._encoder
 
     def vector_cache(self) -> VectorCache | None:
-        """Return the user's cache for the encoder's weights; None for one that is not a folder here."""
+        """Return the user's cache for the encoder's weights; None where these cannot be told. One on a hub is loaded for that."""
         if self._cache is None:
-            where = embedder_folder(self.settings.models.embedder)
+            where = embedder_folder(self.settings.models.embedder) or snapshot_folder(self.embedder().network)
             self._cache = (VectorCache(weights_digest(where)) if where else None,)
         return self._cache[0]
 
