@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whichway.models import hardware
+from whichway.models import anatomy, hardware
 from whichway.models.precise import sample_ids, widen
 
 NAME = "whichway_shared_prefix"
@@ -120,7 +120,7 @@ def states_after(network: Any, states: list[tuple[Any, Any]], tokens: tuple[int,
         more = {"attention_mask": own, "position_ids": places, "shared_prefix": states}
     ids = torch.tensor([tokens], device=network.device)
     with torch.inference_mode():
-        network.model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
+        anatomy.body(network)(input_ids=ids, past_key_values=cache, use_cache=True, **more)
     return [(layer.keys.to(network.dtype), layer.values.to(network.dtype)) for layer in cache.layers]
 
 
@@ -157,12 +157,12 @@ def _agrees(network: Any) -> bool:
 
     ids = sample_ids(network)
     with torch.inference_mode():
-        whole = network.model(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
+        whole = anatomy.body(network)(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
         past = states_after(network, [], tuple(ids[0, :16].tolist()))
         own = torch.ones(8, 8, dtype=torch.bool, device=network.device).tril()[None, None]
         places = torch.arange(16, 24, device=network.device)[None]
         split = (
-            network.model(
+            anatomy.body(network)(
                 input_ids=ids[:, 16:], attention_mask=own, position_ids=places, use_cache=False, shared_prefix=past
             )
             .last_hidden_state[0, -1]

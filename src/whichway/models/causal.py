@@ -9,7 +9,7 @@ from typing import Any
 
 from whichway.core.model import Reply, Request, Spend
 from whichway.errors import MissingExtra, UsageError
-from whichway.models import embedded, hardware, virtual
+from whichway.models import alone, anatomy, embedded, hardware, virtual
 from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
 from whichway.models.laid_out import lay_out
@@ -39,7 +39,7 @@ class CausalModel:
             lay_out(self.network)
         self._grammars: Grammars | None = None
         self._ends: dict[str, frozenset[int]] = {}
-        self.limit = int(getattr(self.network.config, "max_position_embeddings", 2048))
+        self.limit = anatomy.limit(self.network)
 
     def weight_bytes(self) -> int:
         """Return the size of the weights in memory."""
@@ -86,11 +86,11 @@ class CausalModel:
         began = time.perf_counter()
         asks = [self._ask(request) for request in requests]
         stops = self.stops() | self._holding({text for request in requests for text in request.stop})
+        seed = max((one.draw for one in requests), default=0)
         if self.scorer.shares:
-            seed = max((one.draw for one in requests), default=0)
             new = write(self.network, self.scorer.prefixes, asks, stops, self._shared(requests), seed)
         else:
-            new = [self._written_alone(one, stops) for one in asks]
+            new = alone.write(self.network, asks, stops, seed)
         seconds = (time.perf_counter() - began) / max(1, len(requests))
         return [self._reply(ask, one, stops, seconds) for ask, one in zip(asks, new, strict=True)]
 
@@ -142,29 +142,8 @@ class CausalModel:
 
     def _grammar(self) -> Grammars:
         if self._grammars is None:
-            self._grammars = Grammars(self.tokenizer, int(self.network.config.vocab_size), self.stops())
+            self._grammars = Grammars(self.tokenizer, int(anatomy.config(self.network).vocab_size), self.stops())
         return self._grammars
-
-    def _written_alone(self, ask: Ask, stops: frozenset[int]) -> Written:
-        """Continue one prompt by transformers' own means: for networks that cannot attend to a shared prefix."""
-        import torch
-
-        how = {"do_sample": True, "temperature": ask.heat} if ask.heat > 0 else {"do_sample": False}
-        ids = torch.tensor([ask.tokens], device=self.network.device)
-        with torch.inference_mode():
-            out = self.network.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=ask.most,
-                eos_token_id=sorted(stops),
-                logits_processor=[_held(ask.matcher)] if ask.matcher else None,
-                output_logits=True,
-                return_dict_in_generate=True,
-                **how,
-            )
-        new = list(out.sequences[0, len(ask.tokens) :].tolist())
-        gains = [float(one[0].float().log_softmax(-1)[token]) for one, token in zip(out.logits, new, strict=False)]
-        return Written(new, sum(gains))
 
     def _reply(self, ask: Ask, written: Written, stops: frozenset[int], seconds: float) -> Reply:
         tokens = written.tokens
@@ -174,19 +153,6 @@ class CausalModel:
         mean = written.likelihood / max(1, len(tokens))
         cut = ask.matcher is not None and ask.matcher.was_closed  # brought to its end before it was there
         return Reply(text, spend, "stop" if ended and not cut else "length", mean_logprob=mean)
-
-
-def _held(matcher: Any) -> Any:
-    """Return a logits processor of transformers that allows one token alone: the one the grammar chooses."""
-    import torch
-
-    def only(_: Any, scores: Any) -> Any:
-        token = matcher.choose(int(scores[0].argmax()), scores[0])
-        kept = torch.full_like(scores, -float("inf"))
-        kept[0, token] = 0.0
-        return kept
-
-    return only
 
 
 def load_network(where: str, adapter: Path | None = None, exact: bool = False) -> tuple[Any, Any]:

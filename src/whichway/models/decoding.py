@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models import hardware, pace
+from whichway.models import anatomy, hardware, pace
 from whichway.models.attention import step_mask
 from whichway.models.head import written_logits
 from whichway.models.prefixes import PrefixStore, plan
@@ -74,9 +74,11 @@ def _room(network: Any) -> int:
     most = hardware.at_once(*OWN_TOKENS)
     if network.device.type != "cuda":
         return most
-    config = network.config
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    each = 2 * config.num_hidden_layers * config.num_key_value_heads * width * network.dtype.itemsize
+    config = anatomy.config(network)
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kept = getattr(config, "num_key_value_heads", None) or heads
+    each = 2 * config.num_hidden_layers * kept * width * network.dtype.itemsize
     return int(min(most, SHARE * torch.cuda.mem_get_info()[0] / each))
 
 
@@ -175,7 +177,7 @@ class _Batch:
 
     def _forward(self, ids: Any, places: Any, mask: Any) -> Any:
         extra = {"shared_prefix": self.past} if self.past is not None else {}
-        hidden = self.network.model(
+        hidden = anatomy.body(self.network)(
             input_ids=ids, position_ids=places, attention_mask=mask, past_key_values=self.cache, use_cache=True, **extra
         ).last_hidden_state
         return written_logits(self.network, hidden[:, -1])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichway.models import anatomy
 from whichway.models.precise import sample_ids
 
 NAME = "whichway_packed"
@@ -48,7 +49,7 @@ def install(network: Any) -> bool:
     alone = two["input_ids"][:, 7:]
     try:
         with torch.inference_mode():
-            wanted = network.model(input_ids=alone, use_cache=False).last_hidden_state[0].float()
+            wanted = anatomy.body(network)(input_ids=alone, use_cache=False).last_hidden_state[0].float()
             network.set_attn_implementation(NAME)
             found = states(network, two)[7:].float()
         if torch.nn.functional.cosine_similarity(found, wanted, dim=-1).median() > 0.99:
@@ -66,10 +67,10 @@ def states(network: Any, batch: Mapping[str, Any]) -> Any:
     where = layout(batch["lengths"])
     if network.config._attn_implementation == NAME:
         read = {"position_ids": batch["position_ids"], "packing": where}
-        return network.model(input_ids=batch["input_ids"], use_cache=False, **read).last_hidden_state[0]
+        return anatomy.body(network)(input_ids=batch["input_ids"], use_cache=False, **read).last_hidden_state[0]
     ids = where.padded(batch["input_ids"][0, :, None, None])[:, 0, :, 0]
     real = torch.arange(where.longest, device=ids.device) < batch["lengths"][:, None]
-    found = network.model(input_ids=ids, attention_mask=real.long(), use_cache=False).last_hidden_state
+    found = anatomy.body(network)(input_ids=ids, attention_mask=real.long(), use_cache=False).last_hidden_state
     return where.packed(found[:, None])[:, 0]
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from whichway.models import anatomy
+
 
 def widen(network: Any) -> bool:
     """Let embeddings, norms and residual sums of a bf16 network work in fp32; False where it would not (then unchanged)."""
@@ -43,7 +45,7 @@ def _states(network: Any) -> Any:
     import torch
 
     with torch.inference_mode():
-        return network.model(input_ids=sample_ids(network), use_cache=False).last_hidden_state[0].float()
+        return anatomy.body(network)(input_ids=sample_ids(network), use_cache=False).last_hidden_state[0].float()
 
 
 def sample_ids(network: Any, size: int = 24) -> Any:
@@ -53,5 +55,5 @@ def sample_ids(network: Any, size: int = 24) -> Any:
     """
     import torch
 
-    vocabulary = network.config.vocab_size
+    vocabulary = anatomy.config(network).vocab_size
     return (torch.arange(size, device=network.device)[None] + vocabulary // 2) % vocabulary

@@ -18,7 +18,7 @@ from typing import Any
 
 from whichway.core.strategy import ONWARD, RESUME, Kit
 from whichway.errors import MissingExtra
-from whichway.models import hardware, packed, virtual
+from whichway.models import anatomy, hardware, packed, virtual
 from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
 from whichway.models.checkpoint import Resumable, identity
 from whichway.models.watching import watcher
@@ -193,7 +193,7 @@ def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
     states = packed.states(inner, batch)[:-1]
     wanted = batch["labels"][0, 1:]
     keep = wanted != -100
-    logits = inner.lm_head(states[keep].contiguous()).float()
+    logits = anatomy.head(inner)(states[keep].contiguous()).float()
     return torch.nn.functional.cross_entropy(logits, wanted[keep])
 
 
