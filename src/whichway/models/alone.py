@@ -1,7 +1,8 @@
-"""Scoring and writing by transformers' own means: for networks that cannot attend to a prefix that prompts share."""
+"""Scoring and writing by transformers' own means: for what cannot attend to a beginning that prompts share."""
 
-# Some families have positions or masks of their own making (ALiBi, sinks) or no attention at all. Every prompt is read whole
-# then, once per label that is longer than a token, padded at its right and under transformers' own mask.
+# Some families have positions or masks of their own making (ALiBi, sinks) or no attention at all; in others layers see a
+# window only, which a text may be longer than. Every prompt is read whole then, once per label of several tokens, padded at
+# its right and under transformers' own mask.
 
 from __future__ import annotations
 

@@ -87,10 +87,11 @@ class CausalModel:
         asks = [self._ask(request) for request in requests]
         stops = self.stops() | self._holding({text for request in requests for text in request.stop})
         seed = max((one.draw for one in requests), default=0)
-        if self.scorer.shares:
-            new = write(self.network, self.scorer.prefixes, asks, stops, self._shared(requests), seed)
-        else:
-            new = alone.write(self.network, asks, stops, seed)
+        near = [len(ask.tokens) + ask.most <= self.scorer.reach for ask in asks]
+        close, far = ([ask for ask, one in zip(asks, near, strict=True) if one is side] for side in (True, False))
+        together = iter(write(self.network, self.scorer.prefixes, close, stops, self._shared(requests), seed))
+        apart = iter(alone.write(self.network, far, stops, seed))
+        new = [next(together if one else apart) for one in near]
         seconds = (time.perf_counter() - began) / max(1, len(requests))
         return [self._reply(ask, one, stops, seconds) for ask, one in zip(asks, new, strict=True)]
 

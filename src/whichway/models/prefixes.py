@@ -35,6 +35,8 @@ def plan(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> list[Grou
     `shared` is what rows are expected to begin with, also in calls to come: worth a node even for a single row.
     """
     order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+    if not rows:
+        return []
     alike = [_common(rows[a], rows[b]) for a, b in zip(order, order[1:], strict=False)]
     known = min(min(_common(row, shared), len(row) - 1) for row in rows) if shared else 0
     return _split(rows, order, alike, known)[1]

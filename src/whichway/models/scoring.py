@@ -59,6 +59,7 @@ class PrefixScorer:
     def __init__(self, network: Any) -> None:
         self.network = network
         self.shares = attention.install(network)
+        self.reach = anatomy.window(network) if self.shares else 0  # tokens up to which a text may share its beginning
         self.prefixes = PrefixStore(network)
 
     def score(
@@ -79,14 +80,16 @@ class PrefixScorer:
         self, prompts: Sequence[Sequence[int]], trie: Trie, shared: Sequence[int]
     ) -> Iterator[tuple[list[int], Any]]:
         """Yield numbers of prompts and hidden states [rows, 1 + nodes, width]: at a prompt's end, and at every inner node."""
-        if not self.shares:
-            for batch in _batches(alone.sizes([len(one) for one in prompts], trie.parents), 0):
-                yield batch, alone.states(self.network, [prompts[i] for i in batch], trie.tokens, trie.parents)
-            return
-        for group in plan(prompts, shared):
-            past = self.prefixes.get(tuple(prompts[group.rows[0]][: group.size]))
-            for batch in _batches([len(prompts[i]) - group.size for i in group.rows], len(trie.tokens)):
-                chosen = [group.rows[i] for i in batch]
+        most = self.reach - max(map(len, trie.steps)) + 1
+        far = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
+        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), 0):
+            chosen = [far[i] for i in batch]
+            yield chosen, alone.states(self.network, [prompts[i] for i in chosen], trie.tokens, trie.parents)
+        near = [i for i, prompt in enumerate(prompts) if len(prompt) <= most]
+        for group in plan([prompts[i] for i in near], shared):
+            past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
+            for batch in _batches([len(prompts[near[i]]) - group.size for i in group.rows], len(trie.tokens)):
+                chosen = [near[group.rows[i]] for i in batch]
                 yield chosen, self._states(past, group.size, [list(prompts[i][group.size :]) for i in chosen], trie)
 
     def _states(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
