@@ -98,3 +98,12 @@ def test_a_family_without_such_layers_says_so():
     with pytest.raises(NotApplicable, match="GPT2LMHeadModel cannot be given a LORA adapter") as raised:
         adapters.add_adapter(bare, {"adapter": "lora", "rank": 2, "alpha": 4, "layers": "usual"}, 0)
     assert "adapter: prompt" in raised.value.fix
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Bloom"])
+def test_each_request_ends_at_its_own_stop_strings(family, exact, tmp_path):
+    model = CausalModel(tiny_networks.folder(family, tmp_path))
+    whole = model.generate([Request((("user", "Go on."),), 8)])[0].text
+    last = whole.strip()[-1]
+    free, held = model.generate([Request((("user", "Go on."),), 8), Request((("user", "Go on."),), 8, stop=(last,))])
+    assert free.text == whole and held.finish == "stop" and whole.startswith(held.text) and held.text != whole

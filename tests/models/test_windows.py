@@ -61,7 +61,7 @@ def test_texts_past_the_window_are_those_of_the_networks_own_generation(monkeypa
     monkeypatch.setattr(hardware, "dtype", lambda: torch.float32)
     model = CausalModel(tiny_networks.folder("Mistral", tmp_path, sliding_window=40))
     plain = windowed("Mistral", 40)
-    asks = [Request((("user", "why " * count),), 6, continues=True) for count in (60, 5, 80, 7)]
+    asks = [Request((("user", "".join(f" {i}" for i in range(count))),), 6, continues=True) for count in (60, 3, 80, 5)]
     for ask, reply in zip(asks, model.generate(asks), strict=True):
         ids = torch.tensor([model.tokens(ask.messages[0][1])])
         out = plain.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=sorted(model.stops()))

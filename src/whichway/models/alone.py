@@ -66,7 +66,7 @@ def _written(network: Any, ask: Ask, stops: frozenset[int]) -> Written:
         ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=ask.most,
-        eos_token_id=sorted(stops),
+        eos_token_id=sorted(stops | ask.stops),
         pad_token_id=min(stops, default=0),
         logits_processor=[_held(ask.matcher)] if ask.matcher else None,
         output_logits=True,

@@ -85,7 +85,7 @@ class CausalModel:
         """Answer requests, greedily unless a temperature is given; what prompts share is read once."""
         began = time.perf_counter()
         asks = [self._ask(request) for request in requests]
-        stops = self.stops() | self._holding({text for request in requests for text in request.stop})
+        stops = self.stops()
         seed = max((one.draw for one in requests), default=0)
         near = [len(ask.tokens) + ask.most <= self.scorer.reach for ask in asks]
         close, far = ([ask for ask, one in zip(asks, near, strict=True) if one is side] for side in (True, False))
@@ -139,7 +139,8 @@ class CausalModel:
         text = request.messages[-1][1] if request.continues else self.chat(request.messages)
         tokens = _shorten(self.head + self.tokens(text), self.limit - request.max_tokens, len(self.head))
         matcher = self._grammar().matcher(request.schema, request.max_tokens) if request.schema is not None else None
-        return Ask(tuple(tokens), request.max_tokens, request.temperature, matcher)
+        stops = self._holding(set(request.stop))
+        return Ask(tuple(tokens), request.max_tokens, request.temperature, matcher, stops)
 
     def _grammar(self) -> Grammars:
         if self._grammars is None:
@@ -148,7 +149,7 @@ class CausalModel:
 
     def _reply(self, ask: Ask, written: Written, stops: frozenset[int], seconds: float) -> Reply:
         tokens = written.tokens
-        ended = bool(tokens) and tokens[-1] in stops
+        ended = bool(tokens) and tokens[-1] in stops | ask.stops
         text = self.tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
         spend = Spend(seconds=seconds, tokens_in=len(ask.tokens), tokens_out=len(tokens) - ended)
         mean = written.likelihood / max(1, len(tokens))

@@ -23,12 +23,13 @@ COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
 @dataclass(frozen=True)
 class Ask:
-    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token."""
+    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token, `stops` end it beside everybody's."""
 
     tokens: tuple[int, ...]
     most: int
     heat: float = 0.0
     matcher: Any = None  # of grammar.py: what the answer is held to
+    stops: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -142,7 +143,8 @@ class _Batch:
 
     def _done(self, written: Written, row: int) -> bool:
         tokens = written.tokens
-        return len(tokens) >= self.asks[row].most or bool(tokens) and tokens[-1] in self.stops
+        ask = self.asks[row]
+        return len(tokens) >= ask.most or bool(tokens) and (tokens[-1] in self.stops or tokens[-1] in ask.stops)
 
     def _first(self) -> Any:
         """Read the prompts, a few rows of similar length at a time, into the buffers."""
