@@ -16,9 +16,10 @@ import tiny_networks  # noqa: E402
 from whichway.core.model import Request  # noqa: E402
 from whichway.core.strategy import Kit  # noqa: E402
 from whichway.errors import NotApplicable  # noqa: E402
-from whichway.models import adapters, alone, hardware  # noqa: E402
+from whichway.models import adapters, alone, hardware, packed  # noqa: E402
 from whichway.models.causal import CausalModel  # noqa: E402
 from whichway.models.scoring import PrefixScorer  # noqa: E402
+from whichway.models.training import completion_loss  # noqa: E402
 
 START = list(range(1000, 1060))
 PROMPTS = [[*START, 2000, 2001], [*START, 2100], [*START, *range(2200, 2212)]]
@@ -107,3 +108,24 @@ def test_each_request_ends_at_its_own_stop_strings(family, exact, tmp_path):
     last = whole.strip()[-1]
     free, held = model.generate([Request((("user", "Go on."),), 8), Request((("user", "Go on."),), 8, stop=(last,))])
     assert free.text == whole and held.finish == "stop" and whole.startswith(held.text) and held.text != whole
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("Granite", {"logits_scaling": 8.0}),
+        ("Cohere", {"logit_scale": 0.0625}),
+        ("Gemma2", {"head_dim": 8, "final_logit_softcapping": 3.0}),
+        ("GPT2", {}),
+    ],
+)
+def test_the_loss_of_training_is_that_of_the_models_own_forward(family, settings):
+    network, plain = tiny_networks.network(family, **settings), tiny_networks.network(family, **settings)
+    row = {"input_ids": PROMPTS[0], "labels": [-100] * 50 + PROMPTS[0][50:]}
+    wanted = plain(torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])).loss
+    packed.install(network)
+    found = completion_loss(network, packed.collate([row]))
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-4)
+    found.backward(), wanted.backward()
+    pairs = zip(network.parameters(), plain.parameters(), strict=True)
+    assert all(one.grad is None or torch.allclose(one.grad, two.grad, atol=1e-4) for one, two in pairs)

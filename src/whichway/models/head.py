@@ -20,16 +20,22 @@ def next_token_logits(network: Any, hidden: Any) -> Any:
     """Return fp32 logits [states, vocabulary] for hidden states [states, width] after the last layer's norm."""
     import torch
 
-    head, config = anatomy.head(network), anatomy.config(network)
+    head = anatomy.head(network)
     weight, bias = _wide(head)
     with hardware.exact_products(head.weight.dtype):
         logits = torch.mm(hidden.float(), weight.t())
     if bias is not None:
         logits += bias
+    return finished(network, logits)
+
+
+def finished(network: Any, logits: Any) -> Any:
+    """Return what a network makes of the product with its vocabulary; differentiable."""
+    config = anatomy.config(network)
     if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits *= scale
+        logits = logits * scale
     if divisor := getattr(config, "logits_scaling", None):  # Granite
-        logits /= divisor
+        logits = logits / divisor
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
         logits = (logits / cap).tanh() * cap
     return logits

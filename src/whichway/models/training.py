@@ -21,6 +21,7 @@ from whichway.errors import MissingExtra
 from whichway.models import anatomy, hardware, packed, virtual
 from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
 from whichway.models.checkpoint import Resumable, identity
+from whichway.models.head import finished
 from whichway.models.watching import watcher
 
 LORA = {
@@ -193,7 +194,7 @@ def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
     states = packed.states(inner, batch)[:-1]
     wanted = batch["labels"][0, 1:]
     keep = wanted != -100
-    logits = anatomy.head(inner)(states[keep].contiguous()).float()
+    logits = finished(inner, anatomy.head(inner)(states[keep].contiguous()).float())
     return torch.nn.functional.cross_entropy(logits, wanted[keep])
 
 
