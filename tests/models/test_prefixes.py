@@ -34,6 +34,15 @@ def test_a_single_row_is_read_behind_what_is_said_to_be_shared():
     assert plan([(*START, 9), (*START[:100], 8, 8)], START) == [Group(100, (0, 1))]
 
 
+@pytest.mark.parametrize("drafts", [2, 6])
+def test_rows_that_share_their_own_tokens_are_written_in_one_batch(drafts):
+    rows = [(*START, *([1000 + row] * 60), 7 + draft) for row in range(32) for draft in range(drafts)]
+    assert len(plan(rows)) == 32
+    assert plan(rows, cost=32 * 64) == [Group(300, tuple(range(32 * drafts)))]
+    far = [(*START, *([1000 + row] * 2000), 7 + draft) for row in range(2) for draft in range(3)]
+    assert [len(one.rows) for one in plan(far, cost=32 * 64)] == [3, 3]
+
+
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=120).map(tuple), min_size=1, max_size=12))
 def test_every_row_is_in_one_group_behind_tokens_it_has_and_nothing_costs_more_than_flat(rows):
     groups = plan(rows)

@@ -17,6 +17,10 @@ from whichway.models.prefixes import PrefixStore, plan
 ROWS = (64, 512)  # of one batch: on a CPU, on a GPU
 OWN_TOKENS = (16_384, 131_072)  # of one batch, answers included
 SHARE = 0.2  # of a GPU's free memory that the keys and values of one batch may take
+STEP = (
+    32,
+    4096,
+)  # tokens read in the time that a step takes with few rows: what a further batch adds to every new token
 READ_TOKENS = (1024, 32_768)  # of prompts at a time
 COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
@@ -58,7 +62,7 @@ def write(
     found = [Written([]) for _ in asks]
     generator = torch.Generator(device=network.device).manual_seed(seed)
     with torch.inference_mode():
-        for group in plan([one.tokens for one in asks], shared):
+        for group in plan([one.tokens for one in asks], shared, _price(asks)):
             order = sorted(group.rows, key=lambda i: (len(asks[i].tokens), asks[i].most, i))
             past = prefixes.get(asks[order[0]].tokens[: group.size])
             for batch in _batches(asks, order, group.size, _room(network)):
@@ -66,6 +70,11 @@ def write(
                 for i, written in zip(batch, state.run(generator), strict=True):
                     found[i] = written
     return found
+
+
+def _price(asks: Sequence[Ask]) -> int:
+    """Return how many tokens a group must save in reading to be worth writing by itself, as groups are written in turn."""
+    return hardware.at_once(*STEP) * max((one.most for one in asks), default=0)
 
 
 def _room(network: Any) -> int:

@@ -29,43 +29,48 @@ class Group:
     rows: tuple[int, ...]
 
 
-def plan(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> list[Group]:
+def plan(rows: Sequence[Sequence[int]], shared: Sequence[int] = (), cost: int = NODE_COST) -> list[Group]:
     """Group rows by what they share so that the fewest tokens are computed; every row keeps one token of its own.
 
     `shared` is what rows are expected to begin with, also in calls to come: worth a node even for a single row.
+    `cost` is how many tokens a further group must save.
     """
     order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
     if not rows:
         return []
     alike = [_common(rows[a], rows[b]) for a, b in zip(order, order[1:], strict=False)]
     known = min(min(_common(row, shared), len(row) - 1) for row in rows) if shared else 0
-    return _split(rows, order, alike, known)[1]
+    return _Tree(rows, cost).split(order, alike, known)[1]
 
 
-def _split(
-    rows: Sequence[Sequence[int]], order: list[int], alike: list[int], above: int, depth: int = 0
-) -> tuple[int, list[Group]]:
-    """Return tokens to compute after the first `above` ones, and the groups.
+class _Tree:
+    """The tree over rows, cut where a further group saves more than `price` tokens."""
 
-    `order` are row numbers, sorted by tokens; `alike[i]` is how many tokens order[i] and order[i + 1] share.
-    """
-    size = min([*alike, *(len(rows[i]) - 1 for i in order)])
-    if len(order) == 1 or size <= above:
-        size = above
-    loose: list[int] = []
-    groups: list[Group] = []
-    cost, start = size - above, 0
-    for end in [i + 1 for i, one in enumerate(alike) if one <= size] + [len(order)]:
-        part = order[start:end]
-        flat = sum(len(rows[i]) - size for i in part)
-        deeper = 1 < len(part) < len(order) and depth < DEEPEST
-        inner = _split(rows, part, alike[start : end - 1], size, depth + 1) if deeper else None
-        if inner and inner[0] + NODE_COST < flat:
-            cost, groups = cost + inner[0] + NODE_COST, groups + inner[1]
-        else:
-            cost, loose = cost + flat, loose + part
-        start = end
-    return cost, groups + ([Group(size, tuple(sorted(loose)))] if loose else [])
+    def __init__(self, rows: Sequence[Sequence[int]], price: int) -> None:
+        self.rows, self.price = rows, price
+
+    def split(self, order: list[int], alike: list[int], above: int, depth: int = 0) -> tuple[int, list[Group]]:
+        """Return tokens to compute after the first `above` ones, and the groups.
+
+        `order` are row numbers, sorted by tokens; `alike[i]` is how many tokens order[i] and order[i + 1] share.
+        """
+        size = min([*alike, *(len(self.rows[i]) - 1 for i in order)])
+        if len(order) == 1 or size <= above:
+            size = above
+        loose: list[int] = []
+        groups: list[Group] = []
+        cost, start = size - above, 0
+        for end in [i + 1 for i, one in enumerate(alike) if one <= size] + [len(order)]:
+            part = order[start:end]
+            flat = sum(len(self.rows[i]) - size for i in part)
+            deeper = 1 < len(part) < len(order) and depth < DEEPEST
+            inner = self.split(part, alike[start : end - 1], size, depth + 1) if deeper else None
+            if inner and inner[0] + self.price < flat:
+                cost, groups = cost + inner[0] + self.price, groups + inner[1]
+            else:
+                cost, loose = cost + flat, loose + part
+            start = end
+        return cost, groups + ([Group(size, tuple(sorted(loose)))] if loose else [])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

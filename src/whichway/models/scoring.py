@@ -12,12 +12,13 @@ from typing import Any
 
 from whichway.models import alone, anatomy, attention, hardware, pace
 from whichway.models.head import next_token_logits
-from whichway.models.prefixes import PrefixStore, plan
+from whichway.models.prefixes import NODE_COST, PrefixStore, plan
 
 ROW_TOKENS = (
     1024,
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
+GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 HEAD_ROWS = (256, 4096)  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words, or 800
 
 
@@ -86,7 +87,7 @@ class PrefixScorer:
             chosen = [far[i] for i in batch]
             yield chosen, alone.states(self.network, [prompts[i] for i in chosen], trie.tokens, trie.parents)
         near = [i for i, prompt in enumerate(prompts) if len(prompt) <= most]
-        for group in plan([prompts[i] for i in near], shared):
+        for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
             past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
             for batch in _batches([len(prompts[near[i]]) - group.size for i in group.rows], len(trie.tokens)):
                 chosen = [near[group.rows[i]] for i in batch]
