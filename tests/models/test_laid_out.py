@@ -110,3 +110,25 @@ def test_the_mask_of_a_step_hides_padding_alone():
     real = torch.tensor([[True, True], [False, True]])[:, None, None]
     mask = step_mask(network, real)
     assert mask.dtype == torch.bfloat16 and torch.equal(mask == 0, real) and mask[1, 0, 0, 0] == float("-inf")
+
+
+def test_drafts_of_many_rows_are_one_batch_and_say_what_rows_written_alone_say(monkeypatch):
+    from whichway.models import decoding
+    from whichway.models.prefixes import PrefixStore
+
+    network, generator = small(torch.float32), torch.Generator().manual_seed(2)
+    assert install(network)
+    start, *rows = (torch.randint(100, 500, (size,), generator=generator).tolist() for size in (30, 60, 64, 70))
+    asks = [decoding.Ask((*start, *row), 5) for row in rows for _ in range(2)]
+    batches = []
+
+    class Counted(decoding._Batch):
+        def run(self, generator):
+            batches.append(len(self.asks))
+            return super().run(generator)
+
+    monkeypatch.setattr(decoding, "_Batch", Counted)
+    together = decoding.write(network, PrefixStore(network), asks, frozenset())
+    assert batches == [6]
+    alone = [decoding.write(network, PrefixStore(network), [ask], frozenset())[0] for ask in asks]
+    assert [one.tokens for one in together] == [one.tokens for one in alone]

@@ -160,3 +160,15 @@ def test_sampling_follows_its_temperature_and_its_seed(model):
     assert len({tuple(one.tokens) for one in runs[0]}) > 1
     cold = write(model.network, model.scorer.prefixes, [Ask(ask.tokens, 8)] * 6, model.stops(), seed=1)
     assert len({tuple(one.tokens) for one in cold}) == 1
+
+
+@pytest.mark.slow
+def test_a_request_ends_at_its_own_stop_strings_alone(model):
+    count = (("user", "Count from 1 to 20, with commas."),)
+    alone = model.generate([Request(count, 16), Request(count, 16, stop=("3",))])
+    together = model.generate(
+        [Request(count, 16), Request(count, 16, stop=("3",)), Request(count, 16, stop=("\n", "4"))]
+    )
+    assert [one.text for one in together[:2]] == [one.text for one in alone]
+    assert "3" in together[0].text and together[1].text == together[0].text.split("3")[0]
+    assert "4" not in together[2].text and "3" in together[2].text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whichway.errors import UsageError
+from whichway.errors import NotApplicable, UsageError
 from whichway.models import fused, hardware, packed, virtual
 
 RATES = {"lora": 5e-4, "dora": 5e-4, "ia3": 1e-2, "prompt": 1e-2}  # usual learning rates
@@ -19,7 +20,7 @@ SCALED = ["k_proj", "v_proj", "down_proj"]  # by IA3 (Liu et al. 2022): keys, va
 
 def add_adapter(network: Any, plan: Mapping[str, Any], seed: int) -> Any:
     """Return the network with a fresh adapter, in fp32; plain LoRA computes in fewer passes."""
-    from peft import IA3Config, LoraConfig, get_peft_model
+    from peft import IA3Config, LoraConfig
 
     if plan["adapter"] == "prompt":
         return virtual.begin(network, plan["rank"], seed)
@@ -27,18 +28,32 @@ def add_adapter(network: Any, plan: Mapping[str, Any], seed: int) -> Any:
         found = _present(network, SCALED)
         inner = [name for name in found if name == "down_proj"] if isinstance(found, list) else []
         config: Any = IA3Config(target_modules=found, feedforward_modules=inner, task_type="CAUSAL_LM")
-        return get_peft_model(network, config)
+        return _adapted(network, config)
     config = LoraConfig(
         r=plan["rank"],
         lora_alpha=plan["alpha"],
         lora_dropout=0.0,
-        target_modules="all-linear" if plan["layers"] == "all" else _present(network, LAYERS[plan["layers"]]),
+        target_modules=_layers(network, plan["layers"]),
         use_dora=plan["adapter"] == "dora",
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(network, config)
+    adapted = _adapted(network, config)
     fused.fuse(adapted)
     return adapted
+
+
+def _adapted(network: Any, config: Any) -> Any:
+    """Return the network with peft's adapter; raises NotApplicable where peft knows no layer of it to put one on."""
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")  # said of GPT-2, whose weights lie the other way
+        try:
+            return get_peft_model(network, config)
+        except ValueError as error:
+            kind, what = type(network).__name__, str(error).splitlines()[0]
+            fix = "Train learned vectors (`adapter: prompt`) or all weights (`method: full`), or take another model."
+            raise NotApplicable(f"{kind} cannot be given a {config.peft_type.value} adapter: {what}", fix) from error
 
 
 def save_adapter(network: Any, where: str, folder: Path) -> None:
@@ -93,6 +108,18 @@ def _in_four_bits(where: str) -> Any:
         where, quantization_config=small, device_map={"": 0}, use_safetensors=True, trust_remote_code=False
     )
     return prepare_model_for_kbit_training(network, use_gradient_checkpointing=False)
+
+
+def _layers(network: Any, which: str) -> Any:
+    """Return where low-rank weights are put: by Llama's names where all of those are there, else by where layers lie."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    names = [name for name, one in network.named_modules() if isinstance(one, torch.nn.Linear | Conv1D)]
+    if which != "all" and set(LAYERS[which]) <= {name.rsplit(".", 1)[-1] for name in names}:
+        return LAYERS[which]
+    attending = [name for name in names if "attn" in name or "attention" in name]
+    return attending if which == "attention" and attending else "all-linear"
 
 
 def _present(network: Any, wanted: list[str]) -> Any:

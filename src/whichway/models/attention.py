@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from whichway.models import hardware
-from whichway.models.precise import sample_ids, widen
+from whichway.models import anatomy, hardware
+from whichway.models.precise import agree, sample_ids, widen
 
 NAME = "whichway_shared_prefix"
 SHORT_PREFIX = 512  # tokens up to which one kernel reads the prefix faster than products do, with several rows
+FOREIGN = ("s_aux", "softcap", "position_bias")  # what some networks' own attention does beside masks and scores
 SCORES = (1 << 20, 1 << 28)  # attention scores held at once: 4 MB, about a core's cache; on a GPU 1 GB
 
 
@@ -25,8 +27,9 @@ def install(network: Any) -> bool:
     AttentionMaskInterface.register(NAME, sdpa_mask)
     before = network.config._attn_implementation
     try:
+        whole = _read_whole(network)  # by the attention that the network came with
         network.set_attn_implementation(NAME)
-        if _agrees(network):
+        if _agrees(network, whole):
             widen(network)
             return True
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
@@ -45,6 +48,7 @@ def attend(
     """
     import torch
 
+    refuse_foreign(module, more)
     kind = next(module.parameters()).dtype
     query, key, value = query.to(kind), key.to(kind), value.to(kind)
     prefix = more.pop("shared_prefix", None)
@@ -70,6 +74,12 @@ def attend(
     share = (there_sum - here_sum.view(rows, shared, -1)).sigmoid()[..., None]
     joined = torch.lerp(here.view(there.shape).float(), there.float(), share).to(query.dtype)
     return joined.view(query.shape).transpose(1, 2).contiguous(), None
+
+
+def refuse_foreign(module: Any, more: Mapping[str, Any]) -> None:
+    """Raise ValueError where a network asks its attention for what ours does not do."""
+    if strange := [name for name in FOREIGN if more.get(name) is not None]:
+        raise ValueError(f"{type(module).__name__} attends with {', '.join(strange)}, which this attention leaves out.")
 
 
 def step_mask(network: Any, real: Any) -> Any:
@@ -120,7 +130,7 @@ def states_after(network: Any, states: list[tuple[Any, Any]], tokens: tuple[int,
         more = {"attention_mask": own, "position_ids": places, "shared_prefix": states}
     ids = torch.tensor([tokens], device=network.device)
     with torch.inference_mode():
-        network.model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
+        anatomy.body(network)(input_ids=ids, past_key_values=cache, use_cache=True, **more)
     return [(layer.keys.to(network.dtype), layer.values.to(network.dtype)) for layer in cache.layers]
 
 
@@ -151,21 +161,42 @@ def _weighted(query: Any, keys: Any, values: Any, mask: Any) -> tuple[Any, Any]:
     return found, totals
 
 
-def _agrees(network: Any) -> bool:
-    """Compare one short text read whole with the same text read behind a shared prefix."""
+def _read_whole(network: Any) -> Any:
+    """Return the last 8 hidden states [8, width] of one short text, read whole."""
+    import torch
+
+    with torch.inference_mode():
+        ids = sample_ids(network)
+        return anatomy.body(network)(input_ids=ids, use_cache=False).last_hidden_state[0, -8:]
+
+
+def _agrees(network: Any, whole: Any) -> bool:
+    """Compare one short text read whole with the same text read behind a shared prefix, by every layer.
+
+    In a window shorter than that text nothing can be told by it, and little would be gained.
+    """
     import torch
 
     ids = sample_ids(network)
+    if anatomy.window(network) < ids.shape[1]:
+        return False
     with torch.inference_mode():
-        whole = network.model(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float()
-        past = states_after(network, [], tuple(ids[0, :16].tolist()))
+        past = _Watched(states_after(network, [], tuple(ids[0, :16].tolist())))
         own = torch.ones(8, 8, dtype=torch.bool, device=network.device).tril()[None, None]
         places = torch.arange(16, 24, device=network.device)[None]
-        split = (
-            network.model(
-                input_ids=ids[:, 16:], attention_mask=own, position_ids=places, use_cache=False, shared_prefix=past
-            )
-            .last_hidden_state[0, -1]
-            .float()
-        )
-    return bool(torch.nn.functional.cosine_similarity(whole, split, dim=0) > 0.995)
+        split = anatomy.body(network)(
+            input_ids=ids[:, 16:], attention_mask=own, position_ids=places, use_cache=False, shared_prefix=past
+        ).last_hidden_state[0]
+    return past.seen == set(range(anatomy.layers(network))) and agree(split, whole, network.dtype)
+
+
+class _Watched(list[tuple[Any, Any]]):
+    """States per layer that know which layers have looked at them."""
+
+    def __init__(self, states: list[tuple[Any, Any]]) -> None:
+        super().__init__(states)
+        self.seen: set[int] = set()
+
+    def __getitem__(self, layer: Any) -> Any:
+        self.seen.add(layer)
+        return super().__getitem__(layer)

@@ -9,7 +9,7 @@ from typing import Any
 
 from whichway.core.model import Reply, Request, Spend
 from whichway.errors import MissingExtra, UsageError
-from whichway.models import embedded, hardware, virtual
+from whichway.models import alone, anatomy, embedded, hardware, virtual
 from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
 from whichway.models.laid_out import lay_out
@@ -39,7 +39,7 @@ class CausalModel:
             lay_out(self.network)
         self._grammars: Grammars | None = None
         self._ends: dict[str, frozenset[int]] = {}
-        self.limit = int(getattr(self.network.config, "max_position_embeddings", 2048))
+        self.limit = anatomy.limit(self.network)
 
     def weight_bytes(self) -> int:
         """Return the size of the weights in memory."""
@@ -85,12 +85,13 @@ class CausalModel:
         """Answer requests, greedily unless a temperature is given; what prompts share is read once."""
         began = time.perf_counter()
         asks = [self._ask(request) for request in requests]
-        stops = self.stops() | self._holding({text for request in requests for text in request.stop})
-        if self.scorer.shares:
-            seed = max((one.draw for one in requests), default=0)
-            new = write(self.network, self.scorer.prefixes, asks, stops, self._shared(requests), seed)
-        else:
-            new = [self._written_alone(one, stops) for one in asks]
+        stops = self.stops()
+        seed = max((one.draw for one in requests), default=0)
+        near = [len(ask.tokens) + ask.most <= self.scorer.reach for ask in asks]
+        close, far = ([ask for ask, one in zip(asks, near, strict=True) if one is side] for side in (True, False))
+        together = iter(write(self.network, self.scorer.prefixes, close, stops, self._shared(requests), seed))
+        apart = iter(alone.write(self.network, far, stops, seed))
+        new = [next(together if one else apart) for one in near]
         seconds = (time.perf_counter() - began) / max(1, len(requests))
         return [self._reply(ask, one, stops, seconds) for ask, one in zip(asks, new, strict=True)]
 
@@ -138,55 +139,22 @@ class CausalModel:
         text = request.messages[-1][1] if request.continues else self.chat(request.messages)
         tokens = _shorten(self.head + self.tokens(text), self.limit - request.max_tokens, len(self.head))
         matcher = self._grammar().matcher(request.schema, request.max_tokens) if request.schema is not None else None
-        return Ask(tuple(tokens), request.max_tokens, request.temperature, matcher)
+        stops = self._holding(set(request.stop))
+        return Ask(tuple(tokens), request.max_tokens, request.temperature, matcher, stops)
 
     def _grammar(self) -> Grammars:
         if self._grammars is None:
-            self._grammars = Grammars(self.tokenizer, int(self.network.config.vocab_size), self.stops())
+            self._grammars = Grammars(self.tokenizer, int(anatomy.config(self.network).vocab_size), self.stops())
         return self._grammars
-
-    def _written_alone(self, ask: Ask, stops: frozenset[int]) -> Written:
-        """Continue one prompt by transformers' own means: for networks that cannot attend to a shared prefix."""
-        import torch
-
-        how = {"do_sample": True, "temperature": ask.heat} if ask.heat > 0 else {"do_sample": False}
-        ids = torch.tensor([ask.tokens], device=self.network.device)
-        with torch.inference_mode():
-            out = self.network.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=ask.most,
-                eos_token_id=sorted(stops),
-                logits_processor=[_held(ask.matcher)] if ask.matcher else None,
-                output_logits=True,
-                return_dict_in_generate=True,
-                **how,
-            )
-        new = list(out.sequences[0, len(ask.tokens) :].tolist())
-        gains = [float(one[0].float().log_softmax(-1)[token]) for one, token in zip(out.logits, new, strict=False)]
-        return Written(new, sum(gains))
 
     def _reply(self, ask: Ask, written: Written, stops: frozenset[int], seconds: float) -> Reply:
         tokens = written.tokens
-        ended = bool(tokens) and tokens[-1] in stops
+        ended = bool(tokens) and tokens[-1] in stops | ask.stops
         text = self.tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
         spend = Spend(seconds=seconds, tokens_in=len(ask.tokens), tokens_out=len(tokens) - ended)
         mean = written.likelihood / max(1, len(tokens))
         cut = ask.matcher is not None and ask.matcher.was_closed  # brought to its end before it was there
         return Reply(text, spend, "stop" if ended and not cut else "length", mean_logprob=mean)
-
-
-def _held(matcher: Any) -> Any:
-    """Return a logits processor of transformers that allows one token alone: the one the grammar chooses."""
-    import torch
-
-    def only(_: Any, scores: Any) -> Any:
-        token = matcher.choose(int(scores[0].argmax()), scores[0])
-        kept = torch.full_like(scores, -float("inf"))
-        kept[0, token] = 0.0
-        return kept
-
-    return only
 
 
 def load_network(where: str, adapter: Path | None = None, exact: bool = False) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models import hardware, pace
+from whichway.models import anatomy, hardware, pace
 from whichway.models.attention import step_mask
 from whichway.models.head import written_logits
 from whichway.models.prefixes import PrefixStore, plan
@@ -17,18 +17,23 @@ from whichway.models.prefixes import PrefixStore, plan
 ROWS = (64, 512)  # of one batch: on a CPU, on a GPU
 OWN_TOKENS = (16_384, 131_072)  # of one batch, answers included
 SHARE = 0.2  # of a GPU's free memory that the keys and values of one batch may take
+STEP = (
+    32,
+    4096,
+)  # tokens read in the time that a step takes with few rows: what a further batch adds to every new token
 READ_TOKENS = (1024, 32_768)  # of prompts at a time
 COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token."""
+    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token, `stops` end it beside everybody's."""
 
     tokens: tuple[int, ...]
     most: int
     heat: float = 0.0
     matcher: Any = None  # of grammar.py: what the answer is held to
+    stops: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -57,7 +62,7 @@ def write(
     found = [Written([]) for _ in asks]
     generator = torch.Generator(device=network.device).manual_seed(seed)
     with torch.inference_mode():
-        for group in plan([one.tokens for one in asks], shared):
+        for group in plan([one.tokens for one in asks], shared, _price(asks)):
             order = sorted(group.rows, key=lambda i: (len(asks[i].tokens), asks[i].most, i))
             past = prefixes.get(asks[order[0]].tokens[: group.size])
             for batch in _batches(asks, order, group.size, _room(network)):
@@ -67,6 +72,11 @@ def write(
     return found
 
 
+def _price(asks: Sequence[Ask]) -> int:
+    """Return how many tokens a group must save in reading to be worth writing by itself, as groups are written in turn."""
+    return hardware.at_once(*STEP) * max((one.most for one in asks), default=0)
+
+
 def _room(network: Any) -> int:
     """Return how many tokens' keys and values one batch may keep."""
     import torch
@@ -74,9 +84,11 @@ def _room(network: Any) -> int:
     most = hardware.at_once(*OWN_TOKENS)
     if network.device.type != "cuda":
         return most
-    config = network.config
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    each = 2 * config.num_hidden_layers * config.num_key_value_heads * width * network.dtype.itemsize
+    config = anatomy.config(network)
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kept = getattr(config, "num_key_value_heads", None) or heads
+    each = 2 * config.num_hidden_layers * kept * width * network.dtype.itemsize
     return int(min(most, SHARE * torch.cuda.mem_get_info()[0] / each))
 
 
@@ -140,7 +152,8 @@ class _Batch:
 
     def _done(self, written: Written, row: int) -> bool:
         tokens = written.tokens
-        return len(tokens) >= self.asks[row].most or bool(tokens) and tokens[-1] in self.stops
+        ask = self.asks[row]
+        return len(tokens) >= ask.most or bool(tokens) and (tokens[-1] in self.stops or tokens[-1] in ask.stops)
 
     def _first(self) -> Any:
         """Read the prompts, a few rows of similar length at a time, into the buffers."""
@@ -175,7 +188,7 @@ class _Batch:
 
     def _forward(self, ids: Any, places: Any, mask: Any) -> Any:
         extra = {"shared_prefix": self.past} if self.past is not None else {}
-        hidden = self.network.model(
+        hidden = anatomy.body(self.network)(
             input_ids=ids, position_ids=places, attention_mask=mask, past_key_values=self.cache, use_cache=True, **extra
         ).last_hidden_state
         return written_logits(self.network, hidden[:, -1])

@@ -14,6 +14,7 @@ from whichway.errors import UsageError
 REFERENCE = (
     7.4e11  # operations per second of that product on two EPYC cores with AVX512-BF16, where rates were measured
 )
+UNKNOWN_BYTES = 2 << 30  # taken for free memory where the system does not tell
 TIMED_S = 0.1
 MOST_APART = 50.0
 
@@ -29,6 +30,31 @@ def device() -> Any:
 def at_once(cpu: int, gpu: int) -> int:
     """Return a bound on a batch: what two cores do fastest, or what fills a GPU."""
     return gpu if device().type == "cuda" else cpu
+
+
+def free_bytes() -> int:
+    """Return how much memory can still be had: a GPU's, or the machine's within the bounds of this process's container."""
+    if device().type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    found = [_number(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable")]
+    most, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    if most and used and most[0].isdigit():
+        found.append(max(0, _number(most[0]) - _number(used[0])))
+    return min(found, default=UNKNOWN_BYTES)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        with open(file, encoding="ascii", errors="replace") as opened:
+            return opened.read().splitlines()
+    except OSError:
+        return []
 
 
 @functools.cache

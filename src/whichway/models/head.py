@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from whichway.models import hardware
+from whichway.models import anatomy, hardware
 from whichway.models.laid_out import can_lay_out, laid_out, times
 
 EXACT = 16  # tokens per state whose logits are computed exactly in writing
@@ -20,16 +20,22 @@ def next_token_logits(network: Any, hidden: Any) -> Any:
     """Return fp32 logits [states, vocabulary] for hidden states [states, width] after the last layer's norm."""
     import torch
 
-    head, config = network.lm_head, network.config
+    head = anatomy.head(network)
     weight, bias = _wide(head)
     with hardware.exact_products(head.weight.dtype):
         logits = torch.mm(hidden.float(), weight.t())
     if bias is not None:
         logits += bias
+    return finished(network, logits)
+
+
+def finished(network: Any, logits: Any) -> Any:
+    """Return what a network makes of the product with its vocabulary; differentiable."""
+    config = anatomy.config(network)
     if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits *= scale
+        logits = logits * scale
     if divisor := getattr(config, "logits_scaling", None):  # Granite
-        logits /= divisor
+        logits = logits / divisor
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
         logits = (logits / cap).tanh() * cap
     return logits
@@ -42,7 +48,7 @@ def written_logits(network: Any, hidden: Any) -> Any:
     """
     import torch
 
-    head, weight = network.lm_head, _laid_out(network)
+    head, weight = anatomy.head(network), _laid_out(network)
     if weight is None:
         return next_token_logits(network, hidden)
     rounded = times(hidden.to(head.weight.dtype), weight)
@@ -53,7 +59,7 @@ def written_logits(network: Any, hidden: Any) -> Any:
 
 def _laid_out(network: Any) -> Any:
     """Return the head's weight laid out for few rows, once per head; None where there is more to it than a product."""
-    head, config = network.lm_head, network.config
+    head, config = anatomy.head(network), anatomy.config(network)
     if head not in _LAID_OUT:
         named = ("logit_scale", "logits_scaling", "final_logit_softcapping")
         plain = getattr(head, "bias", None) is None and not any(getattr(config, name, None) for name in named)

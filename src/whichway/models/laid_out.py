@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from whichway.models import anatomy
+
 ROWS = 32  # for which the layout is chosen; it serves any number
 
 
@@ -18,7 +20,7 @@ def lay_out(network: Any) -> bool:
     """
     import torch
 
-    layers = [one for one in network.model.modules() if type(one) is torch.nn.Linear]
+    layers = [one for one in anatomy.body(network).modules() if type(one) is torch.nn.Linear]
     if not layers or not can_lay_out(layers[0].weight):
         return False
     with torch.inference_mode():

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from whichway.models.precise import sample_ids
+from whichway.models import anatomy
+from whichway.models.attention import refuse_foreign
+from whichway.models.precise import agree, sample_ids
 
 NAME = "whichway_packed"
+CHECKED = 23  # tokens that a network is checked with
 FUSED_FROM = 256  # tokens of the longest row from which the fused kernel is used, as scores then fill the memory
 
 
@@ -22,6 +25,7 @@ class Layout:
     rows: int
     longest: int
     places: Any
+    seen: set[int] = field(default_factory=set, compare=False)  # layers that have attended by it
 
     def padded(self, packed: Any) -> Any:
         """[tokens, heads, width] -> [rows, heads, longest, width], zeros at padding."""
@@ -37,21 +41,24 @@ def install(network: Any) -> bool:
     """Let a network attend within the rows of packed batches; False when it would not (then it is as before)."""
     import torch
     from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, lambda *_, **__: None)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    if anatomy.window(network) < CHECKED:
+        return False
     before = network.config._attn_implementation
-    ids = sample_ids(network, 23)[0].tolist()
+    ids = sample_ids(network, CHECKED)[0].tolist()
     two = collate([{"input_ids": part, "labels": part} for part in (ids[:7], ids[7:])])
     two = {name: one.to(network.device) for name, one in two.items()}
     alone = two["input_ids"][:, 7:]
     try:
         with torch.inference_mode():
-            wanted = network.model(input_ids=alone, use_cache=False).last_hidden_state[0].float()
+            wanted = anatomy.body(network)(input_ids=alone, use_cache=False).last_hidden_state[0]
             network.set_attn_implementation(NAME)
-            found = states(network, two)[7:].float()
-        if torch.nn.functional.cosine_similarity(found, wanted, dim=-1).median() > 0.99:
+            where = layout(two["lengths"])
+            found = _end_to_end(network, two, where)[7:]
+        if where.seen == set(range(anatomy.layers(network))) and agree(found, wanted, network.dtype):
             return True
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         pass
@@ -60,17 +67,28 @@ def install(network: Any) -> bool:
 
 
 def states(network: Any, batch: Mapping[str, Any]) -> Any:
-    """Return the last hidden states [tokens, width] of a packed batch; of a network that cannot pack, from padded rows."""
+    """Return the last hidden states [tokens, width] of a packed batch.
+
+    They come from padded rows where a network cannot pack, or where a row is longer than what all of its layers see.
+    """
     import torch
 
     where = layout(batch["lengths"])
-    if network.config._attn_implementation == NAME:
-        read = {"position_ids": batch["position_ids"], "packing": where}
-        return network.model(input_ids=batch["input_ids"], use_cache=False, **read).last_hidden_state[0]
+    if network.config._attn_implementation == NAME and where.longest <= anatomy.window(network):
+        return _end_to_end(network, batch, where)
     ids = where.padded(batch["input_ids"][0, :, None, None])[:, 0, :, 0]
     real = torch.arange(where.longest, device=ids.device) < batch["lengths"][:, None]
-    found = network.model(input_ids=ids, attention_mask=real.long(), use_cache=False).last_hidden_state
+    found = anatomy.body(network)(input_ids=ids, attention_mask=real.long(), use_cache=False).last_hidden_state
     return where.packed(found[:, None])[:, 0]
+
+
+def _end_to_end(network: Any, batch: Mapping[str, Any], where: Layout) -> Any:
+    import torch
+
+    # A mask of four dimensions is passed on as it is, and read by nobody: none of all tokens by all tokens is made.
+    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=batch["input_ids"].device)
+    read = {"position_ids": batch["position_ids"], "attention_mask": mask, "packing": where}
+    return anatomy.body(network)(input_ids=batch["input_ids"], use_cache=False, **read).last_hidden_state[0]
 
 
 def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -105,11 +123,13 @@ def attend(
     """
     import torch
 
+    refuse_foreign(module, more)
     packing: Layout | None = more.pop("packing", None)
     if packing is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)  # type: ignore[no-any-return]
+    packing.seen.add(module.layer_idx)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries, keys, values = (packing.padded(one[0].transpose(0, 1)) for one in (query, key, value))
     if packing.longest >= FUSED_FROM:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from whichway.models import anatomy
+
 
 def widen(network: Any) -> bool:
     """Let embeddings, norms and residual sums of a bf16 network work in fp32; False where it would not (then unchanged)."""
@@ -23,7 +25,7 @@ def widen(network: Any) -> bool:
     for norm in norms:
         norm.float()
     try:
-        if torch.nn.functional.cosine_similarity(before, _states(network), dim=-1).median() > 0.99:
+        if agree(_states(network), before, torch.bfloat16):
             return True
     except (RuntimeError, TypeError, ValueError):
         pass
@@ -43,7 +45,17 @@ def _states(network: Any) -> Any:
     import torch
 
     with torch.inference_mode():
-        return network.model(input_ids=sample_ids(network), use_cache=False).last_hidden_state[0].float()
+        return anatomy.body(network)(input_ids=sample_ids(network), use_cache=False).last_hidden_state[0].float()
+
+
+def agree(found: Any, wanted: Any, kind: Any) -> bool:
+    """Tell whether hidden states [tokens, width] are the same but for the rounding of a number format."""
+    import torch
+
+    found, wanted = found.float(), wanted.float()
+    if kind == torch.float32:
+        return bool((found - wanted).norm() < 1e-3 * wanted.norm())
+    return bool(torch.nn.functional.cosine_similarity(found, wanted, dim=-1).median() > 0.99)
 
 
 def sample_ids(network: Any, size: int = 24) -> Any:
@@ -53,5 +65,5 @@ def sample_ids(network: Any, size: int = 24) -> Any:
     """
     import torch
 
-    vocabulary = network.config.vocab_size
+    vocabulary = anatomy.config(network).vocab_size
     return (torch.arange(size, device=network.device)[None] + vocabulary // 2) % vocabulary

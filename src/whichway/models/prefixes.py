@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+from threading import RLock
 from typing import Any
+from weakref import finalize
 
-from whichway.models import attention
+from whichway.models import attention, hardware
 
 Tokens = tuple[int, ...]
 States = list[tuple[Any, Any]]
+Key = tuple[int, bool, Tokens]  # number of the store; a copy laid end to end, or a piece; all tokens up to its end
 NODE_COST = 48  # tokens that a further group must save: what its own batches and a call lose
 DEEPEST = 64
 PIECE = 128
-KEPT_BYTES = 1 << 30
+KEPT_BYTES = (1 << 30, 8 << 30)  # at most, in main memory or a GPU's, by all stores of the process
+KEPT_SHARE = 0.25  # of free memory
 KEPT_WHOLE = 4
 
 
@@ -29,41 +34,48 @@ class Group:
     rows: tuple[int, ...]
 
 
-def plan(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> list[Group]:
+def plan(rows: Sequence[Sequence[int]], shared: Sequence[int] = (), cost: int = NODE_COST) -> list[Group]:
     """Group rows by what they share so that the fewest tokens are computed; every row keeps one token of its own.
 
     `shared` is what rows are expected to begin with, also in calls to come: worth a node even for a single row.
+    `cost` is how many tokens a further group must save.
     """
     order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+    if not rows:
+        return []
     alike = [_common(rows[a], rows[b]) for a, b in zip(order, order[1:], strict=False)]
     known = min(min(_common(row, shared), len(row) - 1) for row in rows) if shared else 0
-    return _split(rows, order, alike, known)[1]
+    return _Tree(rows, cost).split(order, alike, known)[1]
 
 
-def _split(
-    rows: Sequence[Sequence[int]], order: list[int], alike: list[int], above: int, depth: int = 0
-) -> tuple[int, list[Group]]:
-    """Return tokens to compute after the first `above` ones, and the groups.
+class _Tree:
+    """The tree over rows, cut where a further group saves more than `price` tokens."""
 
-    `order` are row numbers, sorted by tokens; `alike[i]` is how many tokens order[i] and order[i + 1] share.
-    """
-    size = min([*alike, *(len(rows[i]) - 1 for i in order)])
-    if len(order) == 1 or size <= above:
-        size = above
-    loose: list[int] = []
-    groups: list[Group] = []
-    cost, start = size - above, 0
-    for end in [i + 1 for i, one in enumerate(alike) if one <= size] + [len(order)]:
-        part = order[start:end]
-        flat = sum(len(rows[i]) - size for i in part)
-        deeper = 1 < len(part) < len(order) and depth < DEEPEST
-        inner = _split(rows, part, alike[start : end - 1], size, depth + 1) if deeper else None
-        if inner and inner[0] + NODE_COST < flat:
-            cost, groups = cost + inner[0] + NODE_COST, groups + inner[1]
-        else:
-            cost, loose = cost + flat, loose + part
-        start = end
-    return cost, groups + ([Group(size, tuple(sorted(loose)))] if loose else [])
+    def __init__(self, rows: Sequence[Sequence[int]], price: int) -> None:
+        self.rows, self.price = rows, price
+
+    def split(self, order: list[int], alike: list[int], above: int, depth: int = 0) -> tuple[int, list[Group]]:
+        """Return tokens to compute after the first `above` ones, and the groups.
+
+        `order` are row numbers, sorted by tokens; `alike[i]` is how many tokens order[i] and order[i + 1] share.
+        """
+        size = min([*alike, *(len(self.rows[i]) - 1 for i in order)])
+        if len(order) == 1 or size <= above:
+            size = above
+        loose: list[int] = []
+        groups: list[Group] = []
+        cost, start = size - above, 0
+        for end in [i + 1 for i, one in enumerate(alike) if one <= size] + [len(order)]:
+            part = order[start:end]
+            flat = sum(len(self.rows[i]) - size for i in part)
+            deeper = 1 < len(part) < len(order) and depth < DEEPEST
+            inner = self.split(part, alike[start : end - 1], size, depth + 1) if deeper else None
+            if inner and inner[0] + self.price < flat:
+                cost, groups = cost + inner[0] + self.price, groups + inner[1]
+            else:
+                cost, loose = cost + flat, loose + part
+            start = end
+        return cost, groups + ([Group(size, tuple(sorted(loose)))] if loose else [])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
@@ -73,42 +85,94 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     )
 
 
+class Shelf:
+    """Where the beginnings of all stores of a process are kept; the longest unused go first, whoever's they are."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit, self._lock = limit, RLock()
+        self._kept: OrderedDict[Key, States] = OrderedDict()
+        self.bytes = 0
+
+    def find(self, key: Key) -> States | None:
+        """Return what is kept under a key, and count it as used."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def keep(self, key: Key, states: States) -> None:
+        """Keep states; what is over the limit goes, at the last these themselves."""
+        with self._lock:
+            self.drop(key)
+            self._kept[key] = states
+            self.bytes += _bytes(states)
+            most = self.limit()
+            while self.bytes > most:
+                self.drop(next(iter(self._kept)))
+
+    def drop(self, key: Key) -> None:
+        """Keep something no longer."""
+        with self._lock:
+            self.bytes -= _bytes(self._kept.pop(key, []))
+
+    def forget(self, store: int) -> None:
+        """Keep nothing more of a store."""
+        with self._lock:
+            for key in [one for one in self._kept if one[0] == store]:
+                self.drop(key)
+
+    def limit(self) -> int:
+        """Return how many bytes may be kept: a share of the memory that would be free without them, up to a ceiling."""
+        if self._limit is not None:
+            return self._limit
+        return min(hardware.at_once(*KEPT_BYTES), int(KEPT_SHARE * (hardware.free_bytes() + self.bytes)))
+
+
+SHELF = Shelf()
+_NUMBERS = count()
+
+
 class PrefixStore:
-    """Keys and values of beginnings, within a bound on memory; the longest unused go first.
+    """Keys and values of a network's beginnings, kept on a shelf whose bound holds for all stores together.
 
     A beginning is computed in pieces that end at multiples of PIECE tokens, each behind those before it, so that its
     numbers are the same whatever was asked before, and an edit near its end costs its last pieces only.
     """
 
-    def __init__(self, network: Any, limit: int = KEPT_BYTES) -> None:
-        self.network, self.limit = network, limit
+    def __init__(self, network: Any, shelf: Shelf = SHELF) -> None:
+        self.network, self.shelf, self.number = network, shelf, next(_NUMBERS)
         self.computed = 0  # tokens, over all calls
-        self._pieces: OrderedDict[Tokens, States] = OrderedDict()  # by all tokens up to the piece's end
-        self._whole: OrderedDict[Tokens, States] = OrderedDict()
+        self._whole: OrderedDict[Tokens, None] = OrderedDict()  # those laid end to end of several pieces: copies
+        finalize(self, shelf.forget, self.number)
 
     def get(self, prefix: Tokens) -> States | None:
         """Return per layer keys and values [1, heads, tokens, width] of a beginning; None for an empty one."""
-        if not prefix:
-            return None
-        if prefix not in self._whole:
-            self._whole[prefix] = self._joined(prefix)
-            while len(self._whole) > KEPT_WHOLE:
-                self._whole.popitem(last=False)
+        if len(prefix) <= PIECE:
+            return self._piece([], prefix) if prefix else None
+        key = (self.number, True, prefix)
+        whole = self.shelf.find(key)
+        if whole is None:
+            chain: list[States] = []
+            for start in range(0, len(prefix), PIECE):
+                chain.append(self._piece(chain, prefix[: start + PIECE]))
+            whole = _joined(chain)
+            self.shelf.keep(key, whole)
+        self._whole[prefix] = None
         self._whole.move_to_end(prefix)
-        return self._whole[prefix]
+        while len(self._whole) > KEPT_WHOLE:
+            self.shelf.drop((self.number, True, self._whole.popitem(last=False)[0]))
+        return whole
 
-    def _joined(self, prefix: Tokens) -> States:
-        chain: list[States] = []
-        for start in range(0, len(prefix), PIECE):
-            key = prefix[: start + PIECE]
-            if key not in self._pieces:
-                self._pieces[key] = attention.states_after(self.network, _joined(chain), key[start:])
-                self.computed += len(key) - start
-            self._pieces.move_to_end(key)
-            chain.append(self._pieces[key])
-        while len(self._pieces) > len(chain) and sum(map(_bytes, self._pieces.values())) > self.limit:
-            self._pieces.popitem(last=False)
-        return _joined(chain)
+    def _piece(self, before: list[States], tokens: Tokens) -> States:
+        """Return the states of the last piece of some tokens, behind those of the pieces before it."""
+        key = (self.number, False, tokens)
+        states = self.shelf.find(key)
+        if states is None:
+            own = tokens[len(before) * PIECE :]
+            states = attention.states_after(self.network, _joined(before), own)
+            self.computed += len(own)
+            self.shelf.keep(key, states)
+        return states
 
 
 def _joined(chain: list[States]) -> States:

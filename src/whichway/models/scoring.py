@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichway.models import attention, hardware, pace
+from whichway.models import alone, anatomy, attention, hardware, pace
 from whichway.models.head import next_token_logits
-from whichway.models.prefixes import Group, PrefixStore, plan
+from whichway.models.prefixes import NODE_COST, PrefixStore, plan
 
 ROW_TOKENS = (
     1024,
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
+GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 HEAD_ROWS = (256, 4096)  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words, or 800
 
 
@@ -59,6 +60,7 @@ class PrefixScorer:
     def __init__(self, network: Any) -> None:
         self.network = network
         self.shares = attention.install(network)
+        self.reach = anatomy.window(network) if self.shares else 0  # tokens up to which a text may share its beginning
         self.prefixes = PrefixStore(network)
 
     def score(
@@ -70,45 +72,52 @@ class PrefixScorer:
 
         trie = build_trie(labels)
         table = np.zeros((len(prompts), len(labels)))
-        for group in plan(prompts, shared) if self.shares else [Group(0, tuple(range(len(prompts))))]:
-            past = self.prefixes.get(tuple(prompts[group.rows[0]][: group.size]))
-            with torch.inference_mode():
-                for batch in _batches([len(prompts[i]) - group.size for i in group.rows], len(trie.tokens)):
-                    chosen = [group.rows[i] for i in batch]
-                    rows = [list(prompts[i][group.size :]) for i in chosen]
-                    table[chosen] = self._score_batch(past, group.size, rows, trie)
+        with torch.inference_mode():
+            for chosen, states in self._read(prompts, trie, shared):
+                table[chosen] = self._likelihoods(states, trie)
         return table
 
-    def _score_batch(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
-        """Return log-likelihoods [rows, labels] of one batch, in one forward pass."""
-        import numpy as np
+    def _read(
+        self, prompts: Sequence[Sequence[int]], trie: Trie, shared: Sequence[int]
+    ) -> Iterator[tuple[list[int], Any]]:
+        """Yield numbers of prompts and hidden states [rows, 1 + nodes, width]: at a prompt's end, and at every inner node."""
+        most = self.reach - max(map(len, trie.steps)) + 1
+        far = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
+        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), 0):
+            chosen = [far[i] for i in batch]
+            yield chosen, alone.states(self.network, [prompts[i] for i in chosen], trie.tokens, trie.parents)
+        near = [i for i, prompt in enumerate(prompts) if len(prompt) <= most]
+        for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
+            past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
+            for batch in _batches([len(prompts[near[i]]) - group.size for i in group.rows], len(trie.tokens)):
+                chosen = [near[group.rows[i]] for i in batch]
+                yield chosen, self._states(past, group.size, [list(prompts[i][group.size :]) for i in chosen], trie)
+
+    def _states(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
+        """Return hidden states [rows, 1 + nodes, width] of one batch behind a prefix, in one forward pass."""
         import torch
 
         count, device = len(rows), self.network.device
         lengths = torch.tensor([len(row) for row in rows], device=device)
         ids, places, mask = _laid_out(rows, lengths, trie, prefix)
         extra = {"shared_prefix": past} if past is not None else {}
-        hidden = self.network.model(
-            input_ids=ids, position_ids=places, attention_mask=self._as_wanted(mask), use_cache=False, **extra
+        hidden = anatomy.body(self.network)(
+            input_ids=ids, position_ids=places, attention_mask=mask, use_cache=False, **extra
         ).last_hidden_state
         longest = ids.shape[1] - len(trie.tokens)
         last = hidden[torch.arange(count, device=device), lengths - 1]
-        states = torch.cat([last[:, None], hidden[:, longest:]], dim=1)  # the prompt's end, then every inner node
+        return torch.cat([last[:, None], hidden[:, longest:]], dim=1)
+
+    def _likelihoods(self, states: Any, trie: Trie) -> Any:
+        """Return log-likelihoods [rows, labels] from hidden states [rows, 1 + nodes, width]."""
+        import numpy as np
+
         steps = sorted({step for path in trie.steps for step in path})
         found = self._log_probabilities(states, steps)
-        table, place = np.zeros((count, len(trie.steps))), {step: i for i, step in enumerate(steps)}
+        table, place = np.zeros((len(states), len(trie.steps))), {step: i for i, step in enumerate(steps)}
         for label, path in enumerate(trie.steps):
             table[:, label] = found[:, [place[step] for step in path]].sum(1)
         return table
-
-    def _as_wanted(self, mask: Any) -> Any:
-        """Return the mask as the attention function in use reads it: boolean, or for eager attention added to scores."""
-        import torch
-
-        if self.network.config._attn_implementation != "eager":
-            return mask
-        floor = torch.finfo(self.network.dtype).min
-        return torch.zeros(mask.shape, dtype=self.network.dtype, device=mask.device).masked_fill(~mask, floor)
 
     def _log_probabilities(self, states: Any, steps: list[tuple[int, int]]) -> Any:
         """Return float64 [rows, steps]: of states [rows, 1 + nodes, width], the log-probability of each (node, next token)."""

@@ -18,9 +18,10 @@ from typing import Any
 
 from whichway.core.strategy import ONWARD, RESUME, Kit
 from whichway.errors import MissingExtra
-from whichway.models import hardware, packed, virtual
+from whichway.models import anatomy, hardware, packed, virtual
 from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
 from whichway.models.checkpoint import Resumable, identity
+from whichway.models.head import finished
 from whichway.models.watching import watcher
 
 LORA = {
@@ -197,8 +198,8 @@ def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
         states = packed.states(inner, batch)[:-1]
         wanted = batch["labels"][0, 1:]
         keep = wanted != -100
-        logits = inner.lm_head(states[keep].contiguous())
-    return torch.nn.functional.cross_entropy(logits.float(), wanted[keep])
+        logits = anatomy.head(inner)(states[keep].contiguous())
+    return torch.nn.functional.cross_entropy(finished(inner, logits.float()), wanted[keep])
 
 
 def _autocast(network: Any) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from whichway.models import anatomy
+
 CONFIG, WEIGHTS, KEY = "adapter_config.json", "adapter_model.safetensors", "prompt_embeddings"
 
 
@@ -35,13 +37,14 @@ def save(network: Any, where: str, folder: Path) -> None:
     from safetensors.torch import save_file
 
     vectors = network.get_input_embeddings().vectors.detach().cpu().contiguous()
+    settings = anatomy.config(network)
     config = PromptTuningConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=len(vectors),
         token_dim=vectors.shape[1],
         num_transformer_submodules=1,
-        num_attention_heads=network.config.num_attention_heads,
-        num_layers=network.config.num_hidden_layers,
+        num_attention_heads=settings.num_attention_heads,
+        num_layers=settings.num_hidden_layers,
         base_model_name_or_path=where,
         inference_mode=True,
     )
