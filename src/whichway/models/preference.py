@@ -106,6 +106,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
+    config._n_gpu = 1  # of several GPUs too: the trainer would cut batches that cannot be cut
     trainer = PreferenceTrainer(
         model=network, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer
     )

@@ -159,6 +159,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
+    config._n_gpu = 1  # of several GPUs too: the trainer would cut batches that cannot be cut
     trainer = _sft_class()(
         model=network,
         args=config,
