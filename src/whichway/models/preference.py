@@ -37,7 +37,7 @@ def prefer(
         raise MissingExtra(str(missing.name), "local", "Preference tuning") from missing
     plan: dict[str, Any] = {**DPO, **settings, "called": "preferences"}
     torch.manual_seed(kit.seed)
-    train, held = ([_row(model, one, plan["longest"]) for one in part] for part in (rows, dev))
+    train, held = ([_row(model, one, min(plan["longest"], model.limit)) for one in part] for part in (rows, dev))
     trainer = _trainer(_network(model, folder), model.tokenizer, train, plan, kit)
     trainer.identity = identity([train, held], plan, model.where, kit.seed)
     before = math.log(2)

@@ -80,8 +80,9 @@ def train(
     network = network_to_train(model.where, plan)
     network = network if full else add_adapter(network, plan, kit.seed)
     first = virtual.tokens(network)
-    rows = [_row(model, *pair, plan["longest"], first) for pair in zip(prompts, completions, strict=True)]
-    held = [_row(model, *pair, plan["longest"], first) for pair in zip(*dev, strict=True)]
+    longest = min(plan["longest"], model.limit)
+    rows = [_row(model, *pair, longest, first) for pair in zip(prompts, completions, strict=True)]
+    held = [_row(model, *pair, longest, first) for pair in zip(*dev, strict=True)]
     kind = _kind(plan, model.where, kit.seed)
     if before is not None:
         plan["epochs"], plan["begun"] = max(1.0, plan["epochs"] - before["rows"] / len(rows)), before["identity"]
