@@ -121,7 +121,7 @@ def test_each_request_ends_at_its_own_stop_strings(family, exact, tmp_path):
         ("GPT2", {}),
     ],
 )
-def test_the_loss_of_training_is_that_of_the_models_own_forward(family, settings):
+def test_the_loss_of_training_is_that_of_the_models_own_forward(exact, family, settings):
     network, plain = tiny_networks.network(family, **settings), tiny_networks.network(family, **settings)
     row = {"input_ids": PROMPTS[0], "labels": [-100] * 50 + PROMPTS[0][50:]}
     wanted = plain(torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])).loss

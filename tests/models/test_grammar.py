@@ -114,11 +114,11 @@ WHOLE = {
 }
 
 
-def written(model: CausalModel, most: int) -> tuple[str, bool, int]:
-    """Return what stands in the end where the network always wants the next token of WHOLE; if it was closed; and its tokens."""
+def written(model: CausalModel, most: int, whole: str = "") -> tuple[str, bool, int]:
+    """Return what stands in the end where the network always wants the next token of `whole`; if it was closed; its tokens."""
     grammars = Grammars(model.tokenizer, int(model.network.config.vocab_size), model.stops())
     matcher = grammars.matcher(NESTED, most)
-    wanted = [*model.tokens(json.dumps(WHOLE)), sorted(grammars.stops)[0]]
+    wanted = [*model.tokens(whole or json.dumps(WHOLE)), sorted(grammars.stops)[0]]
     logits, out = torch.randn(grammars.vocabulary, generator=torch.Generator().manual_seed(most)), []
     while len(out) < most and (not out or out[-1] not in grammars.stops):
         out.append(matcher.choose(wanted[min(len(out), len(wanted) - 1)], logits))
@@ -139,3 +139,12 @@ def test_an_answer_that_ends_by_itself_just_in_time_is_left_as_it_is(model):
     whole = len(model.tokens(json.dumps(WHOLE))) + 1
     said, was_closed, used = written(model, whole + SPARE + 1)
     assert json.loads(said) == WHOLE and not was_closed and used == whole
+
+
+@pytest.mark.slow
+def test_an_escape_is_written_out_before_its_string_ends(model):
+    """Behind a backslash the end is farther away than a string's end usually is."""
+    wild = json.dumps({**WHOLE, "number": "\x1d\x1d\x1d\x1d\x1d\x1d\x1d\x1d\x1d\x1d"})
+    for most in range(24, len(model.tokens(wild[:90]))):
+        said, _, _ = written(model, most, wild)
+        assert Fields(NESTED).accepts(json.loads(said)), (most, said)

@@ -18,6 +18,7 @@ SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator
 SPARE = 2  # tokens that are left over when an answer is brought to its end
 MARGIN = 10  # tokens beside the longest end that is foreseen, within which it is looked ahead
 OPENING = frozenset(',[{"')  # outside of a string: what may ask for more to be written
+ESCAPE = 6  # characters of the longest escape
 PLAIN = ("null", " null", ' "', '"', " true", "true", "0", " 0", " [", " {")  # what may come where nothing must
 
 
@@ -122,7 +123,9 @@ class Matcher:
         rest of a string or a number goes by without another look, as long as the old plan fits.
         """
         word = self.grammars.words[token]
-        is_calm = not ('"' in word or "\\" in word) if self.at.inside else not OPENING.intersection(word)
+        is_calm = not OPENING.intersection(word)
+        if self.at.inside:  # an escape like \u001f must be written out before its string may end
+            is_calm = not self.at.escape and '"' not in word and "\\" not in word
         if not (is_calm and 0 <= self.plan <= self.left - SPARE):
             self.plan = self._steps_to_end(token, self.left - SPARE)
         return self.plan >= 0
@@ -161,18 +164,20 @@ class Matcher:
 
 @dataclass
 class Inside:
-    """Whether what has been written stands within a string."""
+    """Whether what has been written stands within a string; `escape` characters may still belong to an escape of four hexadecimal digits."""
 
     inside: bool = False
     escaped: bool = False
+    escape: int = 0
 
     def follow(self, text: str) -> None:
         """Go on over what is written next."""
         for char in text:
+            self.escape = max(0, self.escape - 1)
             if self.escaped:
                 self.escaped = False
             elif char == "\\":
-                self.escaped = self.inside
+                self.escaped, self.escape = self.inside, ESCAPE * self.inside
             elif char == '"':
                 self.inside = not self.inside
 
