@@ -164,7 +164,7 @@ class Matcher:
 
 @dataclass
 class Inside:
-    """Whether what has been written stands within a string; `escape` characters may still belong to an escape of four hexadecimal digits."""
+    """Whether what is written stands within a string; `escape` characters may still belong to an escape of four hex digits."""
 
     inside: bool = False
     escaped: bool = False
