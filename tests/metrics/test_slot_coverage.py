@@ -178,3 +178,10 @@ def test_a_study_teaches_the_metric_from_train_rows_alone():
     assert taught(task, rows, replace(split, folds=(replace(first, train=("0", "1"), dev=()),))).metric.values == (
         known_values([rows["0"], rows["1"]])
     )
+
+
+def test_one_field_may_be_named_as_a_word():
+    """Read letter by letter, it would name no field, and every text would state all there is."""
+    example = Example("r", {"area": "harbour", "food": "fish"}, "")
+    said = Prediction("Fish is served.", 0.5)
+    assert metric(fields="area").score_example(example, said) == metric(fields=["area"]).score_example(example, said) == [0, 1]

@@ -36,6 +36,10 @@ class SlotCoverage:
     shapes: ClassVar[tuple[str, ...]] = ("text",)
     uses_target: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if isinstance(self.fields, str):  # one field, as a task file may name it
+            object.__setattr__(self, "fields", (self.fields,))
+
     def taught(self, examples: Sequence[Example]) -> SlotCoverage:
         """Return this metric with the `phrases` and `values` that labelled rows teach, where it has none yet."""
         phrases = self.phrases or learn_phrases(examples, self.fields)

@@ -15,7 +15,8 @@ COVERAGES = (1.0, 0.9, 0.8, 0.5)
 def retrieval(report: Report) -> Section:
     """Return how well documents were found, by itself: an answer can be wrong though its document was right."""
     lines: list[tuple[Cell, ...]] = []
-    marked = None
+    marked, every = None, [mapping(one, "retrieval") for one in rows(report, "trials")]
+    ranks = (*RANKS, *sorted({key for one in every for key in one if key.startswith("ndcg@")}))
     for one in rows(report, "trials"):
         found = mapping(one, "retrieval")
         if not found:
@@ -23,14 +24,14 @@ def retrieval(report: Report) -> Section:
         if one.get("strategy") == winner_name(report):
             marked = len(lines)
         name = Cell(words.visible(one.get("strategy")), f"{words.sample(found)}, {found.get('part')}")
-        lines.append((name, *(Cell(words.score(found.get(rank))) for rank in RANKS)))
-    columns = (Column("way", False), *map(Column, RANKS))
+        lines.append((name, *(Cell(words.score(found.get(rank))) for rank in ranks)))
+    columns = (Column("way", False), *map(Column, ranks))
     lead = (
         f"Of {words.count(at(report, 'task', 'documents'))} documents. hit@k: a document that holds the answer is among the "
-        "first k; mrr: the mean of 1 / its rank. The ways without documents show whether looking up was needed at all."
+        "first k; mrr: the mean of 1 / its rank; ndcg: how far up all of them stand. The ways without documents show whether looking up was needed at all."
     )
-    ranks = (table("Rank of the right document", columns, lines, marked),) if lines else ()
-    shown = (*ranks, *_familiar(report))
+    made = (table("Rank of the right document", columns, lines, marked),) if lines else ()
+    shown = (*made, *_familiar(report))
     return Section("retrieval", "Are the right documents found?", lead if lines else "", (), shown)
 
 
