@@ -184,4 +184,8 @@ def test_one_field_may_be_named_as_a_word():
     """Read letter by letter, it would name no field, and every text would state all there is."""
     example = Example("r", {"area": "harbour", "food": "fish"}, "")
     said = Prediction("Fish is served.", 0.5)
-    assert metric(fields="area").score_example(example, said) == metric(fields=["area"]).score_example(example, said) == [0, 1]
+    assert (
+        metric(fields="area").score_example(example, said)
+        == metric(fields=["area"]).score_example(example, said)
+        == [0, 1]
+    )

@@ -27,7 +27,10 @@ def test_a_busy_endpoint_is_asked_again_when_it_says_so(play: Play, ledger: Ledg
     assert sum(usd for *_, usd, _ in rows(ledger)) == pytest.approx(14e-6)
 
 
-@pytest.mark.parametrize("said", ["1e9", "9" * 400, "inf", formatdate(time.time() + 86400, usegmt=True)])
+TOMORROW = formatdate(time.time() + 86400, usegmt=True)
+
+
+@pytest.mark.parametrize("said", ["1e9", "9" * 400, "inf", TOMORROW], ids=["large", "long", "infinite", "tomorrow"])
 def test_an_absurd_retry_after_is_capped(said: str) -> None:
     assert HASTE.wait_s(1, said, "seed") == HASTE.cap_s
     assert Patience().wait_s(1, said, "seed") == 60
