@@ -129,7 +129,7 @@ def written(model: CausalModel, most: int, whole: str = "") -> tuple[str, bool, 
 @pytest.mark.slow
 def test_lists_of_objects_are_ended_in_time_wherever_the_room_ends(model):
     whole = len(model.tokens(json.dumps(WHOLE))) + 1
-    for most in range(100, whole + 1, 3):
+    for most in range(100, whole + 1, 13):
         said, _, _ = written(model, most)
         assert Fields(NESTED).accepts(json.loads(said)), (most, said)
 
@@ -145,6 +145,6 @@ def test_an_answer_that_ends_by_itself_just_in_time_is_left_as_it_is(model):
 def test_an_escape_is_written_out_before_its_string_ends(model):
     """Behind a backslash the end is farther away than a string's end usually is."""
     wild = json.dumps({**WHOLE, "number": "\x1d\x1d\x1d\x1d\x1d\x1d\x1d\x1d\x1d\x1d"})
-    for most in range(24, len(model.tokens(wild[:90]))):
+    for most in range(30, len(model.tokens(wild[:90])), 5):
         said, _, _ = written(model, most, wild)
         assert Fields(NESTED).accepts(json.loads(said)), (most, said)

@@ -17,7 +17,9 @@ WIDTH, INNER, LAYERS = (
     8,
 )  # those of the embedded model; enough layers that their weights are not all in cache
 REPEATS = 3
-AS_FAST = 0.95  # of the fastest size's speed: where the usual size is so fast, it is taken, as timings differ by as much
+AS_FAST = (
+    0.95  # of the fastest size's speed: where the usual size is so fast, it is taken, as timings differ by as much
+)
 
 
 @functools.cache

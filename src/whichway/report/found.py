@@ -28,7 +28,8 @@ def retrieval(report: Report) -> Section:
     columns = (Column("way", False), *map(Column, ranks))
     lead = (
         f"Of {words.count(at(report, 'task', 'documents'))} documents. hit@k: a document that holds the answer is among the "
-        "first k; mrr: the mean of 1 / its rank; ndcg: how far up all of them stand. The ways without documents show whether looking up was needed at all."
+        "first k; mrr: the mean of 1 / its rank; ndcg: how far up all of them stand. The ways "
+        "without documents show whether looking up was needed at all."
     )
     made = (table("Rank of the right document", columns, lines, marked),) if lines else ()
     shown = (*made, *_familiar(report))
