@@ -222,7 +222,9 @@ def test_every_strategy_on_the_embedded_models_keeps_its_contract(name, local_mo
     [(name, shape) for shape in ("fields", "text") for name in serving(shape) if name != "reflect"],
 )
 def test_every_strategy_that_writes_or_finds_answers_keeps_its_contract(name, shape, local_models, tmp_path):
-    plain = examples(48, multi=True)
+    plain = [
+        replace(row, target=row.target[:1]) for row in examples(48, multi=True)
+    ]  # short answers: writing is what takes long
     rows = [replace(as_shape(shape, row), gold_documents=row.target[:1]) for row in plain]
     kit = Kit({"causal": local_models["causal"]}, local_models["embedder"], tmp_path, 3)
     made = registry.get("strategy", name)(**WRITTEN[name])
