@@ -10,7 +10,7 @@ from typing import Any
 from whichway.core.model import Reply
 from whichway.core.output import Labels
 from whichway.core.task import Prediction, Task
-from whichway.strategies.parts.bias import fit_bias
+from whichway.strategies.parts.bias import Fitted, fit_bias
 from whichway.strategies.parts.prompting import PromptFormat
 
 NONE = "none"  # the extra continuation that stands for the empty set of labels
@@ -76,7 +76,7 @@ def fit_reader(task: Task, table: Any, targets: Sequence[Any], calibrate: bool =
         return plain
     if not calibrate or multi:
         return _warm(replace(plain, bias=_batch(table)) if calibrate else plain, table, targets)
-    found = fit_bias(table, [names.index(one) for one in targets], _batch(table))
+    found = _fitted(names, table, targets)
     return replace(plain, bias=found.bias, heat=found.heat)
 
 
@@ -85,9 +85,14 @@ def read_left_out(task: Task, table: Any, targets: Sequence[Any]) -> list[Predic
     if task.labels.multi or len(targets) < 2:
         return fit_reader(task, table, targets).read(table)
     names = answer_names(task.labels)
-    found = fit_bias(table, [names.index(one) for one in targets], _batch(table))
+    found = _fitted(names, table, targets)
     reader = LikelihoodReader(names, False, found.bias, found.heat)
     return [reader.answer(row) for row in found.left_out]
+
+
+def _fitted(names: Sequence[str], table: Any, targets: Sequence[Any]) -> Fitted:
+    """Return the bias of rows with one label each, held to batch calibration."""
+    return fit_bias(table, [list(names).index(one) for one in targets], _batch(table))
 
 
 def _batch(table: Any) -> tuple[float, ...]:
