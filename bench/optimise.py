@@ -29,7 +29,9 @@ PROMPTS = 30
 def main() -> None:
     """Run the ways on each set, certify them on the test part, and print paired differences and what each step bought."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("names", nargs="*", default=list(SETS))
+    asked.add_argument(
+        "names", nargs="*", default=list(SETS), help="also banking2 ... banking77, or an example of examples/"
+    )
     asked.add_argument("--work", type=Path, default=Path("runs/optimise"))
     asked.add_argument("--minutes", type=float, default=20)
     asked.add_argument("--no-gate", action="store_true", help="search even where there is no headroom")
@@ -87,11 +89,11 @@ def _tell_seed(run: Path) -> None:
 
 def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    if name == "support_triage":
+    if (HERE / "examples" / name).exists():
         said = yaml.safe_load((HERE / "examples" / name / "task.yaml").read_text(encoding="utf-8"))
         said["data"] = str(HERE / "examples" / name / "rows.jsonl")
     else:
-        said = {"sms_spam": _spam, "banking10": _banking}[name](folder)
+        said = _spam(folder) if name == "sms_spam" else _banking(folder, int(name.removeprefix("banking")))
     said |= {"budget": {"minutes": minutes, "usd": 0}}
     said["strategies"] = {"settings": settings}
     (folder / "task.yaml").write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
@@ -103,12 +105,12 @@ def _spam(folder: Path) -> dict[str, Any]:
     return _said("sms_spam", "Say whether the text message is spam or ham (a normal message).")
 
 
-def _banking(folder: Path) -> dict[str, Any]:
-    """Ten intents of banking77, a fixed choice."""
+def _banking(folder: Path, intents: int) -> dict[str, Any]:
+    """Some intents of banking77, a fixed choice."""
     train, test = _rows("banking77", "train"), _rows("banking77", "test")
-    names = random.Random(0).sample(sorted({one["output"] for one in train}), 10)
+    names = random.Random(0).sample(sorted({one["output"] for one in train}), intents)
     _write(folder, *([one for one in rows if one["output"] in names] for rows in (train, test)), 400)
-    return _said("banking10", "Classify the banking customer's message into exactly one intent.")
+    return _said(f"banking{intents}", "Classify the banking customer's message into exactly one intent.")
 
 
 def _said(name: str, instruction: str) -> dict[str, Any]:
