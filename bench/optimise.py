@@ -36,11 +36,12 @@ def main() -> None:
     asked.add_argument("--minutes", type=float, default=20)
     asked.add_argument("--no-gate", action="store_true", help="search even where there is no headroom")
     asked.add_argument("--only", default="prompt-few,optimise", help="ways to compare; hybrid is told step by step")
+    asked.add_argument("--metric", default="", help="instead of the one that the task file names")
     asked.add_argument("--settings", type=json.loads, default={}, help="JSON: settings of ways, as in a task file")
     said = asked.parse_args()
     for name in said.names:
         folder = said.work / (name + ("-no-gate" if said.no_gate else ""))
-        task = _task(name, folder, said.minutes, {"optimise": {"gate": not said.no_gate}, **said.settings})
+        task = _task(name, folder, said.minutes, {"optimise": {"gate": not said.no_gate}, **said.settings}, said.metric)
         command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(folder / "run")]
         done = subprocess.run([*command, "--only", said.only], check=False, stdout=subprocess.DEVNULL)
         if done.returncode in (0, 4, 6):  # else it stopped before it compared anything, and said why
@@ -87,7 +88,7 @@ def _tell_seed(run: Path) -> None:
           f"gain {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}, n={gap.n})")  # fmt: skip
 
 
-def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any]) -> Path:
+def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any], metric: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if (HERE / "examples" / name).exists():
         said = yaml.safe_load((HERE / "examples" / name / "task.yaml").read_text(encoding="utf-8"))
@@ -96,6 +97,7 @@ def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any]) -> 
         said = _spam(folder) if name == "sms_spam" else _banking(folder, int(name.removeprefix("banking")))
     said |= {"budget": {"minutes": minutes, "usd": 0}}
     said["strategies"] = {"settings": settings}
+    said |= {"metric": metric} if metric else {}
     (folder / "task.yaml").write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
     return folder / "task.yaml"
 
