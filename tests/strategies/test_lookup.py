@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-from test_retrieval import filler, reranked
+from test_choosing import manuals
+from test_retrieval import Words, filler, reranked
 
-from whichway.core.strategy import Kit, Updatable
+from whichway.core.strategy import Choosing, Kit, Updatable
 from whichway.core.task import Document, Example, Field, Prediction, Task
 from whichway.core.text import Text
 from whichway.registry import get
+from whichway.report import found
 from whichway.strategies.parts.choosing import enough_passages
-from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup
+from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup, load_lookup, make_lookup
 
 TASK = Task("t", "Answer.", (Field("q"),), Text(), SimpleNamespace(name="token_f1"), documents=tuple(filler(70)))
 
@@ -34,6 +37,23 @@ def test_train_rows_are_not_given_what_only_their_own_question_finds():
     (train,) = lookup.examples([row], own=True)
     assert "number 65 " in use.inputs[FIELD] and "number 65 " not in train.inputs[FIELD]
     assert list(use.inputs) == [FIELD, "q"]
+
+
+def test_what_was_chosen_and_what_each_choice_scored_is_kept_and_told(tmp_path):
+    documents, rows = manuals()
+    task = replace(TASK, documents=tuple(documents), metric=get("metric", "token_f1")())
+    lookup = make_lookup(task, rows, 0, "auto", 0, Kit({}, Words(), tmp_path))
+    chosen = lookup.told["chosen"]
+    assert chosen["shown"] == lookup.count == 1 and chosen["words"] == lookup.index.settings.words
+    assert {one["words"] for one in lookup.told["tried"]} == {90, 180, 270}
+    lookup.save(tmp_path)
+    again = load_lookup(task, tmp_path, Words())
+    assert again == replace(lookup, index=again.index)
+    solution = LookedUp(Cites(), again)
+    assert isinstance(solution, Choosing) and solution.choices() == json.loads(json.dumps(lookup.told))
+    table = found.retrieval({"trials": [{"strategy": "rag", "lookup": lookup.told}]}).tables[0]
+    assert len(table.rows) == 9 and table.rows[table.marked][0].text == f"{chosen['words']} words"
+    assert "96 rows to learn from" in table.note and "rag shows 1" in table.note
 
 
 class Cites:

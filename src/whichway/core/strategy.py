@@ -178,6 +178,14 @@ class Retrieving(Protocol):
 
 
 @runtime_checkable
+class Choosing(Protocol):
+    """A solution that chose on train rows how documents are cut and found."""
+
+    def choices(self) -> Mapping[str, Any]:
+        """Return plain data: `chosen` settings, and `tried` ones with their scores; {} where nothing is looked up."""
+
+
+@runtime_checkable
 class Updatable(Protocol):
     """A solution that can go on with other documents, without being fitted again."""
 

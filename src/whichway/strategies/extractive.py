@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -108,6 +108,10 @@ class ExtractiveSolution:
         if self.lookup is None:
             return [[] for _ in inputs]
         return [self.lookup.index.documents(hits)[:DEPTH] for hits in self.lookup.ranked(inputs, 4 * DEPTH)]
+
+    def choices(self) -> Mapping[str, Any]:
+        """Return how documents are found, and what else was tried on train rows."""
+        return self.lookup.told if self.lookup else {}
 
     def found(self, inputs: Sequence[Inputs]) -> tuple[list[Prediction], list[float]]:
         """Return the best supported answer per row, and the score that is expected of it."""
