@@ -77,6 +77,8 @@ def test_other_documents_are_answered_from_and_only_they_are_embedded():
     assert len(index.embedder.seen) == 2, "title and body of the new one"
     (answer,) = moved.predict([{"q": "when does the mill open"}])
     assert answer.sources == ("mill",) and "bell rings" in answer.value
+    assert answer.passages == ("The mill: The mill opens when the bell rings.",)
+    assert answer.value == f"[1] {answer.passages[0]}", "cited is what was shown"
     (before,) = solution.predict([{"q": "when does the mill open"}])
     assert before.sources != ("mill",)
 

@@ -9,6 +9,7 @@ import pytest
 
 from whichway import load_task
 from whichway.core.strategy import Kit
+from whichway.core.task import Example, Prediction
 from whichway.errors import NotApplicable, TaskFileError
 from whichway.registry import get
 from whichway.study.lines import DEFAULTS, in_use, make_lines
@@ -238,6 +239,25 @@ def test_groundedness_without_documents_is_refused(tmp_path):
         file.write("metric: groundedness\n")
     with pytest.raises(TaskFileError, match="compares with documents"):
         load_task(task)
+
+
+@pytest.mark.parametrize("by", ["passages", "documents", "pages"])
+def test_the_title_of_a_document_supports_what_is_said_as_its_text_does(tmp_path, by):
+    task = write_fields(tmp_path, rules="{max_words: 9}")
+    (tmp_path / "documents.jsonl").write_text(
+        '{"id": "a", "title": "Parental leave", "text": "It lasts 14 weeks."}\n{"id": "b", "title": "", "text": "Lunch."}\n'
+    )
+    with open(task, "a") as file:
+        file.write(f"metric: {{name: groundedness, by: {by}}}\ndocuments: documents.jsonl\n")
+    if by == "pages":
+        with pytest.raises(TaskFileError, match="does not take these parameters") as caught:
+            load_task(task)
+        assert "'passages' or 'documents'" in caught.value.fix
+        return
+    metric = load_task(task).task.metric
+    row = Example("r", {}, "")
+    assert metric.score_example(row, Prediction("Parental leave lasts 14 weeks.", 1.0, sources=("a",))) == [1, 1]
+    assert metric.score_example(row, Prediction("Parental leave lasts 14 weeks.", 1.0, sources=("b",))) == [0, 1]
 
 
 def test_a_student_that_cannot_answer_this_shape_is_named_before_anything_is_spent(tmp_path):

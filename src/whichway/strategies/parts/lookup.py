@@ -144,15 +144,19 @@ class LookedUp:
             return []
         hits = self.lookup.ranked(inputs, max(DEPTH, self.lookup.count))
         answers = self.inner.predict(self.lookup.widen(inputs, hits))
-        shown = [tuple(self.lookup.index.documents(found[: self.lookup.count])) for found in hits]
+        shown = [found[: self.lookup.count] for found in hits]
         return [
-            replace(one, sources=cited) if one.parsed and one.value != "" else one
-            for one, cited in zip(answers, shown, strict=True)
+            self._citing(one, some) if one.parsed and one.value != "" else one
+            for one, some in zip(answers, shown, strict=True)
         ]
 
     def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
         """Return the ids of the documents found for each row, the best first."""
         return [self.lookup.index.documents(found)[:DEPTH] for found in self.lookup.ranked(inputs, 4 * DEPTH)]
+
+    def _citing(self, answer: Prediction, shown: Sequence[Any]) -> Prediction:
+        sources = tuple(self.lookup.index.documents(shown))
+        return replace(answer, sources=sources, passages=tuple(map(_as_shown, shown)))
 
     def choices(self) -> Mapping[str, Any]:
         """Return how documents are found, and what else was tried on train rows."""
@@ -196,9 +200,12 @@ def load_over(inner: Any, task: Task, folder: Path, kit: Kit) -> LookedUp:
 
 def _shown(hits: Sequence[Any]) -> str:
     """Return passages as numbered paragraphs."""
-    found = []
-    for number, hit in enumerate(hits, start=1):
-        words = hit.passage.text.split()
-        text = " ".join(words[:SHOWN_WORDS]) + (" ..." if len(words) > SHOWN_WORDS else "")
-        found.append(f"[{number}] {hit.passage.title}: {text}" if hit.passage.title else f"[{number}] {text}")
+    found = [f"[{number}] {_as_shown(hit)}" for number, hit in enumerate(hits, start=1)]
     return "\n".join(found) or "(nothing was found)"
+
+
+def _as_shown(hit: Any) -> str:
+    """Return one passage as it stands before a question: its title, and as many words as there is room for."""
+    words = hit.passage.text.split()
+    text = " ".join(words[:SHOWN_WORDS]) + (" ..." if len(words) > SHOWN_WORDS else "")
+    return f"{hit.passage.title}: {text}" if hit.passage.title else text
