@@ -7,12 +7,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from test_choosing import manuals
 from test_retrieval import Words, filler, reranked
 
 from whichway.core.strategy import Choosing, Kit, Updatable
 from whichway.core.task import Document, Example, Field, Prediction, Task
 from whichway.core.text import Text
+from whichway.errors import UsageError
 from whichway.registry import get
 from whichway.report import found
 from whichway.strategies.parts.choosing import enough_passages
@@ -113,3 +115,21 @@ def test_a_stored_answer_is_forgotten_when_its_document_says_something_else(tmp_
     assert {row.target for row in moved.near.examples} == {"on Fridays"}
     same = solution.with_documents(list(documents))
     assert len(same.near.examples) == len(solution.near.examples)
+
+
+def test_without_an_encoder_answers_are_found_by_words_and_with_one_they_need_it_again(tmp_path):
+    documents, rows = manuals(8)
+    task = replace(TASK, documents=tuple(documents), metric=get("metric", "token_f1")())
+    made = get("strategy", "extractive")()
+    asked = [row.inputs for row in rows[:6]]
+    for folder, embedder in ((tmp_path / "words", None), (tmp_path / "encoder", Words())):
+        folder.mkdir()
+        solution = made.fit(task, rows[6:], rows[:6], Kit({}, embedder, folder))
+        assert (solution.lookup.index.settings.mode == "lexical") or embedder
+        assert "bars" in solution.predict(asked)[0].value
+        solution.save(folder)
+        assert made.load(task, folder, Kit({}, embedder, folder)).predict(asked) == solution.predict(asked)
+    again = made.load(task, tmp_path / "words", Kit({}, Words(), tmp_path))
+    assert again.near.embedder.name == "words" and again.vectors.shape[1] == again.near.embedder.embed([""]).shape[1]
+    with pytest.raises(UsageError, match="there is none here"):
+        made.load(task, tmp_path / "encoder", Kit({}, None, tmp_path))

@@ -233,6 +233,30 @@ def test_a_rule_about_a_field_that_is_none_is_refused(tmp_path):
     assert "q" in caught.value.fix
 
 
+def test_what_an_encoder_only_helps_runs_without_it_unless_its_settings_ask_for_it(tmp_path, monkeypatch):
+    task = write_fields(tmp_path, rules="{max_words: 9}")
+    (tmp_path / "documents.jsonl").write_text('{"id": "a", "title": "A", "text": "Lunch."}\n')
+    seen = importlib.util.find_spec
+    gone = ("torch", "sentence_transformers", "transformers")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else seen(name))
+    with open(task, "a") as file:
+        file.write("documents: documents.jsonl\n")
+    loaded = load_task(task)
+    lines = {one.name: one for one in make_lines(loaded.task, loaded.settings)}
+    assert not lines["extractive"].excluded and lines["extractive"].model == ""
+    assert "needs torch" in lines["rag"].excluded, "its language model"
+    assert lines["rag-classic"].model == "" and "serves labels" in lines["rag-classic"].excluded
+    with open(task, "a") as file:
+        file.write("strategies: {settings: {extractive: {mode: dense}}}\n")
+    loaded = load_task(task)
+    (line,) = make_lines(loaded.task, loaded.settings, ("extractive",))
+    assert "needs torch" in line.excluded
+    monkeypatch.undo()
+    if seen("torch") and seen("sentence_transformers"):
+        (line,) = make_lines(loaded.task, loaded.settings, ("extractive",))
+        assert not line.excluded and line.model == "embedder"
+
+
 def test_groundedness_without_documents_is_refused(tmp_path):
     task = write_fields(tmp_path, rules="{max_words: 9}")
     with open(task, "a") as file:

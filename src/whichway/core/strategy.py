@@ -199,6 +199,7 @@ class Strategy(Protocol):
     Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder', 'documents');
     `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
+    `helped_by` (optional) names what of that it can do without, as a study then lets it.
     `continues` (optional, a truth value) says that a fit on all rows goes on from one on a part of them; see Kit.
     A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
     names endpoints that it asks beside its own model, and whether they are to fine-tune. One made of others (optional) names

@@ -33,7 +33,8 @@ class Raft:
     epochs: int = 2
     longest: int = 1280
     trained: Literal["passages", "bare"] = "passages"
-    needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
+    needs: ClassVar[tuple[str, ...]] = ("causal", "documents")
+    helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = True
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")

@@ -25,7 +25,7 @@ from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
 from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder
 from whichway.study.deadline import until
-from whichway.study.lines import Line, in_use, needs_embedder
+from whichway.study.lines import Line, in_use, uses_embedder
 
 REWRITTEN_ROWS, PAID_ROWS = 16, 5  # rows that are answered under each other form of a prompt
 REWRITTEN_S = 15.0  # of one strategy, after which no further form is begun
@@ -98,7 +98,7 @@ def _weights_mb(bench: Bench, line: Line) -> float:
     """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
     own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
     models = [bench.shelf[line.model]] if line.model == "causal" else []
-    if needs_embedder(in_use(line.strategy)):
+    if uses_embedder(in_use(line.strategy)):
         models.append(bench.shelf.embedder())
     return float(own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
 
