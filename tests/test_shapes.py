@@ -98,8 +98,12 @@ def other_documents_are_answered_from_at_once(folder) -> None:
         "".join(json.dumps({"id": f"n{i}", "input": one}) + "\n" for i, one in enumerate(asked))
     )
     words = ("predict", "run", "new.jsonl", "--strategy", "extractive", "-o", "out.jsonl", "--documents", "other.jsonl")
+    evidence = {one: one.read_bytes() for one in (folder / "run").glob("*.json")}
     done = whichway(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert "1 added, 0 changed, 1 dropped; indexed in run/documents/extractive" in done.stderr
+    assert "none changed\n" in whichway(*words, cwd=folder).stderr
+    assert evidence == {one: one.read_bytes() for one in (folder / "run").glob("*.json")}
     pier, mill = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert pier["output"] == "The pier opens at 23 o'clock." and pier["sources"] == ["pier"]
     assert mill["output"] != OPENS["mill"] and "mill" not in mill.get("sources", ())

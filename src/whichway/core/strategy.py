@@ -189,8 +189,15 @@ class Choosing(Protocol):
 class Updatable(Protocol):
     """A solution that can go on with other documents, without being fitted again."""
 
-    def with_documents(self, documents: Sequence[Document]) -> Solution:
-        """Return this solution over these documents; only texts that it does not know are embedded."""
+    @property
+    def documents(self) -> Sequence[Document]:
+        """The documents that it answers from."""
+
+    def with_documents(self, documents: Sequence[Document], kept: Path | None = None) -> Solution:
+        """Return this solution over these documents; only texts that neither it nor what is `kept` knows are embedded."""
+
+    def keep(self, folder: Path) -> None:
+        """Write the index of its documents, as `kept` is read; nothing that was fitted."""
 
 
 class Strategy(Protocol):

@@ -110,6 +110,11 @@ def causal_name(folder: Path) -> str:
     return str(_kept(Path(folder))["models"]["causal"])
 
 
+def embedder_name(folder: Path) -> str:
+    """Return the sentence encoder that a run was made with: 'embedded', a folder or a hub id."""
+    return str(_kept(Path(folder))["models"]["embedder"])
+
+
 def _kept(folder: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / KEPT).read_text(encoding="utf-8"))

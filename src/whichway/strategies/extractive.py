@@ -164,7 +164,11 @@ class ExtractiveSolution:
         if self.lookup is not None:
             self.lookup.save(folder)
 
-    def with_documents(self, documents: Sequence[Document]) -> ExtractiveSolution:
+    @property
+    def documents(self) -> Sequence[Document]:
+        return self.lookup.index.contents if self.lookup else ()
+
+    def with_documents(self, documents: Sequence[Document], kept: Path | None = None) -> ExtractiveSolution:
         """Answer from these documents; stored answers whose documents are gone, or say something else now, are forgotten."""
         import numpy as np
 
@@ -172,14 +176,26 @@ class ExtractiveSolution:
             return self
         spans = tuple(spans_of(documents, self.longest))
         known = {span.text: vector for span, vector in zip(self.spans, self.vectors, strict=True)}
+        if kept is not None:
+            known |= zip(
+                load_json(kept / "spans.json"), load_arrays(kept / "spans.safetensors")["vectors"], strict=True
+            )
         new = list(dict.fromkeys(span.text for span in spans if span.text not in known))
         known.update(zip(new, self.near.embedder.embed(new) if new else (), strict=True))
         vectors = np.stack([known[span.text] for span in spans]) if spans else self.vectors[:0]
         before = {one.id: one for one in self.lookup.index.contents}
         same = {one.id for one in documents if before.get(one.id) == one}
-        kept = [i for i, row in enumerate(self.near.examples) if same.issuperset(row.gold_documents)]
-        near = replace(self.near, examples=tuple(self.near.examples[i] for i in kept), vectors=self.near.vectors[kept])
-        return replace(self, near=near, lookup=self.lookup.updated(documents), spans=spans, vectors=vectors)
+        valid = [i for i, row in enumerate(self.near.examples) if same.issuperset(row.gold_documents)]
+        near = replace(
+            self.near, examples=tuple(self.near.examples[i] for i in valid), vectors=self.near.vectors[valid]
+        )
+        return replace(self, near=near, lookup=self.lookup.updated(documents, kept), spans=spans, vectors=vectors)
+
+    def keep(self, folder: Path) -> None:
+        if self.lookup is not None:
+            self.lookup.save(folder)
+        save_json(folder / "spans.json", [one.text for one in self.spans])
+        save_arrays(folder / "spans.safetensors", {"vectors": self.vectors})
 
     def _stored(self, vector: Any, support: dict[str, tuple[float, ...]], hidden: int) -> list[Candidate]:
         """Return the answers of the most similar train questions."""

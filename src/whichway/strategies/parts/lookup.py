@@ -63,9 +63,11 @@ class Lookup:
         wide = self.widen(inputs, self.ranked(inputs, without_self=own))
         return [replace(row, inputs=one) for row, one in zip(rows, wide, strict=True)]
 
-    def updated(self, documents: Sequence[Document]) -> Lookup:
-        """Return the same over other documents; what is known of them is kept."""
-        return replace(self, task=replace(self.task, documents=tuple(documents)), index=self.index.update(documents))
+    def updated(self, documents: Sequence[Document], kept: Path | None = None) -> Lookup:
+        """Return the same over other documents; what is known of them, here and in a lookup that was saved, is used again."""
+        beside = load_lookup(self.task, kept, self.index.embedder).index if kept else None
+        index = self.index.update(documents, beside=beside)
+        return replace(self, task=replace(self.task, documents=tuple(documents)), index=index)
 
     def save(self, folder: Path) -> None:
         """Write the index, the count, and what was tried."""
@@ -167,8 +169,15 @@ class LookedUp:
         """Tokens read in training."""
         return int(getattr(self.inner, "tokens", 0))
 
-    def with_documents(self, documents: Sequence[Document]) -> LookedUp:
-        return replace(self, lookup=self.lookup.updated(documents))
+    @property
+    def documents(self) -> Sequence[Document]:
+        return self.lookup.index.contents
+
+    def with_documents(self, documents: Sequence[Document], kept: Path | None = None) -> LookedUp:
+        return replace(self, lookup=self.lookup.updated(documents, kept))
+
+    def keep(self, folder: Path) -> None:
+        self.lookup.save(folder)
 
     def version(self) -> PromptVersion | None:
         """Return the prompt that passages are put into; a linear model has none."""
