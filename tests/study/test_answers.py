@@ -27,7 +27,7 @@ class Lines:
         self.answers = answers
 
     def predictions(self, name, part):
-        return self.answers[name]
+        return self.answers[(name, part)] if (name, part) in self.answers else self.answers[name]
 
     def trial(self, name):
         return ("done", "", {})
@@ -87,6 +87,29 @@ def test_a_cheap_way_that_is_right_where_it_is_sure_goes_before_a_dear_one(price
     assert one["score"] > one["dear_score"] > one["cheap_score"] and one["difference"]["low"] > 0
     assert one["usd_per_1000"] == pytest.approx(0.1 + one["passed_on"] * 5.0, abs=1e-3)
     assert cascaded({"cascades": [one]}).tables[0].rows[0][0].text == "small, then big"
+
+
+def test_cascades_are_ranked_by_what_was_known_before_the_test_part(monkeypatch):
+    usd = {"first": 0.1, "second": 0.1, "big": 5.0}
+    monkeypatch.setattr(cascade, "running_cost", lambda bench, line: Cost(0.0, usd[line.name]))
+    lines = [SimpleNamespace(name=name) for name in usd]
+    good = said(lambda i: i < 160, lambda i: 0.9 if i < 160 else 0.3)
+    poor = said(lambda i: i % 10 != 0 and i < 160, lambda i: 0.9 if i < 160 else 0.3)
+    bench, turned = (
+        bench_of(first=one, second=other, big=said(lambda i: i % 8 != 0, lambda i: 0.8))
+        for one, other in ((good, poor), (poor, good))
+    )
+    bench.ledger.answers |= {(name, "test"): turned.ledger.answers[name] for name in usd}
+    found = cascades(bench, lines, "test")
+    assert [one["cheap"] for one in found] == ["first", "second"], "the other way round on the test part"
+    assert found[0]["score"] < found[1]["score"] and found[0]["part"] == "test"
+    assert found[0]["validation"]["score"] > found[1]["validation"]["score"]
+    shown = cascaded({"cascades": found}).tables[0]
+    assert "validation" in shown.columns[2].name and shown.columns[3].name == "test"
+    assert float(shown.rows[0][2].text) > float(shown.rows[0][3].text)
+    bench.ledger.answers |= {(name, "test"): {} for name in usd}
+    (once, _) = cascades(bench, lines, "test")
+    assert once["part"] == "validation" and cascaded({"cascades": [once]}).tables[0].rows[0][3].text == ""
 
 
 def test_a_rented_machine_is_paid_once_and_whole_whatever_share_is_passed_on():

@@ -156,6 +156,7 @@ def cascaded(report: Report) -> Section:
     for one in rows(report, "cascades"):
         gap = words.difference(mapping(one, "difference"), known)
         dear_usd = words.money(one.get("dear_usd_per_1000"))
+        before, is_tested = mapping(one, "validation"), one.get("part") == "test"
         lines.append(
             (
                 Cell(
@@ -163,16 +164,18 @@ def cascaded(report: Report) -> Section:
                     f"below {words.score(one.get('threshold'))}",
                 ),
                 Cell(words.percent(one.get("passed_on"))),
-                Cell(words.score(one.get("score"), known), f"{words.sample(one)}, {one.get('part')}"),
+                Cell(words.score(before.get("score"), known), words.sample(before)),
+                Cell(words.score(one.get("score"), known), words.sample(one)) if is_tested else Cell(""),
                 Cell(gap),
                 Cell(words.money(one.get("usd_per_1000")), f"alone {dear_usd}"),
             )
         )
-    heads = ("passed on", metric_name(report), "against the second alone", "$ per 1,000")
+    heads = ("passed on", f"{metric_name(report)}, validation", "test", "against the second alone", "$ per 1,000")
     columns = (Column("cascade", False), *map(Column, heads))
     lead = (
         "The first way answers; where its confidence is below the threshold, the second is asked. Computed from the answers "
-        "of this study, nothing was run for it. The threshold was chosen on validation."
+        "of this study, nothing was run for it. Thresholds and order are those of validation, where a score is a bit too good; "
+        "test stands beside it where both ways were opened there, and the difference is of the latest part."
     )
     shown = (table("A cheap way before a dear one", columns, lines),) if lines else ()
     return Section("cascades", "Would two ways together be better?", lead if lines else "", (), shown)
