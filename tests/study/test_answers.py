@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from whichway import registry
@@ -15,7 +16,7 @@ from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
 from whichway.study.cost import Cost, in_turn
-from whichway.study.further import by_familiarity
+from whichway.study.further import by_familiarity, further_scores
 
 ROWS = {f"r{i:03}": Example(f"r{i:03}", {"text": str(i)}, "yes" if i % 2 else "no") for i in range(200)}
 
@@ -110,6 +111,28 @@ def test_cascades_are_ranked_by_what_was_known_before_the_test_part(monkeypatch)
     bench.ledger.answers |= {(name, "test"): {} for name in usd}
     (once, _) = cascades(bench, lines, "test")
     assert once["part"] == "validation" and cascaded({"cascades": [once]}).tables[0].rows[0][3].text == ""
+
+
+class Counted:
+    """An embedder that remembers how many texts it was given at a time."""
+
+    name = "counted"
+
+    def __init__(self):
+        self.calls = []
+
+    def embed(self, texts):
+        self.calls.append(len(texts))
+        return np.ones((len(texts), 2), dtype=np.float32) / 2**0.5
+
+
+def test_further_metrics_are_scored_in_one_batch_per_part():
+    bench, embedder = bench_of(some=said(lambda i: i < 100, lambda i: 0.5)), Counted()
+    bench.task.further = (registry.get("metric", "embedding_similarity")(embedder=embedder),)
+    found = further_scores(bench, "some")["embedding_similarity"]
+    assert (found["validation"]["n"], found["test"]["n"]) == (200, 200)
+    assert found["test"]["value"] == pytest.approx(1.0, abs=1e-5)
+    assert len(embedder.calls) == 2, "once for validation and once for test, and not for every row"
 
 
 def test_a_rented_machine_is_paid_once_and_whole_whatever_share_is_passed_on():
