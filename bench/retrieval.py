@@ -28,7 +28,8 @@ class Cached:
     def __init__(self) -> None:
         from whichway.models.embedded import encoder_folder
         from whichway.models.encoder import SentenceEncoder
-        from whichway.models.vector_cache import VectorCache, weights_digest
+        from whichway.models.vector_cache import VectorCache
+        from whichway.models.weights import weights_digest
 
         self.encoder = SentenceEncoder("embedded")
         self.name = self.encoder.name

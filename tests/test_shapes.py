@@ -76,6 +76,9 @@ def test_a_faq_with_documents_is_found_measured_and_answered_with_its_sources(tm
     assert trials["extractive"]["retrieval"]["hit@1"] >= 0.8 and not trials["majority"]["retrieval"]
     assert report["task"]["output"]["shape"] == "text" and report["task"]["documents"] == len(PLACES)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    tried = trials["extractive"]["lookup"]["tried"]
+    assert {one["mode"] for one in tried} == {"lexical", "dense", "fused"} and not trials["majority"]["lookup"]
+    assert "How documents are cut and found" in page
     assert "Are the right documents found?" in page and "ndcg@" in page and "Coverage and score of extractive" in page
     (tmp_path / "new.jsonl").write_text('{"id": "n1", "input": "opening hours of the mill"}\n')
     done = whichway("predict", "run", "new.jsonl", "--strategy", "extractive", "-o", "out.jsonl", cwd=tmp_path)
@@ -95,8 +98,12 @@ def other_documents_are_answered_from_at_once(folder) -> None:
         "".join(json.dumps({"id": f"n{i}", "input": one}) + "\n" for i, one in enumerate(asked))
     )
     words = ("predict", "run", "new.jsonl", "--strategy", "extractive", "-o", "out.jsonl", "--documents", "other.jsonl")
+    evidence = {one: one.read_bytes() for one in (folder / "run").glob("*.json")}
     done = whichway(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert "1 added, 0 changed, 1 dropped; indexed in run/documents/extractive" in done.stderr
+    assert "none changed\n" in whichway(*words, cwd=folder).stderr
+    assert evidence == {one: one.read_bytes() for one in (folder / "run").glob("*.json")}
     pier, mill = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert pier["output"] == "The pier opens at 23 o'clock." and pier["sources"] == ["pier"]
     assert mill["output"] != OPENS["mill"] and "mill" not in mill.get("sources", ())

@@ -47,6 +47,12 @@ Coverage = Annotated[
     float | None,
     typer.Option(help="Answer about this share of rows (0.95, 0.9 or 0.8) and mark the least sure rest as withheld."),
 ]
+Documents = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder or documents.jsonl to look answers up in, not the run's; what changed is indexed, nothing is refitted."
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -171,12 +177,7 @@ def predict(
     strategy: Annotated[str | None, typer.Option(help="Another strategy of the run than the recommended one.")] = None,
     min_confidence: Least = 0.0,
     coverage: Coverage = None,
-    documents: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder or documents.jsonl to look answers up in, in place of the run's; nothing is refitted."
-        ),
-    ] = None,
+    documents: Documents = None,
     budget_usd: Dollars = None,
     debug: Debug = False,
 ) -> None:
@@ -188,7 +189,8 @@ def predict(
     def say(done: int, all_: int) -> None:
         typer.echo(f"{done}/{all_} rows", err=True)
 
-    name, rows = answer_file(folder, inputs, out, Asked(strategy, budget_usd, min_confidence, documents, coverage), say)
+    asked = Asked(strategy, budget_usd, min_confidence, documents, coverage)
+    name, rows = answer_file(folder, inputs, out, asked, say, lambda said: typer.echo(said, err=True))
     if out is None:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -231,6 +233,7 @@ def serve(
     ] = None,
     min_confidence: Least = 0.0,
     coverage: Coverage = None,
+    documents: Documents = None,
     training: Annotated[
         bool,
         typer.Option(
@@ -246,7 +249,7 @@ def serve(
     from whichway.live.answer import Asked
     from whichway.live.serving.app import serve as start
 
-    start(folder, Asked(strategy, None, min_confidence, None, coverage), host, port, key_env, training)
+    start(folder, Asked(strategy, None, min_confidence, documents, coverage), host, port, key_env, training)
 
 
 @app.command()

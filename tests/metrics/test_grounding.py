@@ -19,8 +19,8 @@ def score(*answers, **settings):
     return one.aggregate([one.score_example(Example("x", {}, ""), answer) for answer in answers])
 
 
-def said(text, *sources, parsed=True):
-    return Prediction(text, 1.0, parsed=parsed, sources=sources)
+def said(text, *sources, parsed=True, passages=()):
+    return Prediction(text, 1.0, parsed=parsed, sources=sources, passages=passages)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,18 @@ def said(text, *sources, parsed=True):
 )
 def test_a_sentence_is_supported_by_one_cited_document_that_holds_its_words_and_numbers(answer, wanted):
     assert score(answer) == wanted
+
+
+def test_an_answer_is_judged_by_the_passages_it_was_given_and_by_documents_where_it_names_none():
+    text = "Refunds are paid within 14 days."
+    other, right = "Refunds: The fee is $1,200.50.", "Refunds: They are paid within 14 days after the parcel arrives."
+    assert score(said(text, "refunds")) == 1.0
+    assert score(said(text, "refunds", passages=(other,))) == 0.0, "it stands elsewhere in the document"
+    assert score(said(text, "refunds", passages=(other, right))) == 1.0
+    assert score(said("The fee of 14 is paid.", "refunds", passages=(other, right))) == 0.0, "no single passage says it"
+    assert score(said(text, "refunds", passages=(other,)), by="documents") == 1.0, "as it was judged before"
+    with pytest.raises(ValueError, match="'passages' or 'documents'"):
+        score(said(text), by="pages")
 
 
 def test_all_sentences_count_alike_and_an_empty_answer_has_none():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 
@@ -101,6 +102,29 @@ def test_a_family_without_such_layers_says_so():
     with pytest.raises(NotApplicable, match="GPT2LMHeadModel cannot be given a LORA adapter") as raised:
         adapters.add_adapter(bare, {"adapter": "lora", "rank": 2, "alpha": 4, "layers": "usual"}, 0)
     assert "adapter: prompt" in raised.value.fix
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Bloom"])
+@pytest.mark.parametrize("heat", [0.0, 1.0])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_stands_before_a_stop_within_one_token_is_kept(family, heat, rows, exact, tmp_path):
+    model = CausalModel(tiny_networks.folder(family, tmp_path))
+    ask = Request((("user", "Go on."),), 8, heat)
+    whole = model.generate([ask] * rows)[0].text
+    tokens = [model.tokenizer.decode([one]) for one in model.tokens(whole)]
+    word = next(one for one in tokens if len(one.strip()) > 2 and one.strip().isascii())
+    stop = word.strip()[2:3]  # in the middle of a token
+    found = model.generate([replace(ask, stop=(stop,))] + [ask] * (rows - 1))
+    assert found[0].finish == "stop" and found[0].text == whole.split(stop)[0] != ""
+    assert heat or all(one.text == whole for one in found[1:])
+
+
+def test_a_stop_that_spans_tokens_ends_the_text_as_one_within_a_token_does(exact, tmp_path):
+    model = CausalModel(tiny_networks.folder("GPT2", tmp_path))
+    ask = Request((("user", "Go on."),), 8)
+    whole = model.generate([ask])[0].text
+    found = model.generate([replace(ask, stop=("never", whole[4:12]))])[0]
+    assert found.text == whole[:4] and found.finish == "stop"
 
 
 @pytest.mark.parametrize("family", ["GPT2", "Bloom"])

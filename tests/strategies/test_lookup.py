@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-from test_retrieval import filler, reranked
+import pytest
+from test_choosing import manuals
+from test_retrieval import Words, filler, reranked
 
-from whichway.core.strategy import Kit, Updatable
+from whichway.core.strategy import Choosing, Kit, Updatable
 from whichway.core.task import Document, Example, Field, Prediction, Task
 from whichway.core.text import Text
+from whichway.errors import UsageError
 from whichway.registry import get
+from whichway.report import found
 from whichway.strategies.parts.choosing import enough_passages
-from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup
+from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup, load_lookup, make_lookup
 
 TASK = Task("t", "Answer.", (Field("q"),), Text(), SimpleNamespace(name="token_f1"), documents=tuple(filler(70)))
 
@@ -34,6 +39,23 @@ def test_train_rows_are_not_given_what_only_their_own_question_finds():
     (train,) = lookup.examples([row], own=True)
     assert "number 65 " in use.inputs[FIELD] and "number 65 " not in train.inputs[FIELD]
     assert list(use.inputs) == [FIELD, "q"]
+
+
+def test_what_was_chosen_and_what_each_choice_scored_is_kept_and_told(tmp_path):
+    documents, rows = manuals()
+    task = replace(TASK, documents=tuple(documents), metric=get("metric", "token_f1")())
+    lookup = make_lookup(task, rows, 0, "auto", 0, Kit({}, Words(), tmp_path))
+    chosen = lookup.told["chosen"]
+    assert chosen["shown"] == lookup.count == 1 and chosen["words"] == lookup.index.settings.words
+    assert {one["words"] for one in lookup.told["tried"]} == {90, 180, 270}
+    lookup.save(tmp_path)
+    again = load_lookup(task, tmp_path, Words())
+    assert again == replace(lookup, index=again.index)
+    solution = LookedUp(Cites(), again)
+    assert isinstance(solution, Choosing) and solution.choices() == json.loads(json.dumps(lookup.told))
+    table = found.retrieval({"trials": [{"strategy": "rag", "lookup": lookup.told}]}).tables[0]
+    assert len(table.rows) == 9 and table.rows[table.marked][0].text == f"{chosen['words']} words"
+    assert "96 rows to learn from" in table.note and "rag shows 1" in table.note
 
 
 class Cites:
@@ -57,6 +79,8 @@ def test_other_documents_are_answered_from_and_only_they_are_embedded():
     assert len(index.embedder.seen) == 2, "title and body of the new one"
     (answer,) = moved.predict([{"q": "when does the mill open"}])
     assert answer.sources == ("mill",) and "bell rings" in answer.value
+    assert answer.passages == ("The mill: The mill opens when the bell rings.",)
+    assert answer.value == f"[1] {answer.passages[0]}", "cited is what was shown"
     (before,) = solution.predict([{"q": "when does the mill open"}])
     assert before.sources != ("mill",)
 
@@ -91,3 +115,21 @@ def test_a_stored_answer_is_forgotten_when_its_document_says_something_else(tmp_
     assert {row.target for row in moved.near.examples} == {"on Fridays"}
     same = solution.with_documents(list(documents))
     assert len(same.near.examples) == len(solution.near.examples)
+
+
+def test_without_an_encoder_answers_are_found_by_words_and_with_one_they_need_it_again(tmp_path):
+    documents, rows = manuals(8)
+    task = replace(TASK, documents=tuple(documents), metric=get("metric", "token_f1")())
+    made = get("strategy", "extractive")()
+    asked = [row.inputs for row in rows[:6]]
+    for folder, embedder in ((tmp_path / "words", None), (tmp_path / "encoder", Words())):
+        folder.mkdir()
+        solution = made.fit(task, rows[6:], rows[:6], Kit({}, embedder, folder))
+        assert (solution.lookup.index.settings.mode == "lexical") or embedder
+        assert "bars" in solution.predict(asked)[0].value
+        solution.save(folder)
+        assert made.load(task, folder, Kit({}, embedder, folder)).predict(asked) == solution.predict(asked)
+    again = made.load(task, tmp_path / "words", Kit({}, Words(), tmp_path))
+    assert again.near.embedder.name == "words" and again.vectors.shape[1] == again.near.embedder.embed([""]).shape[1]
+    with pytest.raises(UsageError, match="there is none here"):
+        made.load(task, tmp_path / "encoder", Kit({}, None, tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from whichway import registry
@@ -15,7 +16,7 @@ from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
 from whichway.study.cost import Cost, in_turn
-from whichway.study.further import by_familiarity
+from whichway.study.further import by_familiarity, further_scores
 
 ROWS = {f"r{i:03}": Example(f"r{i:03}", {"text": str(i)}, "yes" if i % 2 else "no") for i in range(200)}
 
@@ -27,7 +28,7 @@ class Lines:
         self.answers = answers
 
     def predictions(self, name, part):
-        return self.answers[name]
+        return self.answers[(name, part)] if (name, part) in self.answers else self.answers[name]
 
     def trial(self, name):
         return ("done", "", {})
@@ -87,6 +88,51 @@ def test_a_cheap_way_that_is_right_where_it_is_sure_goes_before_a_dear_one(price
     assert one["score"] > one["dear_score"] > one["cheap_score"] and one["difference"]["low"] > 0
     assert one["usd_per_1000"] == pytest.approx(0.1 + one["passed_on"] * 5.0, abs=1e-3)
     assert cascaded({"cascades": [one]}).tables[0].rows[0][0].text == "small, then big"
+
+
+def test_cascades_are_ranked_by_what_was_known_before_the_test_part(monkeypatch):
+    usd = {"first": 0.1, "second": 0.1, "big": 5.0}
+    monkeypatch.setattr(cascade, "running_cost", lambda bench, line: Cost(0.0, usd[line.name]))
+    lines = [SimpleNamespace(name=name) for name in usd]
+    good = said(lambda i: i < 160, lambda i: 0.9 if i < 160 else 0.3)
+    poor = said(lambda i: i % 10 != 0 and i < 160, lambda i: 0.9 if i < 160 else 0.3)
+    bench, turned = (
+        bench_of(first=one, second=other, big=said(lambda i: i % 8 != 0, lambda i: 0.8))
+        for one, other in ((good, poor), (poor, good))
+    )
+    bench.ledger.answers |= {(name, "test"): turned.ledger.answers[name] for name in usd}
+    found = cascades(bench, lines, "test")
+    assert [one["cheap"] for one in found] == ["first", "second"], "the other way round on the test part"
+    assert found[0]["score"] < found[1]["score"] and found[0]["part"] == "test"
+    assert found[0]["validation"]["score"] > found[1]["validation"]["score"]
+    shown = cascaded({"cascades": found}).tables[0]
+    assert "validation" in shown.columns[2].name and shown.columns[3].name == "test"
+    assert float(shown.rows[0][2].text) > float(shown.rows[0][3].text)
+    bench.ledger.answers |= {(name, "test"): {} for name in usd}
+    (once, _) = cascades(bench, lines, "test")
+    assert once["part"] == "validation" and cascaded({"cascades": [once]}).tables[0].rows[0][3].text == ""
+
+
+class Counted:
+    """An embedder that remembers how many texts it was given at a time."""
+
+    name = "counted"
+
+    def __init__(self):
+        self.calls = []
+
+    def embed(self, texts):
+        self.calls.append(len(texts))
+        return np.ones((len(texts), 2), dtype=np.float32) / 2**0.5
+
+
+def test_further_metrics_are_scored_in_one_batch_per_part():
+    bench, embedder = bench_of(some=said(lambda i: i < 100, lambda i: 0.5)), Counted()
+    bench.task.further = (registry.get("metric", "embedding_similarity")(embedder=embedder),)
+    found = further_scores(bench, "some")["embedding_similarity"]
+    assert (found["validation"]["n"], found["test"]["n"]) == (200, 200)
+    assert found["test"]["value"] == pytest.approx(1.0, abs=1e-5)
+    assert len(embedder.calls) == 2, "once for validation and once for test, and not for every row"
 
 
 def test_a_rented_machine_is_paid_once_and_whole_whatever_share_is_passed_on():

@@ -122,11 +122,12 @@ def row(name: str, value="a") -> tuple[str, Prediction, float]:
 def test_a_block_comes_back_as_it_was_committed(ledger):
     ticket = ledger.reserve("b", "t", "validation", Spend())
     lost = ("r2", Prediction("b", 0.5, None, parsed=False), 0.0)
-    ledger.commit_block(ticket, Spend(seconds=1), "t", "validation", [row("r1", ("a", "b")), lost])
+    cites = ("r3", Prediction("c", 0.5, sources=("d",), passages=("D: it says so.", "D: and so.")), 1.0)
+    ledger.commit_block(ticket, Spend(seconds=1), "t", "validation", [row("r1", ("a", "b")), lost, cites])
     found = ledger.predictions("t", "validation")
-    assert found == {"r1": row("r1", ("a", "b"))[1:], "r2": lost[1:]}
+    assert found == {"r1": row("r1", ("a", "b"))[1:], "r2": lost[1:], "r3": cites[1:]}
     assert ledger.predictions("t", "test") == {}
-    assert ledger.recall("b") == {"rows": 2}
+    assert ledger.recall("b") == {"rows": 3}
 
 
 def test_a_block_is_committed_whole_or_not_at_all(ledger):

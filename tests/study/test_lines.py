@@ -9,6 +9,7 @@ import pytest
 
 from whichway import load_task
 from whichway.core.strategy import Kit
+from whichway.core.task import Example, Prediction
 from whichway.errors import NotApplicable, TaskFileError
 from whichway.registry import get
 from whichway.study.lines import DEFAULTS, in_use, make_lines
@@ -232,12 +233,55 @@ def test_a_rule_about_a_field_that_is_none_is_refused(tmp_path):
     assert "q" in caught.value.fix
 
 
+def test_what_an_encoder_only_helps_runs_without_it_unless_its_settings_ask_for_it(tmp_path, monkeypatch):
+    task = write_fields(tmp_path, rules="{max_words: 9}")
+    (tmp_path / "documents.jsonl").write_text('{"id": "a", "title": "A", "text": "Lunch."}\n')
+    seen = importlib.util.find_spec
+    gone = ("torch", "sentence_transformers", "transformers")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else seen(name))
+    with open(task, "a") as file:
+        file.write("documents: documents.jsonl\n")
+    loaded = load_task(task)
+    lines = {one.name: one for one in make_lines(loaded.task, loaded.settings)}
+    assert not lines["extractive"].excluded and lines["extractive"].model == ""
+    assert "needs torch" in lines["rag"].excluded, "its language model"
+    assert lines["rag-classic"].model == "" and "serves labels" in lines["rag-classic"].excluded
+    with open(task, "a") as file:
+        file.write("strategies: {settings: {extractive: {mode: dense}}}\n")
+    loaded = load_task(task)
+    (line,) = make_lines(loaded.task, loaded.settings, ("extractive",))
+    assert "needs torch" in line.excluded
+    monkeypatch.undo()
+    if seen("torch") and seen("sentence_transformers"):
+        (line,) = make_lines(loaded.task, loaded.settings, ("extractive",))
+        assert not line.excluded and line.model == "embedder"
+
+
 def test_groundedness_without_documents_is_refused(tmp_path):
     task = write_fields(tmp_path, rules="{max_words: 9}")
     with open(task, "a") as file:
         file.write("metric: groundedness\n")
     with pytest.raises(TaskFileError, match="compares with documents"):
         load_task(task)
+
+
+@pytest.mark.parametrize("by", ["passages", "documents", "pages"])
+def test_the_title_of_a_document_supports_what_is_said_as_its_text_does(tmp_path, by):
+    task = write_fields(tmp_path, rules="{max_words: 9}")
+    (tmp_path / "documents.jsonl").write_text(
+        '{"id": "a", "title": "Parental leave", "text": "It lasts 14 weeks."}\n{"id": "b", "title": "", "text": "Lunch."}\n'
+    )
+    with open(task, "a") as file:
+        file.write(f"metric: {{name: groundedness, by: {by}}}\ndocuments: documents.jsonl\n")
+    if by == "pages":
+        with pytest.raises(TaskFileError, match="does not take these parameters") as caught:
+            load_task(task)
+        assert "'passages' or 'documents'" in caught.value.fix
+        return
+    metric = load_task(task).task.metric
+    row = Example("r", {}, "")
+    assert metric.score_example(row, Prediction("Parental leave lasts 14 weeks.", 1.0, sources=("a",))) == [1, 1]
+    assert metric.score_example(row, Prediction("Parental leave lasts 14 weeks.", 1.0, sources=("b",))) == [0, 1]
 
 
 def test_a_student_that_cannot_answer_this_shape_is_named_before_anything_is_spent(tmp_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,8 @@ from whichway.errors import BudgetReached
 from whichway.report.verdict import certainty
 from whichway.study import growth, pursuit, run
 from whichway.study.ledger import Ledger
-from whichway.study.split import DEV_SHARE
+from whichway.study.lines import make_lines
+from whichway.study.split import DEV_SHARE, make_split
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,24 @@ def test_the_test_of_those_kept_is_reserved_before_the_first_of_them_is_finished
 
 def _out_of_time(*_: Any) -> Any:
     raise BudgetReached("The time budget is used up.")
+
+
+@pytest.mark.parametrize("metric", ["token_f1", "distinctness"])
+def test_a_metric_of_which_single_rows_tell_nothing_is_not_raced(tmp_path, monkeypatch, metric):
+    rows = "".join(f'{{"id": "r{i}", "q": "ask {i}", "output": "say {i}"}}\n' for i in range(200))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    head = (
+        "task: t\ninstruction: Say it.\ndata: {train: rows.jsonl}\ninputs: [q]\ntarget: output\noutput: {shape: text}\n"
+    )
+    (tmp_path / "task.yaml").write_text(
+        f"{head}metric: {metric}\nstrategies: {{only: [majority, extractive, finetune]}}\n"
+    )
+    loaded = load_task(tmp_path / "task.yaml")
+    monkeypatch.setattr(pursuit, "RACE_FROM_S", 0.0)
+    lines = [replace(one, excluded="") for one in make_lines(loaded.task, loaded.settings)]
+    split = make_split(loaded.examples, None, 0)
+    bench: Any = SimpleNamespace(task=loaded.task, metric=loaded.task.metric, split=split)
+    assert pursuit.worth_racing(bench, lines, loaded) == (metric == "token_f1")
 
 
 def test_successive_halving_can_be_asked_for(study):

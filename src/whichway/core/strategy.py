@@ -178,11 +178,26 @@ class Retrieving(Protocol):
 
 
 @runtime_checkable
+class Choosing(Protocol):
+    """A solution that chose on train rows how documents are cut and found."""
+
+    def choices(self) -> Mapping[str, Any]:
+        """Return plain data: `chosen` settings, and `tried` ones with their scores; {} where nothing is looked up."""
+
+
+@runtime_checkable
 class Updatable(Protocol):
     """A solution that can go on with other documents, without being fitted again."""
 
-    def with_documents(self, documents: Sequence[Document]) -> Solution:
-        """Return this solution over these documents; only texts that it does not know are embedded."""
+    @property
+    def documents(self) -> Sequence[Document]:
+        """The documents that it answers from."""
+
+    def with_documents(self, documents: Sequence[Document], kept: Path | None = None) -> Solution:
+        """Return this solution over these documents; only texts that neither it nor what is `kept` knows are embedded."""
+
+    def keep(self, folder: Path) -> None:
+        """Write the index of its documents, as `kept` is read; nothing that was fitted."""
 
 
 class Strategy(Protocol):
@@ -191,6 +206,7 @@ class Strategy(Protocol):
     Class attributes, none of them settings: `needs` names what must be there ('causal', 'embedder', 'documents');
     `trains` says whether weights of a model are adapted; `shapes` (optional, labels alone by default) which outputs it
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
+    `helped_by` (optional) names what of that it can do without, as a study then lets it.
     `continues` (optional, a truth value) says that a fit on all rows goes on from one on a part of them; see Kit.
     A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
     names endpoints that it asks beside its own model, and whether they are to fine-tune. One made of others (optional) names

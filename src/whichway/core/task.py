@@ -58,6 +58,7 @@ class Prediction:
     """An answer. `confidence` is in [0, 1]; `scores` gives each label's probability where there is one.
 
     `parsed` is False when the model's text stated no valid answer; `value` is then a fallback and counts as wrong.
+    `sources` are ids of the documents that are cited, `passages` the texts of the pieces of them that the answer was given.
     """
 
     value: Any
@@ -65,6 +66,7 @@ class Prediction:
     scores: Mapping[str, float] | None = None
     parsed: bool = True
     sources: tuple[str, ...] = ()
+    passages: tuple[str, ...] = ()
 
 
 class Metric(Protocol):

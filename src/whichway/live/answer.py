@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Solution, Updatable
 from whichway.core.task import Prediction, Task
 from whichway.core.text import Text
 from whichway.errors import UsageError
-from whichway.intake.documents import read_documents
 from whichway.intake.load import load_inputs
 from whichway.live.bundle import load_solution, threshold
+from whichway.live.documents import over_documents
 
 BLOCK = 256
 
@@ -44,12 +43,14 @@ def answer_file(
     out: Path | None,
     asked: Asked = EVERYTHING,
     say: Callable[[int, int], None] = lambda *_: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, list[dict[str, Any]]]:
     """Answer every row of a file with a solution of a run; return (strategy, rows) and write JSONL to `out`.
 
     Each row is {"id", "output", "confidence"} and, where there are any, "sources"; one that has no answer also has
     "unknown": true, one whose answer could not be read "parsed": false, and one less sure than wanted "withheld": true:
-    pass those to a person (the report says which threshold buys what). The file appears whole or not at all.
+    pass those to a person (the report says which threshold buys what). The file appears whole or not at all. `say` is told how
+    many rows are done, `tell` what changed in the documents.
     """
     if out is not None:  # before anything is paid for
         if out.is_dir():
@@ -58,7 +59,8 @@ def answer_file(
     task, solution, name = load_solution(folder, asked.strategy, asked.usd)
     asked = with_threshold(asked, folder, name)
     rows, found = load_inputs(inputs, task), []
-    solution = _with_documents(solution, name, asked.documents)
+    if asked.documents is not None:
+        solution = over_documents(solution, name, folder, asked.documents, tell)
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         answers = solution.predict([row.inputs for row in block])
@@ -81,14 +83,6 @@ def with_threshold(asked: Asked, folder: Path, name: str) -> Asked:
     if asked.min_confidence:
         raise UsageError("--coverage and --min-confidence both say which answers to withhold.", "Give one of them.")
     return replace(asked, min_confidence=threshold(folder, name, asked.coverage))
-
-
-def _with_documents(solution: Solution, name: str, documents: Path | None) -> Solution:
-    if documents is None:
-        return solution
-    if not isinstance(solution, Updatable):
-        raise UsageError(f"{name} looks nothing up, so it has no use for documents.", "Leave --documents out.")
-    return solution.with_documents(read_documents(documents)[0])
 
 
 def answer_row(task: Task, id_: str, one: Prediction, asked: Asked) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from whichway.registry import get
 from whichway.study.described import metric_settings
 from whichway.study.kit import FreshEmbedder, ModelShelf
 from whichway.study.ledger import Ledger
-from whichway.study.lines import folder_name, needs_embedder
+from whichway.study.lines import folder_name, uses_embedder
 
 KEPT = "solutions.json"
 SCHEMA = 1
@@ -83,7 +83,7 @@ def load_solution(folder: Path, strategy: str | None = None, usd: float | None =
     if not where.is_relative_to(folder.resolve()) or not where.is_dir():
         raise UsageError(f"The solution {name!r} is missing from {folder}.", "Run the study again.")
     shelf = ModelShelf(models, lambda: _meter(folder, cap))
-    kit = Kit(shelf, FreshEmbedder(shelf) if needs_embedder(made) else None, where)
+    kit = Kit(shelf, FreshEmbedder(shelf) if uses_embedder(made) else None, where)
     return task, made.load(task, where, kit), name
 
 
@@ -108,6 +108,11 @@ def threshold(folder: Path, strategy: str, coverage: float) -> float:
 def causal_name(folder: Path) -> str:
     """Return the language model that a run was made with: 'embedded', a folder or a hub id."""
     return str(_kept(Path(folder))["models"]["causal"])
+
+
+def embedder_name(folder: Path) -> str:
+    """Return the sentence encoder that a run was made with: 'embedded', a folder or a hub id."""
+    return str(_kept(Path(folder))["models"]["embedder"])
 
 
 def _kept(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -53,16 +53,19 @@ _SLICE = 128  # resamples counted at once
 @register("metric", "groundedness")
 @dataclass(frozen=True)
 class Groundedness:
-    """Share of all sentences of the answers that a cited document supports (attribution, Rashkin et al. 2023, by words).
+    """Share of all sentences of the answers that a cited passage supports (attribution, Rashkin et al. 2023, by words).
 
-    A lexical stand-in for entailment: one cited document must hold every number of the sentence and at least `threshold` of its
-    content words, endings cut off. It sees a number or name made up, and does not see a "not" or two names exchanged. An
-    answer that cites nothing, or ids that are no documents, is unsupported; the empty answer states nothing and does not
-    count; one that does not parse counts as one unsupported sentence. `documents` maps an id to its text.
+    A lexical stand-in for entailment: one cited passage, under its title, must hold every number of the sentence and at least
+    `threshold` of its content words, endings cut off. It sees a number or name made up, and does not see a "not" or two names
+    exchanged. What an answer cites are the passages that it was given; where it carries none (an answer that was stored, a
+    span), the whole documents that it names, which is more lenient; `by` 'documents' judges all answers so. An answer that cites
+    nothing, or ids that are no documents, is unsupported; the empty answer states nothing and does not count; one that
+    does not parse counts as one unsupported sentence. `documents` maps an id to its title and text.
     """
 
     documents: Mapping[str, str] = field(default_factory=dict, repr=False)
     threshold: float = 0.7
+    by: Literal["passages", "documents"] = "passages"
     name: ClassVar[str] = "groundedness"
     is_mean: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -70,12 +73,18 @@ class Groundedness:
     needs: ClassVar[tuple[str, ...]] = ("documents",)
     uses_target: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.by not in ("passages", "documents"):
+            raise ValueError(f"by is 'passages' or 'documents', not {self.by!r}")
+
     def score_example(self, example: Example, prediction: Prediction) -> list[int]:
         """Return supported sentences, and sentences."""
         if not prediction.parsed:
             return [0, 1]
         stated = sentences(str(prediction.value))
-        cited = [_content(self.documents[one]) for one in prediction.sources if one in self.documents]
+        whole = [self.documents[one] for one in prediction.sources if one in self.documents]
+        given = prediction.passages if self.by == "passages" else ()
+        cited = [_content(one) for one in given or whole]
         return [sum(self._supported(one, cited) for one in stated), len(stated)]
 
     def aggregate(self, scores: Sequence[Any]) -> float:

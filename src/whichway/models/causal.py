@@ -93,7 +93,8 @@ class CausalModel:
         apart = iter(alone.write(self.network, far, stops, seed))
         new = [next(together if one else apart) for one in near]
         seconds = (time.perf_counter() - began) / max(1, len(requests))
-        return [self._reply(ask, one, stops, seconds) for ask, one in zip(asks, new, strict=True)]
+        wanted = (request.stop for request in requests)
+        return [self._reply(*one, stops, seconds) for one in zip(asks, new, wanted, strict=True)]
 
     def _shared(self, requests: Sequence[Request]) -> list[int]:
         """Return the tokens before the last message where those are the same in all chats; a lone one keeps them, too."""
@@ -104,7 +105,7 @@ class CausalModel:
         return self.head + self.tokens(text[: text.rfind(last)]) if len(before) == 1 and last in text else self.head
 
     def _holding(self, texts: set[str]) -> frozenset[int]:
-        """Return the tokens within which one of these strings stands; one that spans tokens ends no answer by itself."""
+        """Return the tokens within which one of these strings stands; behind one that spans tokens writing goes on."""
         for text in texts - set(self._ends):
             words = (self.tokenizer.decode([i]) for i in range(len(self.tokenizer)))
             self._ends[text] = frozenset(i for i, word in enumerate(words) if text in word)
@@ -147,10 +148,14 @@ class CausalModel:
             self._grammars = Grammars(self.tokenizer, int(anatomy.config(self.network).vocab_size), self.stops())
         return self._grammars
 
-    def _reply(self, ask: Ask, written: Written, stops: frozenset[int], seconds: float) -> Reply:
+    def _reply(self, ask: Ask, written: Written, words: Sequence[str], stops: frozenset[int], seconds: float) -> Reply:
+        """Return what was written, up to the first of the strings that end it: a token may hold text and such a string."""
         tokens = written.tokens
-        ended = bool(tokens) and tokens[-1] in stops | ask.stops
+        ended = bool(tokens) and tokens[-1] in stops
         text = self.tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
+        ends = [text.index(one) for one in words if one in text]
+        text = text[: min(ends, default=len(text))]
+        ended |= bool(ends) or bool(tokens) and tokens[-1] in ask.stops
         spend = Spend(seconds=seconds, tokens_in=len(ask.tokens), tokens_out=len(tokens) - ended)
         mean = written.likelihood / max(1, len(tokens))
         cut = ask.matcher is not None and ask.matcher.was_closed  # brought to its end before it was there

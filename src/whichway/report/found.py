@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whichway.report import words
-from whichway.report.reading import Report, Row, at, mapping, measured, metric, metric_name, rows, winner_name
+from whichway.report.reading import Report, Row, at, mapping, measured, metric, metric_name, rows, things, winner_name
 from whichway.report.sections import Cell, Column, Section, Table, table
 
 RANKS = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr")
@@ -32,8 +32,59 @@ def retrieval(report: Report) -> Section:
         "without documents show whether looking up was needed at all."
     )
     made = (table("Rank of the right document", columns, lines, marked),) if lines else ()
-    shown = (*made, *_familiar(report))
-    return Section("retrieval", "Are the right documents found?", lead if lines else "", (), shown)
+    shown = (*made, *_tried(report), *_familiar(report))
+    return Section("retrieval", "Are the right documents found?", lead if shown else "", (), shown)
+
+
+def _tried(report: Report) -> tuple[Table, ...]:
+    """Return how documents are cut and found, and what else was tried on rows to learn from: per set of tries, once."""
+    made: dict[str, tuple[list[str], Row]] = {}
+    for one in rows(report, "trials"):
+        told = mapping(one, "lookup")
+        if rows(told, "tried"):
+            key = repr((rows(told, "tried"), {**mapping(told, "chosen"), "shown": 0}))
+            made.setdefault(key, ([], told))[0].append(f"{one.get('strategy')} shows {at(told, 'chosen', 'shown')}")
+    return tuple(_tries(told, names) for names, told in made.values())
+
+
+def _tries(told: Row, names: Sequence[str]) -> Table:
+    """Return what each size and mode scored, at its best; all of it is in report.json."""
+    tried, chosen = rows(told, "tried"), mapping(told, "chosen")
+    best: dict[tuple[object, ...], Row] = {}
+    for one in sorted(tried, key=lambda one: -(words.number(one.get("score")) or 0.0)):
+        best.setdefault(_key(one), one)
+    order = list(dict.fromkeys(map(_key, tried)))
+    lines = [
+        (Cell(_size(one)), Cell(_way(one)), Cell(words.score(one.get("score"))), *map(Cell, map(words.score, counts)))
+        for one in map(best.__getitem__, order)
+        if (counts := things(one, "by_count"))
+    ]
+    by_gold = tried[0].get("judged_by") == "gold documents"
+    heads = [f"hit@{k}" if by_gold else f"{k} shown" for k in range(1, len(things(tried[0], "by_count")) + 1)]
+    columns = (Column("passages", False), Column("found", False), Column("mrr" if by_gold else "best"))
+    judged = (
+        "by the documents that they name"
+        if by_gold
+        else "by the share of an answer's words in what is shown, less that of other rows' answers"
+    )
+    taken = f"{_size(chosen)}, {_way(chosen)}; {', '.join(names)}"
+    note = f"Tried on {words.count(tried[0].get('rows'))} rows to learn from, {judged}. Taken: {taken}."
+    marked = order.index(_key(chosen)) if _key(chosen) in order else None
+    return Table("How documents are cut and found", (*columns, *map(Column, heads)), tuple(lines), marked, note)
+
+
+def _key(one: Row) -> tuple[object, ...]:
+    return one.get("words"), one.get("mode"), one.get("reranked")
+
+
+def _size(one: Row) -> str:
+    return f"{one.get('words')} words" if one.get("words") else "whole documents"
+
+
+def _way(one: Row) -> str:
+    """Return a way of retrieving in words."""
+    found = {"lexical": "by words (BM25)", "dense": "by meaning (exact cosine)", "fused": "by both, fused"}
+    return found.get(str(one.get("mode")), "") + (", reranked" if one.get("reranked") else "")
 
 
 def _familiar(report: Report) -> tuple[Table, ...]:
@@ -105,6 +156,7 @@ def cascaded(report: Report) -> Section:
     for one in rows(report, "cascades"):
         gap = words.difference(mapping(one, "difference"), known)
         dear_usd = words.money(one.get("dear_usd_per_1000"))
+        before, is_tested = mapping(one, "validation"), one.get("part") == "test"
         lines.append(
             (
                 Cell(
@@ -112,16 +164,18 @@ def cascaded(report: Report) -> Section:
                     f"below {words.score(one.get('threshold'))}",
                 ),
                 Cell(words.percent(one.get("passed_on"))),
-                Cell(words.score(one.get("score"), known), f"{words.sample(one)}, {one.get('part')}"),
+                Cell(words.score(before.get("score"), known), words.sample(before)),
+                Cell(words.score(one.get("score"), known), words.sample(one)) if is_tested else Cell(""),
                 Cell(gap),
                 Cell(words.money(one.get("usd_per_1000")), f"alone {dear_usd}"),
             )
         )
-    heads = ("passed on", metric_name(report), "against the second alone", "$ per 1,000")
+    heads = ("passed on", f"{metric_name(report)}, validation", "test", "against the second alone", "$ per 1,000")
     columns = (Column("cascade", False), *map(Column, heads))
     lead = (
         "The first way answers; where its confidence is below the threshold, the second is asked. Computed from the answers "
-        "of this study, nothing was run for it. The threshold was chosen on validation."
+        "of this study, nothing was run for it. Thresholds and order are those of validation, where a score is a bit too good; "
+        "test stands beside it where both ways were opened there, and the difference is of the latest part."
     )
     shown = (table("A cheap way before a dear one", columns, lines),) if lines else ()
     return Section("cascades", "Would two ways together be better?", lead if lines else "", (), shown)

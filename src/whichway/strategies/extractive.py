@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from whichway.core.strategy import Kit, Progress
 from whichway.core.task import Document, Example, Inputs, Prediction, Task
-from whichway.errors import NotApplicable
+from whichway.errors import NotApplicable, UsageError
 from whichway.registry import register
+from whichway.strategies.parts.hashed import HashedWords
 from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lookup, question
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
 from whichway.strategies.parts.spans import Span, spans_of
@@ -34,13 +35,14 @@ class Extractive:
     Candidates are the answers of the most similar train questions and, with `documents`, spans of the best documents.
     Which one is best supported is learned on train rows, none of which sees itself: a ridge regression of the metric's
     score on the kind of candidate, its similarity to the question, and how well its document was found. `source`
-    restricts the candidates; `mode` and `words` are those of retrieval.
+    restricts the candidates; `mode` and `words` are those of retrieval. Without an embedder likeness is that of words.
     """
 
     source: Literal["auto", "questions", "documents"] = "auto"
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
-    needs: ClassVar[tuple[str, ...]] = ("embedder",)
+    needs: ClassVar[tuple[str, ...]] = ()
+    helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("fields", "text")
@@ -51,14 +53,14 @@ class Extractive:
         if self.source == "documents" and (not task.documents or task.output.shape != "text"):
             what = "fields cannot be found in documents" if task.documents else "the task has no documents"
             raise NotApplicable(f"Answers are to be found in documents, and {what}.", "Leave `source` out.")
-        near = index_examples(task, train, kit.embedder)
+        embedder = kit.embedder or HashedWords()
+        near = index_examples(task, train, embedder)
         lookup, spans, longest = None, list[Span](), 0
         if task.documents and self.source != "questions" and task.output.shape == "text":
             lookup = make_lookup(task, train, 1, self.mode, self.words, kit)
             longest = 2 * max(len(str(row.target).split()) for row in train) + 10
             spans = spans_of(task.documents, longest)
-        assert kit.embedder is not None
-        vectors = kit.embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)
+        vectors = embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)
         uses = self.source != "documents" or lookup is None
         draft = ExtractiveSolution(task, near, lookup, tuple(spans), vectors, (), uses, Trust(), longest)
         kit.progress(Progress("learning which answers to trust"))
@@ -68,7 +70,13 @@ class Extractive:
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ExtractiveSolution:
         kept = load_json(folder / "extractive.json")
-        near = load_neighbours(task, folder, kit.embedder)
+        embedder = HashedWords() if kept.get("by_words") else kit.embedder
+        if embedder is None:
+            raise UsageError(
+                f"{folder}: these answers are found by a sentence encoder, and there is none here.",
+                "Install it: pip install 'whichway[local]'. Or run the study without it.",
+            )
+        near = load_neighbours(task, folder, embedder)
         lookup = load_lookup(task, folder, kit.embedder) if (folder / "lookup.json").exists() else None
         spans = tuple(Span(*one) for one in kept["spans"])
         vectors = load_arrays(folder / "spans.safetensors")["vectors"]
@@ -109,6 +117,10 @@ class ExtractiveSolution:
             return [[] for _ in inputs]
         return [self.lookup.index.documents(hits)[:DEPTH] for hits in self.lookup.ranked(inputs, 4 * DEPTH)]
 
+    def choices(self) -> Mapping[str, Any]:
+        """Return how documents are found, and what else was tried on train rows."""
+        return self.lookup.told if self.lookup else {}
+
     def found(self, inputs: Sequence[Inputs]) -> tuple[list[Prediction], list[float]]:
         """Return the best supported answer per row, and the score that is expected of it."""
         import numpy as np
@@ -144,6 +156,7 @@ class ExtractiveSolution:
 
     def save(self, folder: Path) -> None:
         kept = {"spans": [[one.document, one.kind, one.text] for one in self.spans], "weights": list(self.weights)}
+        kept |= {"by_words": isinstance(self.near.embedder, HashedWords)}
         kept |= {"uses_questions": self.uses_questions, "trust": self.trust.as_json(), "longest": self.longest}
         save_json(folder / "extractive.json", kept)
         save_arrays(folder / "spans.safetensors", {"vectors": self.vectors})
@@ -151,7 +164,11 @@ class ExtractiveSolution:
         if self.lookup is not None:
             self.lookup.save(folder)
 
-    def with_documents(self, documents: Sequence[Document]) -> ExtractiveSolution:
+    @property
+    def documents(self) -> Sequence[Document]:
+        return self.lookup.index.contents if self.lookup else ()
+
+    def with_documents(self, documents: Sequence[Document], kept: Path | None = None) -> ExtractiveSolution:
         """Answer from these documents; stored answers whose documents are gone, or say something else now, are forgotten."""
         import numpy as np
 
@@ -159,14 +176,26 @@ class ExtractiveSolution:
             return self
         spans = tuple(spans_of(documents, self.longest))
         known = {span.text: vector for span, vector in zip(self.spans, self.vectors, strict=True)}
+        if kept is not None:
+            known |= zip(
+                load_json(kept / "spans.json"), load_arrays(kept / "spans.safetensors")["vectors"], strict=True
+            )
         new = list(dict.fromkeys(span.text for span in spans if span.text not in known))
         known.update(zip(new, self.near.embedder.embed(new) if new else (), strict=True))
         vectors = np.stack([known[span.text] for span in spans]) if spans else self.vectors[:0]
         before = {one.id: one for one in self.lookup.index.contents}
         same = {one.id for one in documents if before.get(one.id) == one}
-        kept = [i for i, row in enumerate(self.near.examples) if same.issuperset(row.gold_documents)]
-        near = replace(self.near, examples=tuple(self.near.examples[i] for i in kept), vectors=self.near.vectors[kept])
-        return replace(self, near=near, lookup=self.lookup.updated(documents), spans=spans, vectors=vectors)
+        valid = [i for i, row in enumerate(self.near.examples) if same.issuperset(row.gold_documents)]
+        near = replace(
+            self.near, examples=tuple(self.near.examples[i] for i in valid), vectors=self.near.vectors[valid]
+        )
+        return replace(self, near=near, lookup=self.lookup.updated(documents, kept), spans=spans, vectors=vectors)
+
+    def keep(self, folder: Path) -> None:
+        if self.lookup is not None:
+            self.lookup.save(folder)
+        save_json(folder / "spans.json", [one.text for one in self.spans])
+        save_arrays(folder / "spans.safetensors", {"vectors": self.vectors})
 
     def _stored(self, vector: Any, support: dict[str, tuple[float, ...]], hidden: int) -> list[Candidate]:
         """Return the answers of the most similar train questions."""

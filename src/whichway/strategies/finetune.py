@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +12,14 @@ from whichway.core.strategy import Kit
 from whichway.core.task import Example, Task
 from whichway.errors import NotApplicable
 from whichway.registry import register
-from whichway.strategies.parts.answering import fit_reader
 from whichway.strategies.parts.drafts import fit_drafts
 from whichway.strategies.parts.hosted import HostedSolution, fit_hosted, load_hosted
 from whichway.strategies.parts.neighbours import index_examples
 from whichway.strategies.parts.preferring import Liking, preferring
 from whichway.strategies.parts.prompted import PromptSolution
 from whichway.strategies.parts.prompting import PromptFormat
-from whichway.strategies.parts.tuned import LOW_RANK, Tuned, load_tuned, tune
-from whichway.strategies.parts.writing import WrittenReader, WrittenSolution, room_for, trusted
-
-CHECKED = 64  # rows of dev by which confidences are fitted
+from whichway.strategies.parts.tuned import LOW_RANK, Tuned, confident, load_tuned, tune
+from whichway.strategies.parts.writing import WrittenReader, WrittenSolution, room_for
 
 
 @register("strategy", "finetune")
@@ -83,9 +79,8 @@ class Finetune:
         liking = Liking(self.preference, self.judged) if self.preferences == "judge" else Liking(self.preference)
         then = preferring(draft, train, dev, liking, settings, kit) if self.can_prefer() else None
         tokens = tune(draft, train, dev, settings, kit, self.references, then)
-        checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
         tuned = replace(draft, model=model.adapted(kit.folder / "weights"))
-        return Tuned(_ready(tuned, checked), kit.folder / "weights", tokens)
+        return Tuned(confident(tuned, dev, kit.seed), kit.folder / "weights", tokens)
 
     @property
     def continues(self) -> bool:
@@ -116,11 +111,3 @@ class Finetune:
         said |= {"adapter": self.adapter, "layers": self.layers, "bits": self.bits}
         said |= {"tries": self.tries if self.method == "lora" else 0}
         return said | ({"rate": self.rate} if self.rate else {})
-
-
-def _ready(tuned: PromptSolution | WrittenSolution, rows: Sequence[Example]) -> PromptSolution | WrittenSolution:
-    """Return the solution with confidences fitted on rows that were not trained on."""
-    if isinstance(tuned, WrittenSolution):
-        return trusted(tuned, rows)
-    table = tuned.table(rows) if rows else []
-    return replace(tuned, reader=fit_reader(tuned.task, table, [row.target for row in rows], calibrate=False))

@@ -19,9 +19,9 @@ class Rag:
     """Puts the best `passages` of the task's documents before the question, and lets another strategy answer.
 
     `then` names it: 'prompt' (of this `form`), or 'classic' and 'probe', which learn from the passages, too. `mode` 'auto'
-    chooses on train rows with gold documents how passages are cut, found and reranked; `words` fixes their size.
-    `passages` 0 shows as few as find nearly all gold documents that five would find. The same prompt without passages
-    is the control: is retrieval needed?
+    chooses on train rows how passages are cut, found and reranked; `words` fixes their size. Without an embedder documents are
+    found by words alone. `passages` 0 shows as few as find nearly all that five would find. The same prompt without
+    passages is the control: is retrieval needed?
     """
 
     then: Literal["prompt", "classic", "probe"] = "prompt"
@@ -31,7 +31,8 @@ class Rag:
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
     shots: int = 0
-    needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
+    needs: ClassVar[tuple[str, ...]] = ("causal", "documents")
+    helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 

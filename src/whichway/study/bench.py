@@ -18,7 +18,7 @@ from whichway.models import hardware
 from whichway.study.deadline import until
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
-from whichway.study.lines import Line, folder_name
+from whichway.study.lines import Line, folder_name, has_embedder, uses_embedder
 from whichway.study.split import DEV_SHARE, Split
 
 BLOCK = 32
@@ -50,7 +50,7 @@ class Bench:
     def kit(self, line: Line, folder: Path, fresh: bool = False, spare_s: float = 0.0, **more: Any) -> Kit:
         """Return what one strategy may touch; `fresh` leaves the vector cache out; `spare_s` is kept for later work."""
         embedder: Any = FreshEmbedder(self.shelf) if fresh else CachedEmbedder(self.shelf, self.ledger)
-        has = line.model == "embedder" or "embedder" in line.strategy.needs or line.model
+        has = (line.model or uses_embedder(line.strategy)) and has_embedder()
         budget = Budget(self.deadline - spare_s, self.ledger.usd_cap)
         return Kit(
             self.shelf,

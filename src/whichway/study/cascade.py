@@ -41,32 +41,42 @@ class Pair:
 def cascades(bench: Bench, lines: Sequence[Line], part: str) -> list[dict[str, Any]]:
     """Return the cascades worth knowing, the best first: about as good as the dear way, or better, for less money.
 
-    The threshold is chosen on validation. Scores are those of `part`, on the rows that both ways have answered; on
-    validation itself they are a little too good, and `part` says so.
+    Which these are, their order and thresholds were known before the test part was opened: they are judged on validation, where
+    a score is a little too good (`validation`). Beside it stand the scores of `part`, on the rows that both ways answered.
     """
     priced = [(line, cost) for line in lines if _is_done(bench, line) and (cost := running_cost(bench, line))]
-    requests, found = bench.task.objective.requests_per_month, list[dict[str, Any]]()
+    requests, found = bench.task.objective.requests_per_month, list[tuple[Pair, float, dict[str, Any]]]()
     for cheap, low in priced:
         for dear, high in priced:
             pair = Pair(cheap, dear, low, high, requests)
-            if cheap.name != dear.name and low.running_per_1000(requests) < pair.dear_usd:
-                one = _judged(bench, pair, part)
-                found += [one] if one and _is_worth(bench, one, pair.dear_usd) else []
-    found.sort(key=lambda one: (-round(one["score"], 3), one["usd_per_1000"]))
-    return found[:MOST]
+            if cheap.name == dear.name or low.running_per_1000(requests) >= pair.dear_usd:
+                continue
+            threshold = _threshold(bench, pair)
+            known = None if threshold is None else _judged(bench, pair, threshold, "validation")
+            if threshold is not None and known and _is_worth(bench, known, pair.dear_usd):
+                found.append((pair, threshold, known))
+    found.sort(key=lambda one: (-round(one[2]["score"], 3), one[2]["usd_per_1000"]))
+    return [_told(bench, *one, part) for one in found[:MOST]]
 
 
-def _judged(bench: Bench, pair: Pair, part: str) -> dict[str, Any] | None:
-    """Return one cascade with its threshold, share passed on, score, price and difference to the dear way."""
-    threshold = _threshold(bench, pair)
-    if threshold is None:
-        return None
-    names = [pair.cheap.name, pair.dear.name]
-    ids, answered = answers_of(bench, names, part)
+def _told(bench: Bench, pair: Pair, threshold: float, known: dict[str, Any], part: str) -> dict[str, Any]:
+    """Return one cascade as plain data: what `part` says of it, and what was known before."""
+    return {
+        "cheap": pair.cheap.name,
+        "dear": pair.dear.name,
+        "threshold": round(threshold, 6),
+        **((_judged(bench, pair, threshold, part) if part != "validation" else None) or known),
+        "dear_usd_per_1000": round(pair.dear_usd, 6),
+        "validation": known,
+    }
+
+
+def _judged(bench: Bench, pair: Pair, threshold: float, part: str) -> dict[str, Any] | None:
+    """Return share passed on, scores, price and difference to the dear way on the rows of a part; None without any."""
+    ids, answered = answers_of(bench, [pair.cheap.name, pair.dear.name], part)
     if not ids:
-        part = "validation"
-        ids, answered = answers_of(bench, names, part)
-    cheap, dear = (answered[name] for name in names)
+        return None
+    cheap, dear = (answered[name] for name in (pair.cheap.name, pair.dear.name))
     passed = {id_ for id_ in ids if cheap[id_][0].confidence < threshold}
     mixed = [(dear if id_ in passed else cheap)[id_][1] for id_ in ids]
     alone = [dear[id_][1] for id_ in ids]
@@ -74,9 +84,6 @@ def _judged(bench: Bench, pair: Pair, part: str) -> dict[str, Any] | None:
     gap = paired_differences(bench.metric, {"cascade": mixed, "dear": alone}, groups, bench.split.seed)
     share = len(passed) / len(ids)
     return {
-        "cheap": pair.cheap.name,
-        "dear": pair.dear.name,
-        "threshold": round(threshold, 6),
         "part": part,
         "n": len(ids),
         "passed_on": round(share, 6),
@@ -84,7 +91,6 @@ def _judged(bench: Bench, pair: Pair, part: str) -> dict[str, Any] | None:
         "cheap_score": round(bench.metric.aggregate([cheap[id_][1] for id_ in ids]), 6),
         "dear_score": round(bench.metric.aggregate(alone), 6),
         "usd_per_1000": round(pair.usd(share), 6),
-        "dear_usd_per_1000": round(pair.dear_usd, 6),
         "difference": gap[("cascade", "dear")].as_json(),
     }
 

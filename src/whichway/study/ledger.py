@@ -20,7 +20,7 @@ from whichway.errors import BudgetReached, LedgerError
 from whichway.study import tables
 from whichway.study.commits import Commits
 
-VERSION = 2
+VERSION = 3
 TIMED_EVERY_S = 0.5  # what a killed process has used is known to this, without writing it down with every call
 # What is done for every call is put together once.
 _WHOSE, _SPENT = ("trial", "phase", "state"), ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
@@ -250,6 +250,7 @@ class Ledger:
                 "scores": _dump(one.scores),
                 "score": _dump(score),
                 "sources": _dump(one.sources),
+                "passages": _dump(one.passages),
                 "confidence": one.confidence,
                 "parsed": int(one.parsed),
             }
@@ -268,9 +269,8 @@ class Ledger:
         for row in self._read(sa.select(tables.predictions).where(*where)):
             value = json.loads(row.value)
             value = tuple(value) if isinstance(value, list) else value
-            answer = Prediction(
-                value, row.confidence, json.loads(row.scores), bool(row.parsed), tuple(json.loads(row.sources))
-            )
+            cited = (tuple(json.loads(one)) for one in (row.sources, row.passages))
+            answer = Prediction(value, row.confidence, json.loads(row.scores), bool(row.parsed), *cited)
             found[row.example] = (answer, json.loads(row.score))
         return found
 

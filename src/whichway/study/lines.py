@@ -17,7 +17,7 @@ from whichway.models.pricing import known_price, training_price
 from whichway.registry import get, names
 from whichway.study.cost import Needs
 
-CODE_CONTRACT = 8  # raised when the same settings would give other predictions: old runs are then not continued
+CODE_CONTRACT = 9  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
 DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),
@@ -164,9 +164,24 @@ def in_use(strategy: Any) -> Any:
 
 
 def needs_embedder(strategy: Any) -> bool:
-    """Say whether a strategy needs sentence vectors, by itself or to find examples to show."""
+    """Say whether a strategy needs sentence vectors, by itself, to find examples to show, or as its settings ask for them."""
     shows = getattr(strategy, "form", "") == "nearest" or getattr(strategy, "shown", 0) > 0
-    return shows or "embedder" in strategy.needs
+    asked = getattr(strategy, "mode", "") in ("dense", "fused") or getattr(strategy, "then", "") == "probe"
+    return shows or asked or "embedder" in strategy.needs
+
+
+def uses_embedder(strategy: Any) -> bool:
+    """Say whether a strategy works with sentence vectors here: it needs them, or is helped by them and they can be had."""
+    return needs_embedder(strategy) or (_is_helped(strategy) and has_embedder())
+
+
+def has_embedder() -> bool:
+    """Tell whether the packages of the sentence encoder are installed."""
+    return all(importlib.util.find_spec(package) is not None for package in PACKAGES["embedder"])
+
+
+def _is_helped(strategy: Any) -> bool:
+    return "embedder" in getattr(strategy, "helped_by", ())
 
 
 def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any], known: set[str]) -> Line:
@@ -200,9 +215,10 @@ def _line(name: str, way: str, fixed: Mapping[str, Any], said: Mapping[str, Any]
 
 def model_of(strategy: Any) -> str:
     """Return what a strategy answers with: 'causal', the name of an endpoint, 'embedder' or nothing."""
+    alone = "embedder" if uses_embedder(strategy) else ""
     if getattr(strategy, "then", "prompt") != "prompt":  # the passages go to a linear model, not to a language model
-        return "embedder"
-    return str(getattr(strategy, "model", "embedder" if "embedder" in strategy.needs else ""))
+        return alone
+    return str(getattr(strategy, "model", alone))
 
 
 def _endpoint_lines(settings: Any) -> list[tuple[str, str, dict[str, Any]]]:

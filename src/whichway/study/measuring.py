@@ -11,6 +11,7 @@ from typing import Any
 from whichway.core.model import Spend
 from whichway.core.strategy import (
     REWRITES,
+    Choosing,
     Improved,
     Progress,
     Prompted,
@@ -24,7 +25,7 @@ from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
 from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder
 from whichway.study.deadline import until
-from whichway.study.lines import Line, in_use, needs_embedder
+from whichway.study.lines import Line, in_use, uses_embedder
 
 REWRITTEN_ROWS, PAID_ROWS = 16, 5  # rows that are answered under each other form of a prompt
 REWRITTEN_S = 15.0  # of one strategy, after which no further form is begun
@@ -33,7 +34,7 @@ SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
-IN_STEPS = "in steps"  # a fact of a trial
+IN_STEPS, LOOKUP = "in steps", "lookup"  # facts of a trial
 
 
 def measure_retrieval(
@@ -97,7 +98,7 @@ def _weights_mb(bench: Bench, line: Line) -> float:
     """Return megabytes of what must be loaded to answer: the models' weights and the solution's own files."""
     own = sum(file.stat().st_size for file in solution_folder(bench, line, "fold-0").rglob("*") if file.is_file())
     models = [bench.shelf[line.model]] if line.model == "causal" else []
-    if needs_embedder(in_use(line.strategy)):
+    if uses_embedder(in_use(line.strategy)):
         models.append(bench.shelf.embedder())
     return float(own + sum(one.weight_bytes() for one in models if hasattr(one, "weight_bytes"))) / 1e6
 
@@ -115,7 +116,10 @@ def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
 
 
 def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], spare_s: float) -> None:
-    """Keep the prompt in use with its score, and measure the seed of one that was searched for on the same rows."""
+    """Keep the prompt in use with its score, and measure the seed of one that was searched for on the same rows.
+
+    What a way says of itself is kept beside it: that it goes in steps, and how it chose what documents it finds.
+    """
     answered = bench.ledger.predictions(line.name, "validation")
     if isinstance(solution, Prompted):
         keep_version(bench, line, solution, [answered[row.id][1] for row in rows if row.id in answered])
@@ -126,6 +130,8 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
         keep_version(bench, line, solution.seed(), [before[row.id][1] for row in rows])
     if isinstance(solution, Staged):
         bench.ledger.set_trial(line.name, "running", facts={IN_STEPS: True})
+    if isinstance(solution, Choosing) and solution.choices():
+        bench.ledger.set_trial(line.name, "running", facts={LOOKUP: solution.choices()})
 
 
 def measure_steps(bench: Bench, line: Line) -> None:

@@ -29,6 +29,7 @@ from whichway.study.growth import labels_missing
 from whichway.study.guaranteed import guarantees
 from whichway.study.judging import judge_problem, judge_report
 from whichway.study.lines import Line
+from whichway.study.measuring import LOOKUP
 from whichway.study.prompts import searches, sensitivity, steps
 from whichway.study.verdict import recommendation
 
@@ -80,7 +81,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
 
 def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
     """Return one trial as the report shows it."""
-    state, reason, _ = bench.ledger.trial(line.name) or ("stopped", "not begun", {})
+    state, reason, facts = bench.ledger.trial(line.name) or ("stopped", "not begun", {})
     if state == "running":
         state, reason = "stopped", "interrupted; the same command continues it"
     use = use_of(bench, line)
@@ -105,6 +106,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "calibration_error": _round(answers.calibrated(bench, line.name, "validation")[0]) if said else None,
         "parsed": _round(sum(one.parsed for one in said) / len(said)) if said else None,
         "retrieval": answers.retrieval(bench, line),
+        "lookup": facts.get(LOOKUP, {}),
         "familiarity": by_familiarity(bench, line.name) if said else {},
         "further": further_scores(bench, line.name) if said else {},
         "memory_mb": measured.get("memory_mb"),

@@ -38,7 +38,7 @@ predictions = sa.Table(
     sa.Column("trial", sa.Text, primary_key=True),
     sa.Column("part", sa.Text, primary_key=True),  # validation, test
     sa.Column("example", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text, nullable=False) for name in ("value", "scores", "score", "sources")),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("value", "scores", "score", "sources", "passages")),
     sa.Column("confidence", sa.Float, nullable=False),
     sa.Column("parsed", sa.Integer, nullable=False),
 )

@@ -104,14 +104,16 @@ def serve(
 ) -> None:
     """Serve a run until it is interrupted; `port` 0 takes a free one. Prints the address once it can be asked.
 
-    `asked` names the strategy (None: the recommended one) and says which answers are marked as withheld.
+    `asked` names the strategy (None: the recommended one), the documents where they are not the run's, and says which
+    answers are marked as withheld.
     """
     import socket
+    import sys
 
     import uvicorn
 
     key = key_from(key_env, host)
-    desk = Desk(folder, asked.strategy, training, asked)
+    desk = Desk(folder, asked.strategy, training, asked, lambda said: print(said, file=sys.stderr, flush=True))
     app = make_app(desk, key, host not in LOOPBACK)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as sock:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Reply, Request
-from whichway.core.strategy import Solution
+from whichway.core.strategy import Solution, Updatable
 from whichway.core.task import Inputs, Prediction, Task
 from whichway.errors import UsageError
 from whichway.live.answer import EVERYTHING, Asked, with_threshold
 from whichway.live.bundle import causal_name, load_solution, solution_names
+from whichway.live.documents import over_documents
 from whichway.live.serving.batches import Answer, Batches
 from whichway.live.serving.files import Files
 from whichway.live.serving.jobs import Tuning
@@ -41,16 +42,24 @@ class Served:
 class Desk:
     """Everything a server serves; things are loaded when they are first asked for, but the winner at once.
 
-    Answers less sure than `asked` wants, by a confidence or by the coverage of each strategy, are marked as withheld.
+    Answers less sure than `asked` wants, by a confidence or by the coverage of each strategy, are marked as withheld. With
+    documents, the winner and every other solution that looks something up answers from these.
     """
 
     def __init__(
-        self, folder: Path, strategy: str | None = None, training: bool = False, asked: Asked = EVERYTHING
+        self,
+        folder: Path,
+        strategy: str | None = None,
+        training: bool = False,
+        asked: Asked = EVERYTHING,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.folder, self._asked = Path(folder), asked
+        self.folder, self._asked, self._tell = Path(folder), asked, tell
         self._lock, self._compute = threading.Lock(), threading.Lock()
         self._made: dict[str, Any] = {}
         task, solution, name = load_solution(self.folder, strategy)
+        if asked.documents is not None:
+            solution = over_documents(solution, name, self.folder, asked.documents, tell)
         self.main = Served(name, task, solution, self._compute, with_threshold(asked, self.folder, name))
         self.files = Files(self.folder / "tuning" / "files") if training else None
         self.tuning = Tuning(self.folder / "tuning", self.files, causal_name(self.folder)) if self.files else None
@@ -76,6 +85,8 @@ class Desk:
             if name not in self._made:
                 asked = with_threshold(self._asked, self.folder, name)
                 task, solution, _ = load_solution(self.folder, name)
+                if asked.documents is not None and isinstance(solution, Updatable):
+                    solution = over_documents(solution, name, self.folder, asked.documents, self._tell)
                 self._made[name] = Served(name, task, solution, self._compute, asked)
             found: Served = self._made[name]
             return found

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution
 from whichway.core.task import Document, Example, Field, Inputs, Prediction, Task
-from whichway.strategies.parts.choosing import choose, enough_passages
+from whichway.strategies.parts.choosing import (
+    MOST_SHOWN,
+    SHOWN_WORDS,
+    Sought,
+    Tried,
+    choose,
+    enough_passages,
+    enough_to_show,
+)
 from whichway.strategies.parts.chunks import WORDS
 from whichway.strategies.parts.features import described, text_of
 from whichway.strategies.parts.retrieval import Index, RetrieverSettings, build, load
@@ -17,17 +25,17 @@ from whichway.strategies.parts.store import load_json, save_json
 
 FIELD = "passages"  # the field that is put before the row's own
 DEPTH = 10  # passages that are ranked; the first of them are shown
-USUAL, MOST_SHOWN = 3, 5  # passages that are shown, where nothing tells how many are enough; at most
-SHOWN_WORDS = 280  # of one passage: a whole abstract
+USUAL = 3  # passages that are shown, where nothing tells how many are enough
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """An index and how many of the passages it finds are shown."""
+    """An index and how many of the passages it finds are shown; `told` is what was tried to choose them, as plain data."""
 
     task: Task
     index: Index
     count: int
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def widened(self) -> Task:
@@ -55,35 +63,54 @@ class Lookup:
         wide = self.widen(inputs, self.ranked(inputs, without_self=own))
         return [replace(row, inputs=one) for row, one in zip(rows, wide, strict=True)]
 
-    def updated(self, documents: Sequence[Document]) -> Lookup:
-        """Return the same over other documents; what is known of them is kept."""
-        return replace(self, task=replace(self.task, documents=tuple(documents)), index=self.index.update(documents))
+    def updated(self, documents: Sequence[Document], kept: Path | None = None) -> Lookup:
+        """Return the same over other documents; what is known of them, here and in a lookup that was saved, is used again."""
+        beside = load_lookup(self.task, kept, self.index.embedder).index if kept else None
+        index = self.index.update(documents, beside=beside)
+        return replace(self, task=replace(self.task, documents=tuple(documents)), index=index)
 
     def save(self, folder: Path) -> None:
-        """Write the index and the count."""
+        """Write the index, the count, and what was tried."""
         self.index.save(folder / "index")
-        save_json(folder / "lookup.json", {"count": self.count})
+        save_json(folder / "lookup.json", {"count": self.count, "told": self.told})
 
 
 def make_lookup(task: Task, rows: Sequence[Example], count: int, mode: str, words: int, kit: Kit) -> Lookup:
-    """Index the task's documents. `mode` 'auto' chooses by the gold documents of train rows; `words` 0 leaves it so, and so
-    does a `count` of 0 with the number of passages that are shown."""
+    """Index the task's documents. `mode` 'auto', `words` 0 and a `count` of 0 passages that are shown are each chosen on
+    train rows; see choosing.py."""
+    kit.progress(Progress("choosing how documents are cut and found"))
+    answer = None if task.output.shape == "labels" else lambda row: _answered(task, row)
+    sought = Sought(lambda row: question(task, row.inputs), answer, mode, words)  # type: ignore[arg-type]
+    settings, reranker, tried = choose(task.documents, kit.embedder, rows, kit.seed, sought)
+    if settings.words == 0 and _are_long(task):  # whole documents are found well, and too long to be shown
+        settings = replace(settings, words=_size_to_show(tried, settings))
     kit.progress(Progress("indexing documents"))
-    reranker = None
-    if mode == "auto":
-        ask = lambda row: question(task, row.inputs)  # noqa: E731
-        settings, reranker, tried = choose(task.documents, kit.embedder, rows, kit.seed, ask)
-        save_json(kit.folder / "retrieval.json", [_as_plain(one) for one in tried])
-    else:
-        settings = RetrieverSettings(mode=mode)  # type: ignore[arg-type]
-    if words or (settings.words == 0 and _are_long(task)):  # whole documents are found well, and too long to be shown
-        settings = replace(settings, words=words or WORDS)
     index = build(task.documents, kit.embedder, settings, kit.progress, reranker)
-    draft = Lookup(task, index, count or USUAL)
-    return draft if count else replace(draft, count=_enough(draft, rows, kit.seed))
+    draft = Lookup(task, index, count or enough_to_show(tried, settings) or USUAL)
+    if not count and not enough_to_show(tried, settings):
+        draft = replace(draft, count=_enough(draft, rows))
+    chosen = {**asdict(settings), "reranked": reranker is not None, "shown": draft.count}
+    return replace(draft, told={"chosen": chosen, "tried": [_told(one) for one in tried]})
 
 
-def _enough(draft: Lookup, rows: Sequence[Example], seed: int) -> int:
+def _told(tried: Tried) -> dict[str, Any]:
+    """Return what the report says of one way that was tried."""
+    said = {**asdict(tried.settings), "reranked": tried.reranked, "judged_by": tried.judged_by, "rows": tried.rows}
+    return said | {"score": round(tried.score, 6), "by_count": [round(one, 6) for one in tried.by_count]}
+
+
+def _answered(task: Task, row: Example) -> str:
+    """Return the words of a row's answer; nothing where it has none."""
+    return task.output.write(row.target) if row.target not in ("", {}) else ""
+
+
+def _size_to_show(tried: Sequence[Tried], settings: RetrieverSettings) -> int:
+    """Return the size of passages that found best in the same way."""
+    like = [one for one in tried if one.settings.words and replace(one.settings, words=0) == settings]
+    return max(like, key=lambda one: one.score).settings.words if like else WORDS
+
+
+def _enough(draft: Lookup, rows: Sequence[Example]) -> int:
     """Return how many passages are enough, by train rows with gold documents, which are not found through themselves."""
     found = draft.ranked([row.inputs for row in rows], MOST_SHOWN, without_self=True)
     pairs = [
@@ -98,7 +125,8 @@ def _are_long(task: Task) -> bool:
 
 def load_lookup(task: Task, folder: Path, embedder: Any) -> Lookup:
     """Read what `Lookup.save` wrote."""
-    return Lookup(task, load(folder / "index", embedder), int(load_json(folder / "lookup.json")["count"]))
+    kept = load_json(folder / "lookup.json")
+    return Lookup(task, load(folder / "index", embedder), int(kept["count"]), kept.get("told", {}))
 
 
 def question(task: Task, inputs: Inputs) -> str:
@@ -118,23 +146,38 @@ class LookedUp:
             return []
         hits = self.lookup.ranked(inputs, max(DEPTH, self.lookup.count))
         answers = self.inner.predict(self.lookup.widen(inputs, hits))
-        shown = [tuple(self.lookup.index.documents(found[: self.lookup.count])) for found in hits]
+        shown = [found[: self.lookup.count] for found in hits]
         return [
-            replace(one, sources=cited) if one.parsed and one.value != "" else one
-            for one, cited in zip(answers, shown, strict=True)
+            self._citing(one, some) if one.parsed and one.value != "" else one
+            for one, some in zip(answers, shown, strict=True)
         ]
 
     def ranked(self, inputs: Sequence[Inputs]) -> list[list[str]]:
         """Return the ids of the documents found for each row, the best first."""
         return [self.lookup.index.documents(found)[:DEPTH] for found in self.lookup.ranked(inputs, 4 * DEPTH)]
 
+    def _citing(self, answer: Prediction, shown: Sequence[Any]) -> Prediction:
+        sources = tuple(self.lookup.index.documents(shown))
+        return replace(answer, sources=sources, passages=tuple(map(_as_shown, shown)))
+
+    def choices(self) -> Mapping[str, Any]:
+        """Return how documents are found, and what else was tried on train rows."""
+        return self.lookup.told
+
     @property
     def tokens(self) -> int:
         """Tokens read in training."""
         return int(getattr(self.inner, "tokens", 0))
 
-    def with_documents(self, documents: Sequence[Document]) -> LookedUp:
-        return replace(self, lookup=self.lookup.updated(documents))
+    @property
+    def documents(self) -> Sequence[Document]:
+        return self.lookup.index.contents
+
+    def with_documents(self, documents: Sequence[Document], kept: Path | None = None) -> LookedUp:
+        return replace(self, lookup=self.lookup.updated(documents, kept))
+
+    def keep(self, folder: Path) -> None:
+        self.lookup.save(folder)
 
     def version(self) -> PromptVersion | None:
         """Return the prompt that passages are put into; a linear model has none."""
@@ -166,15 +209,12 @@ def load_over(inner: Any, task: Task, folder: Path, kit: Kit) -> LookedUp:
 
 def _shown(hits: Sequence[Any]) -> str:
     """Return passages as numbered paragraphs."""
-    found = []
-    for number, hit in enumerate(hits, start=1):
-        words = hit.passage.text.split()
-        text = " ".join(words[:SHOWN_WORDS]) + (" ..." if len(words) > SHOWN_WORDS else "")
-        found.append(f"[{number}] {hit.passage.title}: {text}" if hit.passage.title else f"[{number}] {text}")
+    found = [f"[{number}] {_as_shown(hit)}" for number, hit in enumerate(hits, start=1)]
     return "\n".join(found) or "(nothing was found)"
 
 
-def _as_plain(tried: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(tried)
+def _as_shown(hit: Any) -> str:
+    """Return one passage as it stands before a question: its title, and as many words as there is room for."""
+    words = hit.passage.text.split()
+    text = " ".join(words[:SHOWN_WORDS]) + (" ..." if len(words) > SHOWN_WORDS else "")
+    return f"{hit.passage.title}: {text}" if hit.passage.title else text

@@ -83,12 +83,18 @@ class Index:
         """Return the ids of the documents of hits, each once, in order of its best passage."""
         return list(dict.fromkeys(hit.passage.document for hit in hits))
 
-    def update(self, documents: Sequence[Document], progress: Callable[[Progress], None] | None = None) -> Index:
-        """Return the index of these documents; only texts that this one does not know are embedded.
+    def update(
+        self,
+        documents: Sequence[Document],
+        progress: Callable[[Progress], None] | None = None,
+        beside: Index | None = None,
+    ) -> Index:
+        """Return the index of these documents; only texts that this one and the one `beside` do not know are embedded.
 
         It equals a fresh build, up to what an embedder's vector of a text depends on the texts beside it.
         """
-        known = self.vectors.known(self.passages) if self.vectors else {}
+        indexes = [one for one in (beside, self) if one and one.vectors]
+        known = {text: row for one in indexes if one.vectors for text, row in one.vectors.known(one.passages).items()}
         return _build(documents, self.embedder, self.settings, progress or _silent, self.reranker, known)
 
     def save(self, folder: Path) -> None:

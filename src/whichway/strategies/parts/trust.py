@@ -44,7 +44,7 @@ class Trust:
             return replace(answer, confidence=0.0)
         sure = self.of(evidence)
         if sure < self.threshold and answer.value != "":
-            return replace(answer, value="", confidence=round(1 - sure, 6), sources=())
+            return replace(answer, value="", confidence=round(1 - sure, 6), sources=(), passages=())
         return replace(answer, confidence=sure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,14 @@ from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.strategy import RESUME, Kit, Progress, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
-from whichway.strategies.parts.answering import NONE
+from whichway.strategies.parts.answering import NONE, fit_reader
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
 from whichway.strategies.parts.store import apart, save_json
 from whichway.strategies.parts.trying import best_of
-from whichway.strategies.parts.writing import WrittenSolution
+from whichway.strategies.parts.writing import WrittenSolution, trusted
 
 LOW_RANK = ("lora", "dora")  # adapters that DPO can go on with
+CHECKED = 64  # rows of dev by which confidences are fitted
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,17 @@ class Tuned:
 def load_tuned(task: Task, folder: Path, model: Any, kit: Kit) -> Tuned:
     """Read what `Tuned.save` wrote; `model` is the one that was adapted."""
     return Tuned(load_prompt(task, folder, model.adapted(folder / "weights"), kit), folder / "weights")
+
+
+def confident(
+    tuned: PromptSolution | WrittenSolution, dev: Sequence[Example], seed: int
+) -> PromptSolution | WrittenSolution:
+    """Return the solution with confidences fitted on rows that were not trained on."""
+    rows = random.Random(seed).sample(list(dev), min(CHECKED, len(dev)))
+    if isinstance(tuned, WrittenSolution):
+        return trusted(tuned, rows)
+    table = tuned.table(rows) if rows else []
+    return replace(tuned, reader=fit_reader(tuned.task, table, [row.target for row in rows], calibrate=False))
 
 
 def tune(
