@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import platform
 import time
 from typing import Any
 
@@ -32,7 +31,9 @@ def tokens_at_once() -> int:
     import torch
 
     kind = hardware.device().type
-    name = torch.cuda.get_device_name() if kind == "cuda" else f"{_processor()}, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name() if kind == "cuda" else f"{hardware.processor()}, {torch.get_num_threads()} threads"
+    )
     key = f"{name}, {hardware.dtype()}, torch {torch.__version__}, {SIZES[kind]}"
     file = embedded.cache_folder() / "pace.json"
     known = _read(file)
@@ -87,11 +88,3 @@ def _read(file: Any) -> dict[str, Any]:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -42,6 +42,7 @@ class Extractive:
     words: int = 0
     needs: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("fields", "text")
 

@@ -30,6 +30,7 @@ class Raft:
     longest: int = 1280
     needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
     trains: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 

@@ -33,6 +33,7 @@ class Rag:
     shots: int = 0
     needs: ClassVar[tuple[str, ...]] = ("causal", "embedder", "documents")
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
