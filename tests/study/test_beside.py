@@ -11,15 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from studies import make_task
+from studies import answers, make_task
 from study.test_steps import Steps
 
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.strategy import ONWARD
+from whichway.core.task import Example
 from whichway.strategies.majority import Majority
 from whichway.study import growth
 from whichway.study.bench import Bench
-from whichway.study.content import fit_content
+from whichway.study.content import block_content, fit_content
 from whichway.study.lines import make_lines
 
 ONLY = ("majority",)
@@ -244,3 +245,58 @@ def test_settings_words_step_and_weights_are_part_of_a_fit_and_what_asks_an_endp
 
 def test_a_bench_made_without_neighbours_finds_none():
     assert Bench.__dataclass_fields__["beside"].default_factory().find("x") == []  # type: ignore[misc]
+
+
+def _blocks(run: Path) -> list[tuple[Any, ...]]:
+    """Return (part, key's last part, seconds) of each block of answers that a run has committed."""
+    with sqlite3.connect(run / "ledger.db") as book:
+        asked = "SELECT phase, key, seconds FROM units WHERE phase IN ('validation', 'test') AND state = 'settled'"
+        return [(part, key.rsplit("/", 1)[1], seconds) for part, key, seconds in book.execute(asked)]
+
+
+def test_answers_of_a_fit_that_was_found_are_found_too_with_the_time_they_took(tmp_path):
+    task = make_task(tmp_path, 400)
+    first = trial_of(run(task, "a"), "majority")
+    told: list[str] = []
+    again = trial_of(run(task, "b", Watcher(progress=lambda _, one: told.append(one.what))), "majority")
+    assert again["taken"]["answers"] == first["validation"]["n"] + first["test"]["n"]
+    assert _blocks(tmp_path / "runs" / "a") == _blocks(tmp_path / "runs" / "b")
+    assert answers(tmp_path / "runs" / "a") == answers(tmp_path / "runs" / "b")
+    assert "validation, found in the run 'a'" in told
+
+
+@pytest.mark.parametrize("lost", ["an answer", "the form"])
+def test_answers_that_are_not_all_there_or_of_another_form_are_made_here(tmp_path, lost):
+    task = make_task(tmp_path, 400)
+    first = trial_of(run(task, "a"), "majority")
+    with sqlite3.connect(tmp_path / "runs" / "a" / "ledger.db") as book:
+        if lost == "an answer":  # of each part
+            book.execute("DELETE FROM predictions WHERE rowid IN (SELECT min(rowid) FROM predictions GROUP BY part)")
+        else:  # the trial was edited and run again there
+            book.execute("""UPDATE trials SET facts = '{"key": "another"}'""")
+    again = trial_of(run(task, "b"), "majority")
+    every = first["validation"]["n"] + first["test"]["n"]
+    assert again["taken"]["fits"] == 2
+    assert again["taken"]["answers"] == (0 if lost == "the form" else every - 2 * 32)
+    assert again["test"] == first["test"]
+
+
+def test_answers_of_a_fit_that_is_made_here_are_made_here(tmp_path, fits):
+    task = make_task(tmp_path, 400)
+    run(task, "a")
+    _a_byte(tmp_path / "runs" / "a")
+    assert trial_of(run(task, "b"), "majority")["taken"] is None
+
+
+def test_answers_to_other_rows_or_to_rows_asked_together_in_another_way_are_others():
+    rows = [Example(str(i), {"text": f"word {i}"}, "a") for i in range(4)]
+    other = [replace(rows[0], inputs={"text": "else"}), *rows[1:]]
+    every = [
+        block_content("f", rows),
+        block_content("g", rows),
+        block_content("f", rows[:3]),
+        block_content("f", other),
+    ]
+    every.append(block_content("f", [replace(rows[0], id="x"), *rows[1:]]))
+    assert len(set(every)) == len(every) and block_content("", rows) == ""
+    assert block_content("f", [replace(one, target="b") for one in rows]) == every[0]  # no answer depends on it

@@ -16,7 +16,7 @@ from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.models import hardware
 from whichway.study import beside
-from whichway.study.content import fit_content
+from whichway.study.content import block_content, fit_content
 from whichway.study.deadline import until
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
@@ -288,11 +288,18 @@ def solution_folder(bench: Bench, line: Line, which: str) -> Path:
 
 
 def predict_blocks(
-    bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], part: str, spare_s: float = 0.0
+    bench: Bench,
+    line: Line,
+    solution: Solution,
+    rows: Sequence[Example],
+    part: str,
+    spare_s: float = 0.0,
+    which: str = "",
 ) -> None:
     """Predict rows in fixed blocks; each is committed whole with its scores, and done at most once.
 
-    What goes out as a batch is one block: every batch may take a day.
+    What goes out as a batch is one block: every batch may take a day. `which` says whose answers they are, of a fit as it was
+    loaded: where that fit was taken over from a run beside this one, so are answers to the same rows.
     """
     known = bench.ledger.predictions(line.name, part)
     slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else _block(line)
@@ -300,17 +307,40 @@ def predict_blocks(
         block = rows[start : start + size]
         if all(row.id in known for row in block):
             continue
-        bench.check_time(spare_s + slowest)
+        content, answered = _answered(bench, line, block, which)
+        if answered is None:
+            bench.check_time(spare_s + slowest)
         key = f"{line.key(bench.fingerprint)}/{part}/{block[0].id}"
         ticket = bench.ledger.reserve(key, line.name, part, Spend())
         began = time.monotonic()
-        with until(bench.cut_off(line, spare_s)):
-            answers = solution.predict([row.inputs for row in block])
-        took = time.monotonic() - began
+        about = {"content": content} if content else {}
+        if answered is None:
+            with until(bench.cut_off(line, spare_s)):
+                answers = solution.predict([row.inputs for row in block])
+            spend = Spend(seconds=time.monotonic() - began)
+            slowest = max(slowest, spend.seconds)
+        else:
+            unit, answers = answered
+            spend, about = unit.spend, {**about, "taken_from": unit.run.name}
         found = [(row.id, *one) for row, one in zip(block, scored(bench.metric, block, answers), strict=True)]
-        bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, found)
-        slowest = max(slowest, took)
-        bench.say(line.name, Progress(part, start + len(block), len(rows)))
+        bench.ledger.commit_block(ticket, spend, line.name, part, found, about)
+        told = f"{part}, found in the run {about['taken_from']!r}" if answered else part
+        bench.say(line.name, Progress(told, start + len(block), len(rows)))
+
+
+def _answered(
+    bench: Bench, line: Line, block: Sequence[Example], which: str
+) -> tuple[str, tuple[beside.Unit, list[Prediction]] | None]:
+    """Return the content of a block's answers by a fit, and those of another run where the fit was taken over."""
+    fit = (bench.ledger.recall(f"{line.key(bench.fingerprint)}/{which}") or {}) if which else {}
+    content = block_content(fit.get("content", ""), block)
+    if "taken_from" not in fit:
+        return content, None
+    for unit in bench.beside.find(content):
+        answers = beside.answers(unit, [row.id for row in block])
+        if answers is not None:
+            return content, (unit, answers)
+    return content, None
 
 
 def _block(line: Line) -> int:
