@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 from whichway.models import anatomy, hardware
 from whichway.models.laid_out import can_lay_out, laid_out, times
 
+FACTORS = ("logit_scale", "lm_head_multiplier", "output_multiplier")  # of Cohere, Falcon-H1, Muse
+SCALING, CAP = "logits_scaling", "final_logit_softcapping"
 EXACT = 16  # tokens per state whose logits are computed exactly in writing
 _LAID_OUT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _WIDE: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
@@ -32,11 +34,12 @@ def next_token_logits(network: Any, hidden: Any) -> Any:
 def finished(network: Any, logits: Any) -> Any:
     """Return what a network makes of the product with its vocabulary; differentiable."""
     config = anatomy.config(network)
-    if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits = logits * scale
-    if divisor := getattr(config, "logits_scaling", None):  # Granite
-        logits = logits / divisor
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+    for name in FACTORS:
+        if factor := getattr(config, name, None):
+            logits = logits * factor
+    if scaling := getattr(config, SCALING, None):  # Granite divides by it, HyperCLOVA X multiplies
+        logits = logits * scaling if config.model_type.startswith("hyperclovax") else logits / scaling
+    if cap := getattr(config, CAP, None):  # Gemma
         logits = (logits / cap).tanh() * cap
     return logits
 
@@ -61,8 +64,8 @@ def _laid_out(network: Any) -> Any:
     """Return the head's weight laid out for few rows, once per head; None where there is more to it than a product."""
     head, config = anatomy.head(network), anatomy.config(network)
     if head not in _LAID_OUT:
-        named = ("logit_scale", "logits_scaling", "final_logit_softcapping")
-        plain = getattr(head, "bias", None) is None and not any(getattr(config, name, None) for name in named)
+        changed = any(getattr(config, name, None) not in (None, 0, 1) for name in (*FACTORS, SCALING, CAP))
+        plain = getattr(head, "bias", None) is None and not changed
         _LAID_OUT[head] = laid_out(head.weight) if plain and can_lay_out(head.weight) else None
     return _LAID_OUT[head]
 
