@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 
 import pytest
 
@@ -163,3 +164,22 @@ class SeveralGpus:
         if arguments is not None and not hasattr(arguments, "distributed_state"):
             arguments.distributed_state = accelerate.PartialState(cpu=True)
         return torch.device("cpu")
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Bloom"])
+def test_of_what_a_network_says_of_generation_its_ends_alone_are_taken(family, exact, tmp_path):
+    """Whether a beginning can be shared or not: a penalty or a beam that nobody asked for changes no answer."""
+    where = tiny_networks.folder(family, tmp_path)
+    ask, file = Request((("user", "Go on."),), 8), tmp_path / "generation_config.json"
+    model = CausalModel(where)
+    whole, tokens = model.generate([ask])[0], model.tokens(model.chat(ask.messages))
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "repetition_penalty": 9.0, "num_beams": 2, "suppress_tokens": tokens[:40]}))
+    assert CausalModel(where).generate([ask])[0].text == whole.text
+    ids = tiny_networks.network(family).generate(torch.tensor([tokens]), max_new_tokens=8, do_sample=False)
+    third = int(ids[0, len(tokens) + 2])
+    file.write_text(json.dumps({**said, "eos_token_id": [model.tokenizer.eos_token_id, third]}))
+    ended = CausalModel(where)
+    assert third in ended.stops()
+    held = ended.generate([ask])[0]
+    assert held.finish == "stop" and whole.text.startswith(held.text) and held.spend.tokens_out <= 2
