@@ -28,7 +28,7 @@ def start_and_kill(words: list[str], after_s: float, folder: Path) -> None:
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_a_run_loses_nothing_repeats_nothing_and_ends_the_same(finished, tmp_path):
     run, rng = tmp_path / "run", random.Random(20)
-    words = command("run", finished / "task.yaml", "--out", run, *ONLY)
+    words = command("run", finished / "task.yaml", "--out", run, "--fresh", *ONLY)  # copies of it lie beside it
     seen: list[tuple[dict, dict]] = []
     latest = 2.5  # seconds; on a busy machine nothing is committed by then, and kills come later and later
     for turn in range(20):

@@ -54,6 +54,10 @@ Documents = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Make everything here: take nothing over from the runs in folders beside this one."),
+]
 
 
 @app.command()
@@ -119,6 +123,7 @@ def run(
         Literal["kg", "halving"],
         typer.Option(help="How the race spends its time: by knowledge gradient, or by successive halving."),
     ] = "kg",
+    fresh: Fresh = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")
     ] = False,
@@ -132,7 +137,7 @@ def run(
     from whichway.study.run import Options
 
     command = "whichway " + " ".join(_quoted(one) for one in sys.argv[1:])
-    options = Options(budget_minutes, budget_usd, _names(only), debug, exhaustive, allocation, command)
+    options = Options(budget_minutes, budget_usd, _names(only), debug, exhaustive, allocation, command, fresh)
     raise typer.Exit(_study(task, out, seed, options))
 
 
@@ -207,6 +212,7 @@ def demo(
         ),
     ] = "support_triage",
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/demo.")] = None,
+    fresh: Fresh = False,
     debug: Debug = False,
 ) -> None:
     """Run a bundled example from end to end on the embedded models."""
@@ -215,9 +221,8 @@ def demo(
 
     task = example_task(name)
     typer.echo(f"Example {name}: {task}", err=True)
-    raise typer.Exit(
-        _study(task, out or Path("runs/demo"), None, Options(debug=debug, command=f"whichway demo {name}"))
-    )
+    options = Options(debug=debug, command=f"whichway demo {name}", fresh=fresh)
+    raise typer.Exit(_study(task, out or Path("runs/demo"), None, options))
 
 
 @app.command()

@@ -13,14 +13,13 @@ from typing import Any
 
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
-from whichway.core.strategy import Kit, Solution, Strategy
+from whichway.core.strategy import PICKLED, Kit, Solution, Strategy
 from whichway.core.task import Example, Inputs, Metric, Prediction, Task, Value
 from whichway.core.text import Text
 
 RESAMPLES = 20
 CLOSE = 1e-4  # how far a confidence may move with the batch or after loading, without a neural network
 NEURAL_CLOSE = 0.02  # the same with one: matrix products in bfloat16 depend on the size of the batch
-PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".dill", ".npy", ".npz"}
 PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6)) + (b"PK\x03\x04",)
 
 
@@ -193,7 +192,7 @@ def _check_saving(strategy: Strategy, solution: Solution, task: Task, inputs: Se
     solution.save(saved)
     files = [one for one in saved.rglob("*") if one.is_file()]
     _must(bool(files), "save writes something")
-    pickled = [one.name for one in files if one.suffix in PICKLE_SUFFIXES or _begins_like_pickle(one)]
+    pickled = [one.name for one in files if one.suffix in PICKLED or _begins_like_pickle(one)]
     _must(not pickled, f"a solution is saved in open formats, never as pickle: {', '.join(pickled)}")
     shutil.rmtree(kit.folder / "fit")
     after = strategy.load(task, saved, replace(kit, folder=saved)).predict(inputs)

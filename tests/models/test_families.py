@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,14 @@ from whichway.models.training import LORA, completion_loss  # noqa: E402
 START = list(range(1000, 1060))
 PROMPTS = [[*START, 2000, 2001], [*START, 2100], [*START, *range(2200, 2212)]]
 LABELS = [[300, 301, 302], [300, 301, 400], [300, 500], [600]]
+MAMBA = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 16}
+SCALED = [
+    ("Granite", {"logits_scaling": 8.0}),
+    ("HyperCLOVAX", {"logits_scaling": 0.125}),
+    ("Cohere", {"logit_scale": 0.0625}),
+    ("Gemma2", {"head_dim": 8, "final_logit_softcapping": 3.0}),
+    ("FalconH1", {"lm_head_multiplier": 0.125, **MAMBA}),
+]
 
 
 @pytest.fixture
@@ -136,15 +145,14 @@ def test_each_request_ends_at_its_own_stop_strings(family, exact, tmp_path):
     assert free.text == whole and held.finish == "stop" and whole.startswith(held.text) and held.text != whole
 
 
-@pytest.mark.parametrize(
-    ("family", "settings"),
-    [
-        ("Granite", {"logits_scaling": 8.0}),
-        ("Cohere", {"logit_scale": 0.0625}),
-        ("Gemma2", {"head_dim": 8, "final_logit_softcapping": 3.0}),
-        ("GPT2", {}),
-    ],
-)
+@pytest.mark.parametrize(("family", "settings"), SCALED)
+def test_what_a_family_does_to_its_logits_is_in_the_likelihoods(family, settings):
+    scorer, plain = PrefixScorer(tiny_networks.network(family, **settings)), tiny_networks.network(family, **settings)
+    wanted = [[tiny_networks.likelihood(plain, prompt, label) for label in LABELS] for prompt in PROMPTS]
+    assert scorer.score(PROMPTS, LABELS) == pytest.approx(torch.tensor(wanted).numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("family", "settings"), [*SCALED, ("GPT2", {})])
 def test_the_loss_of_training_is_that_of_the_models_own_forward(exact, family, settings):
     network, plain = tiny_networks.network(family, **settings), tiny_networks.network(family, **settings)
     row = {"input_ids": PROMPTS[0], "labels": [-100] * 50 + PROMPTS[0][50:]}
@@ -180,3 +188,22 @@ class SeveralGpus:
         if arguments is not None and not hasattr(arguments, "distributed_state"):
             arguments.distributed_state = accelerate.PartialState(cpu=True)
         return torch.device("cpu")
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Bloom"])
+def test_of_what_a_network_says_of_generation_its_ends_alone_are_taken(family, exact, tmp_path):
+    """Whether a beginning can be shared or not: a penalty or a beam that nobody asked for changes no answer."""
+    where = tiny_networks.folder(family, tmp_path)
+    ask, file = Request((("user", "Go on."),), 8), tmp_path / "generation_config.json"
+    model = CausalModel(where)
+    whole, tokens = model.generate([ask])[0], model.tokens(model.chat(ask.messages))
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "repetition_penalty": 9.0, "num_beams": 2, "suppress_tokens": tokens[:40]}))
+    assert CausalModel(where).generate([ask])[0].text == whole.text
+    ids = tiny_networks.network(family).generate(torch.tensor([tokens]), max_new_tokens=8, do_sample=False)
+    third = int(ids[0, len(tokens) + 2])
+    file.write_text(json.dumps({**said, "eos_token_id": [model.tokenizer.eos_token_id, third]}))
+    ended = CausalModel(where)
+    assert third in ended.stops()
+    held = ended.generate([ask])[0]
+    assert held.finish == "stop" and whole.text.startswith(held.text) and held.spend.tokens_out <= 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -10,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 from whichway.models import head, laid_out  # noqa: E402
 from whichway.models.attention import install, step_mask  # noqa: E402
 from whichway.models.precise import sample_ids  # noqa: E402
+from whichway.models.shelf import SHELF, Shelf  # noqa: E402
 
 
 def small(kind=torch.bfloat16):
@@ -78,6 +81,30 @@ def test_a_head_with_more_to_it_than_a_product_is_left_exact():
     network.config.logits_scaling = 2.0
     hidden = torch.randn(4, 96).bfloat16().float()
     assert torch.equal(head.written_logits(network, hidden), head.next_token_logits(network, hidden))
+
+
+def test_the_fp32_copy_of_a_head_counts_against_the_bound_for_all_that_is_kept(monkeypatch):
+    network, hidden = small(), torch.randn(4, 96).bfloat16().float()
+    weight = network.get_output_embeddings().weight
+    roomy, tight = Shelf(4 * weight.numel()), Shelf(4 * weight.numel() - 1)
+    monkeypatch.setattr(head, "WORDS", 100)
+    monkeypatch.setattr(head, "SHELF", tight)
+    in_parts = head.next_token_logits(network, hidden)
+    assert tight.bytes == 0
+    monkeypatch.setattr(head, "SHELF", roomy)
+    whole = head.next_token_logits(network, hidden)
+    copy = next(head._wide(network.get_output_embeddings()))
+    assert next(head._wide(network.get_output_embeddings())) is copy and roomy.bytes == 4 * weight.numel()
+    assert torch.allclose(whole, in_parts, atol=1e-5) and torch.equal(whole.argmax(-1), in_parts.argmax(-1))
+
+
+def test_the_copy_of_a_head_goes_with_its_network():
+    network, before = small(), SHELF.bytes
+    head.next_token_logits(network, torch.randn(4, 96))
+    assert SHELF.bytes > before
+    del network
+    gc.collect()
+    assert SHELF.bytes == before
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])

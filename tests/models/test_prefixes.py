@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichway.models import prefixes
-from whichway.models.prefixes import KEPT_WHOLE, NODE_COST, Group, PrefixStore, Shelf, plan
+from whichway.models.prefixes import KEPT_WHOLE, NODE_COST, Group, PrefixStore, plan
+from whichway.models.shelf import KEPT_BYTES, Shelf
 
 START = tuple(range(300))
 
@@ -139,7 +139,7 @@ def test_a_store_that_is_gone_leaves_nothing_on_the_shelf(tiny):
 def test_the_limit_follows_the_memory_that_is_free(tiny, monkeypatch):
     from whichway.models import hardware
 
-    assert hardware.free_bytes() > 0 and Shelf().limit() <= max(prefixes.KEPT_BYTES)
+    assert hardware.free_bytes() > 0 and Shelf().limit() <= max(KEPT_BYTES)
     monkeypatch.setattr(hardware, "free_bytes", lambda: 400 * TOKEN_BYTES)
     monkeypatch.setattr(hardware, "at_once", lambda cpu, gpu: cpu)
     store = PrefixStore(tiny, Shelf())
@@ -148,4 +148,4 @@ def test_the_limit_follows_the_memory_that_is_free(tiny, monkeypatch):
     store.get(START[:120])
     assert store.shelf.bytes == 120 * TOKEN_BYTES
     monkeypatch.setattr(hardware, "free_bytes", lambda: 1 << 60)
-    assert store.shelf.limit() == prefixes.KEPT_BYTES[0]
+    assert store.shelf.limit() == KEPT_BYTES[0]

@@ -45,6 +45,9 @@ def _unheard(_: PromptVersion) -> None:
 
 RESUME = "resume"
 ONWARD = "onward"
+PICKLED = frozenset(
+    {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy", ".npz"}
+)  # may hold code
 REWRITES = {"format": 4, "wording": 2, "order": 2, "repeat": 2}  # forms of a prompt that keep its meaning, by kind
 
 
@@ -208,6 +211,7 @@ class Strategy(Protocol):
     serves; `reads_instruction` (optional, true by default) whether answers depend on the task's instruction or context.
     `helped_by` (optional) names what of that it can do without, as a study then lets it.
     `continues` (optional, a truth value) says that a fit on all rows goes on from one on a part of them; see Kit.
+    `searches` (optional, a truth value, true by default) says that what a fit finds depends on the budget and the limits.
     A method `lacks(task)` (optional) says what is missing for it before anything is spent, or nothing; `asks()` (optional)
     names endpoints that it asks beside its own model, and whether they are to fine-tune. One made of others (optional) names
     them by `within()`, as a study does, makes each by `made(name)`, and by `learner()` the one whose solution answers.

@@ -12,6 +12,8 @@ from typing import Any
 from whichway.models import anatomy
 from whichway.models.decoding import Ask, Written
 
+ENDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
 
 def endings(parents: Sequence[int]) -> list[list[int]]:
     """Return the paths from a trie's root to its leaves, which hold every node; one empty path of an empty trie."""
@@ -46,6 +48,18 @@ def sizes(lengths: Sequence[int], parents: Sequence[int]) -> list[int]:
     """Return how many tokens `states` reads for rows of these lengths, at most, before padding."""
     paths = endings(parents)
     return [len(paths) * (size + max(map(len, paths))) for size in lengths]
+
+
+def ends_alone(network: Any) -> Any:
+    """Return generation settings that say where a text ends and nothing else.
+
+    A network may come with penalties, beams or tokens to suppress. What is written behind a shared beginning knows none of
+    them, and rows of one call must be written alike wherever they are read.
+    """
+    from transformers import GenerationConfig
+
+    said = network.generation_config
+    return GenerationConfig(**{name: getattr(said, name, None) for name in ENDS})
 
 
 def write(network: Any, asks: Sequence[Ask], stops: frozenset[int], seed: int = 0) -> list[Written]:

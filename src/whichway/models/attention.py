@@ -32,7 +32,7 @@ def install(network: Any) -> bool:
         if _agrees(network, whole):
             widen(network)
             return True
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         pass
     network.set_attn_implementation(before)
     return False

@@ -31,6 +31,7 @@ class CausalModel:
         self.name = "SmolLM2-135M-Instruct" if name == "embedded" else str(name)
         self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
         self.network, self.tokenizer = load_network(self.where, adapter)
+        self.network.generation_config = alone.ends_alone(self.network)
         self.memo = memo_of(self.tokenizer)
         self._bytes: int = sum(one.numel() * one.element_size() for one in self.network.parameters())
         self.head = virtual.tokens(self.network)  # of a prompt that was learned: every prompt begins with them

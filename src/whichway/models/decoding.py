@@ -172,7 +172,7 @@ class _Batch:
 
     def _slices(self) -> list[slice]:
         """Cut the rows, which are sorted by length, where a piece's padded size would pass READ_TOKENS."""
-        cuts, start, most = [], 0, pace.scaled(READ_TOKENS)
+        cuts, start, most = [], 0, pace.scaled(READ_TOKENS, anatomy.config(self.network))
         lengths = self.lengths.tolist()
         for end in range(1, len(lengths) + 1):
             if end == len(lengths) or (end + 1 - start) * lengths[end] > most:

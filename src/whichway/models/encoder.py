@@ -54,7 +54,8 @@ def encode(network: Any, texts: Sequence[str]) -> Any:
     import numpy as np
 
     found = np.zeros((len(texts), network.get_embedding_dimension()), dtype=np.float32)
-    for batch in _batches(texts, network.max_seq_length or 512):
+    config = getattr(getattr(network[0], "auto_model", None), "config", None)
+    for batch in _batches(texts, network.max_seq_length or 512, pace.scaled(BATCH_TOKENS, config)):
         vectors = network.encode(
             [texts[i] for i in batch],
             batch_size=len(batch),
@@ -66,10 +67,9 @@ def encode(network: Any, texts: Sequence[str]) -> Any:
     return found
 
 
-def _batches(texts: Sequence[str], longest: int) -> list[list[int]]:
+def _batches(texts: Sequence[str], longest: int, most: int) -> list[list[int]]:
     """Cut text numbers, sorted by length, into batches whose padded size keeps the bound."""
     batches: list[list[int]] = []
-    most = pace.scaled(BATCH_TOKENS)
     for i in sorted(range(len(texts)), key=lambda i: (len(texts[i]), i)):
         size = min(longest, len(texts[i]) // CHARACTERS_PER_TOKEN + 2)
         if not batches or (len(batches[-1]) + 1) * size > most:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import platform
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,13 @@ def device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def device_name() -> str:
+    """Return the name of the GPU that is computed on, or of the processor."""
+    import torch
+
+    return str(torch.cuda.get_device_name()) if device().type == "cuda" else processor()
+
+
 def at_once(cpu: int, gpu: int) -> int:
     """Return a bound on a batch: what two cores do fastest, or what fills a GPU."""
     return gpu if device().type == "cuda" else cpu
@@ -43,6 +51,12 @@ def free_bytes() -> int:
     if most and used and most[0].isdigit():
         found.append(max(0, _number(most[0]) - _number(used[0])))
     return min(found, default=UNKNOWN_BYTES)
+
+
+def processor() -> str:
+    """Return what the processor is called."""
+    names = (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _number(text: str) -> int:

@@ -1,43 +1,46 @@
-"""How many tokens this machine reads at a time fastest: timed once per machine, kept in the cache folder."""
+"""How many tokens this machine reads at a time fastest: timed once per machine and shape of model, kept in the cache folder."""
 
 from __future__ import annotations
 
 import functools
 import json
-import platform
 import time
 from typing import Any
 
 from whichway.models import embedded, hardware
 
 SIZES = {"cpu": (512, 1024, 2048, 4096), "cuda": (8_192, 32_768, 131_072)}
-WIDTH, INNER, LAYERS = (
-    576,
-    1536,
-    8,
-)  # those of the embedded model; enough layers that their weights are not all in cache
-REPEATS = 3
+Shape = tuple[int, int]  # of a model's layers: numbers per token, and between the two products of its middle part
+USUAL: Shape = (576, 1536)  # the embedded model's
+WIDEST = (
+    2048  # numbers per token that are timed; of wider models layers shrunk to this: theirs would take half a minute
+)
+INNER = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")  # what families call the second number
+LAYERS, WEIGHTS = 8, 27_000_000  # enough layers that their weights are not all in cache; fewer of a wide model
+REPEATS, ENOUGH_S = 3, 2.0  # turns at most; seconds after which no further one is begun
 AS_FAST = (
     0.95  # of the fastest size's speed: where the usual size is so fast, it is taken, as timings differ by as much
 )
 
 
 @functools.cache
-def tokens_at_once() -> int:
-    """Return the size of a batch, in tokens, that a decoder's products and norms run fastest in.
+def tokens_at_once(shape: Shape = USUAL) -> int:
+    """Return the size of a batch, in tokens, that products and norms of layers of a shape run fastest in.
 
-    Of a few sizes the second, that of two cores, unless another is clearly faster by the best of three timings of eight random
-    layers. A second or two at first; then it stands in the cache folder, by processor, threads, format and torch's version.
+    Of a few sizes the second, that of two cores, unless another is clearly faster by the best of up to three timings of random
+    layers. A few seconds at first; then it is kept in the cache folder by shape, processor, threads, format and torch's version.
     """
     import torch
 
     kind = hardware.device().type
-    name = torch.cuda.get_device_name() if kind == "cuda" else f"{_processor()}, {torch.get_num_threads()} threads"
-    key = f"{name}, {hardware.dtype()}, torch {torch.__version__}, {SIZES[kind]}"
+    name = (
+        torch.cuda.get_device_name() if kind == "cuda" else f"{hardware.processor()}, {torch.get_num_threads()} threads"
+    )
+    key = f"{name}, {hardware.dtype()}, torch {torch.__version__}, {SIZES[kind]}, {shape[0]} x {shape[1]}"
     file = embedded.cache_folder() / "pace.json"
     known = _read(file)
     if key not in known:
-        known = {**_read(file), key: measured(SIZES[kind])}
+        known = {**_read(file), key: measured(SIZES[kind], shape)}
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch = file.with_suffix(f".{time.time_ns()}")
         scratch.write_text(json.dumps(known, indent=1), encoding="utf-8")
@@ -47,23 +50,39 @@ def tokens_at_once() -> int:
     return usual if speeds[usual] >= AS_FAST * speeds[fastest] else fastest
 
 
-def scaled(usual: tuple[int, int]) -> int:
-    """Return a bound on a batch's tokens, given what it is where two cores (or one GPU) are fastest at their usual size."""
+def shape_of(config: Any) -> Shape:
+    """Return the shape of a model's layers by its settings, no wider than is timed; the embedded model's where they tell none."""
+    width = getattr(config, "hidden_size", None)
+    if not isinstance(width, int) or width < 1:
+        return USUAL
+    inner = next((one for name in INNER if isinstance(one := getattr(config, name, None), int) and one > 0), 4 * width)
+    return min(width, WIDEST), inner if width <= WIDEST else round(inner * WIDEST / width)
+
+
+def scaled(usual: tuple[int, int], config: Any = None) -> int:
+    """Return a bound on a batch's tokens, given what it is where two cores (or one GPU) are fastest at their usual size.
+
+    `config` are the settings of the model that is to read the batch.
+    """
     usual_size = SIZES[hardware.device().type][1]
-    return max(1, round(hardware.at_once(*usual) * tokens_at_once() / usual_size))
+    return max(1, round(hardware.at_once(*usual) * tokens_at_once(shape_of(config)) / usual_size))
 
 
-def measured(sizes: tuple[int, ...]) -> dict[str, float]:
+def measured(sizes: tuple[int, ...], shape: Shape = USUAL) -> dict[str, float]:
     """Return tokens per second by batch size, the sizes timed in turn."""
     import torch
 
     device, dtype = hardware.device(), hardware.dtype()
-    shapes = ((2 * INNER, WIDTH), (WIDTH, INNER), (2 * WIDTH, WIDTH))
-    layers = [[torch.randn(shape, device=device).to(dtype) / 32 for shape in shapes] for _ in range(LAYERS)]
-    best = dict.fromkeys(sizes, float("inf"))
-    for _ in range(REPEATS):
+    width, inner = shape
+    parts = ((2 * inner, width), (width, inner), (2 * width, width))
+    count = min(LAYERS, max(1, WEIGHTS // sum(rows * columns for rows, columns in parts)))
+    layers = [[torch.randn(part, device=device).to(dtype) / 32 for part in parts] for _ in range(count)]
+    best, end = dict.fromkeys(sizes, float("inf")), time.perf_counter() + ENOUGH_S
+    for turn in range(REPEATS):
+        if turn and time.perf_counter() > end:
+            break
         for size in sizes:
-            states = torch.randn(size, WIDTH, device=device).to(dtype)
+            states = torch.randn(size, width, device=device).to(dtype)
             began = time.perf_counter()
             float(_read_through(layers, states)[0, 0])  # reading one number waits for a GPU
             best[size] = min(best[size], time.perf_counter() - began)
@@ -73,11 +92,11 @@ def measured(sizes: tuple[int, ...]) -> dict[str, float]:
 def _read_through(layers: list[Any], states: Any) -> Any:
     import torch
 
-    linear, silu = torch.nn.functional.linear, torch.nn.functional.silu
+    linear, silu, width = torch.nn.functional.linear, torch.nn.functional.silu, states.shape[1]
     with torch.inference_mode():
         for wide, narrow, across in layers:
-            states = states + linear(torch.nn.functional.rms_norm(states, (WIDTH,)), across)[:, :WIDTH]
-            gate, up = linear(torch.nn.functional.rms_norm(states, (WIDTH,)), wide).chunk(2, dim=-1)
+            states = states + linear(torch.nn.functional.rms_norm(states, (width,)), across)[:, :width]
+            gate, up = linear(torch.nn.functional.rms_norm(states, (width,)), wide).chunk(2, dim=-1)
             states = states + linear(silu(gate) * up, narrow)
     return states
 
@@ -87,11 +106,3 @@ def _read(file: Any) -> dict[str, Any]:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

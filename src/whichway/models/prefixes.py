@@ -8,21 +8,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
-from threading import RLock
 from typing import Any
 from weakref import finalize
 
-from whichway.models import attention, hardware
+from whichway.models import attention
+from whichway.models.shelf import SHELF, Shelf, States, Tokens, new_number
 
-Tokens = tuple[int, ...]
-States = list[tuple[Any, Any]]
-Key = tuple[int, bool, Tokens]  # number of the store; a copy laid end to end, or a piece; all tokens up to its end
 NODE_COST = 48  # tokens that a further group must save: what its own batches and a call lose
 DEEPEST = 64
 PIECE = 128
-KEPT_BYTES = (1 << 30, 8 << 30)  # at most, in main memory or a GPU's, by all stores of the process
-KEPT_SHARE = 0.25  # of free memory
 KEPT_WHOLE = 4
 
 
@@ -85,53 +79,6 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     )
 
 
-class Shelf:
-    """Where the beginnings of all stores of a process are kept; the longest unused go first, whoever's they are."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit, self._lock = limit, RLock()
-        self._kept: OrderedDict[Key, States] = OrderedDict()
-        self.bytes = 0
-
-    def find(self, key: Key) -> States | None:
-        """Return what is kept under a key, and count it as used."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def keep(self, key: Key, states: States) -> None:
-        """Keep states; what is over the limit goes, at the last these themselves."""
-        with self._lock:
-            self.drop(key)
-            self._kept[key] = states
-            self.bytes += _bytes(states)
-            most = self.limit()
-            while self.bytes > most:
-                self.drop(next(iter(self._kept)))
-
-    def drop(self, key: Key) -> None:
-        """Keep something no longer."""
-        with self._lock:
-            self.bytes -= _bytes(self._kept.pop(key, []))
-
-    def forget(self, store: int) -> None:
-        """Keep nothing more of a store."""
-        with self._lock:
-            for key in [one for one in self._kept if one[0] == store]:
-                self.drop(key)
-
-    def limit(self) -> int:
-        """Return how many bytes may be kept: a share of the memory that would be free without them, up to a ceiling."""
-        if self._limit is not None:
-            return self._limit
-        return min(hardware.at_once(*KEPT_BYTES), int(KEPT_SHARE * (hardware.free_bytes() + self.bytes)))
-
-
-SHELF = Shelf()
-_NUMBERS = count()
-
-
 class PrefixStore:
     """Keys and values of a network's beginnings, kept on a shelf whose bound holds for all stores together.
 
@@ -140,7 +87,7 @@ class PrefixStore:
     """
 
     def __init__(self, network: Any, shelf: Shelf = SHELF) -> None:
-        self.network, self.shelf, self.number = network, shelf, next(_NUMBERS)
+        self.network, self.shelf, self.number = network, shelf, new_number()
         self.computed = 0  # tokens, over all calls
         self._whole: OrderedDict[Tokens, None] = OrderedDict()  # those laid end to end of several pieces: copies
         finalize(self, shelf.forget, self.number)
@@ -183,7 +130,3 @@ def _joined(chain: list[States]) -> States:
         return chain[0] if chain else []
     layers = zip(*chain, strict=True)
     return [(torch.cat([k for k, _ in one], dim=2), torch.cat([v for _, v in one], dim=2)) for one in layers]
-
-
-def _bytes(states: States) -> int:
-    return sum(one.numel() * one.element_size() for pair in states for one in pair)

@@ -83,13 +83,15 @@ class PrefixScorer:
         """Yield numbers of prompts and hidden states [rows, 1 + nodes, width]: at a prompt's end, and at every inner node."""
         most = self.reach - max(map(len, trie.steps)) + 1
         far = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
-        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), 0):
+        most_at_once = pace.scaled(ROW_TOKENS, anatomy.config(self.network))
+        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), 0, most_at_once):
             chosen = [far[i] for i in batch]
             yield chosen, alone.states(self.network, [prompts[i] for i in chosen], trie.tokens, trie.parents)
         near = [i for i, prompt in enumerate(prompts) if len(prompt) <= most]
         for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
             past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
-            for batch in _batches([len(prompts[near[i]]) - group.size for i in group.rows], len(trie.tokens)):
+            own = [len(prompts[near[i]]) - group.size for i in group.rows]
+            for batch in _batches(own, len(trie.tokens), most_at_once):
                 chosen = [near[group.rows[i]] for i in batch]
                 yield chosen, self._states(past, group.size, [list(prompts[i][group.size :]) for i in chosen], trie)
 
@@ -133,10 +135,9 @@ class PrefixScorer:
         return torch.cat(found).double().cpu().numpy()
 
 
-def _batches(lengths: list[int], nodes: int) -> Iterator[list[int]]:
+def _batches(lengths: list[int], nodes: int, most: int) -> Iterator[list[int]]:
     """Group rows of similar length so that no batch passes the bound on tokens."""
     batch: list[int] = []
-    most = pace.scaled(ROW_TOKENS)
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         if batch and (len(batch) + 1) * (lengths[i] + nodes) > most:
             yield batch

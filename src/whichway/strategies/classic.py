@@ -40,6 +40,7 @@ class Classic:
     most_characters: int = 50_000
     needs: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ClassicSolution:

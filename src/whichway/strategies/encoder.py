@@ -38,6 +38,7 @@ class Encoder:
     words: float = -1.0
     needs: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> EncoderSolution:

@@ -44,6 +44,7 @@ class Extractive:
     needs: ClassVar[tuple[str, ...]] = ()
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("fields", "text")
 

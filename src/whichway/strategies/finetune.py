@@ -83,6 +83,11 @@ class Finetune:
         return Tuned(confident(tuned, dev, kit.seed), kit.folder / "weights", tokens)
 
     @property
+    def searches(self) -> bool:
+        """Tell whether what is found depends on the time there is."""
+        return self.tries > 1
+
+    @property
     def continues(self) -> bool:
         """Tell whether a fit on all rows goes on from one on a part of them: adapters do, under one set of settings."""
         return self.method == "lora" and self.tries < 2 and self.preferences == "rows"

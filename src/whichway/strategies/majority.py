@@ -22,6 +22,7 @@ class Majority:
 
     needs: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 

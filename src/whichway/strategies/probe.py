@@ -23,6 +23,7 @@ class Probe:
     strengths: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
     needs: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ProbeSolution:

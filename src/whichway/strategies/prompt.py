@@ -50,6 +50,7 @@ class Prompt:
     rule: str = ""
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(

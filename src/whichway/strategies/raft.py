@@ -36,6 +36,7 @@ class Raft:
     needs: ClassVar[tuple[str, ...]] = ("causal", "documents")
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = True
+    searches: ClassVar[bool] = False
     reads_instruction: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 

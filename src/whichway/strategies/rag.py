@@ -34,6 +34,7 @@ class Rag:
     needs: ClassVar[tuple[str, ...]] = ("causal", "documents")
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:

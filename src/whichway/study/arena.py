@@ -167,7 +167,8 @@ class LiveArena:
             train, dev = ([self.bench.rows[id_] for id_ in ids] for ids in (fold.train, fold.dev))
             solution = fitted(self.bench, line, f"fold-{number}", train, dev, self.spare_s())
             self.bench.meter.phase = "validation"
-            predict_blocks(self.bench, line, solution, rows[:wanted], "validation", self.spare_s())
+            which = f"fold-{number}"
+            predict_blocks(self.bench, line, solution, rows[:wanted], "validation", self.spare_s(), which)
             offset += len(rows)
 
     def _low(self, arm: int, upto: int) -> None:

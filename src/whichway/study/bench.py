@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Spend
-from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, Solution
+from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, PromptVersion, Solution
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.models import hardware
+from whichway.study import beside
+from whichway.study.content import block_content, fit_content
 from whichway.study.deadline import until
 from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJudge, TrialMeter
 from whichway.study.ledger import Ledger
@@ -25,6 +27,8 @@ BLOCK = 32
 ON_GPU = 256  # the same on a GPU
 PART, FEWEST = 4, 20  # a line that goes on is trained on a quarter of its labels first, on so many at least
 STEP = "step"  # the phase of that fit in the ledger
+PHASES = {"fold": "fit", "rung": "rung", "final": "refit"}  # of other fits
+Rows = tuple[Sequence[Example], Sequence[Example]]  # train, dev
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Bench:
     fingerprint: str
     say: Callable[[str, Progress], None]
     at_hand: dict[str, Solution] = field(default_factory=dict)
+    content: str = ""  # what all its fits depend on; see study/content.py
+    beside: beside.Beside = field(default_factory=beside.Beside)
 
     @property
     def metric(self) -> Metric:
@@ -95,34 +101,116 @@ def fitted(
 def _fit(
     bench: Bench, line: Line, which: str, train: Sequence[Example], dev: Sequence[Example], spare_s: float
 ) -> None:
+    if _is_there(bench, line, which) or _taken_over(bench, line, which, (train, dev)):
+        return
     key, folder = f"{line.key(bench.fingerprint)}/{which}", solution_folder(bench, line, which)
-    if not (bench.ledger.recall(key) and folder.exists()):
-        bench.check_time(spare_s)
-        bench.at_hand.clear()
-        step, phase = step_of(bench, line), bench.meter.phase
-        more: dict[str, Any] = {}
-        if step and which == "fold-0":
-            more = _stepped(bench, line, step, spare_s)
-        elif which == f"rung-{step}":
-            phase, more = STEP, {"is_step": True}
-        bench.say(line.name, Progress("fitting"))
-        scratch = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(folder, ignore_errors=True)
-        _empty(scratch)
-        ticket = bench.ledger.reserve(key, line.name, phase, Spend())
-        began = time.monotonic()
-        kit = bench.kit(line, scratch, spare_s=spare_s, **more)
-        with until(bench.cut_off(line, spare_s)):
-            solution = line.strategy.fit(bench.task, train, dev, kit)
-        solution.save(scratch)
-        shutil.rmtree(scratch / RESUME, ignore_errors=True)
-        scratch.rename(folder)
-        if which == "fold-0" and len(bench.split.folds) > 1:
-            _note_first_fit(bench, line)
-        spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
-        bench.ledger.settle(ticket, spend, {"folder": folder.name})
-        if "begun" in more:  # weights and optimiser, far larger than what they became
-            shutil.rmtree(more["begun"], ignore_errors=True)
+    bench.check_time(spare_s)
+    bench.at_hand.clear()
+    step, phase = step_of(bench, line), bench.meter.phase
+    more: dict[str, Any] = {}
+    if step and which == "fold-0":
+        more = _stepped(bench, line, step, spare_s)
+    elif which == f"rung-{step}":
+        phase, more = STEP, {"is_step": True}
+    bench.say(line.name, Progress("fitting"))
+    scratch = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    _empty(scratch)
+    ticket = bench.ledger.reserve(key, line.name, phase, Spend())
+    began = time.monotonic()
+    kit, heard = _listening(bench.kit(line, scratch, spare_s=spare_s, **more))
+    with until(bench.cut_off(line, spare_s)):
+        solution = line.strategy.fit(bench.task, train, dev, kit)
+    solution.save(scratch)
+    shutil.rmtree(scratch / RESUME, ignore_errors=True)
+    scratch.rename(folder)
+    spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
+    content = _content(bench, line, which, (train, dev))
+    about = {"content": content, "files": beside.receipt(folder), "prompts": heard} if content else {}
+    _settle(bench, line, ticket, spend, {"folder": folder.name, **about})
+    if "begun" in more:  # weights and optimiser, far larger than what they became
+        shutil.rmtree(more["begun"], ignore_errors=True)
+
+
+def _settle(bench: Bench, line: Line, ticket: int, spend: Spend, about: Mapping[str, Any]) -> None:
+    if about["folder"] == "fold-0" and len(bench.split.folds) > 1:
+        _note_first_fit(bench, line)
+    bench.ledger.settle(ticket, spend, about)
+
+
+def _is_there(bench: Bench, line: Line, which: str) -> bool:
+    key = f"{line.key(bench.fingerprint)}/{which}"
+    return bool(bench.ledger.recall(key)) and solution_folder(bench, line, which).exists()
+
+
+def is_begun(bench: Bench, line: Line) -> bool:
+    """Tell whether a way's first fit is made, here or in a run beside this one."""
+    rows = _first_rows(bench)
+    return _is_there(bench, line, "fold-0") or bool(bench.beside.find(_content(bench, line, "fold-0", rows)))
+
+
+def _first_rows(bench: Bench) -> Rows:
+    fold = bench.split.folds[0]
+    return [bench.rows[id_] for id_ in fold.train], [bench.rows[id_] for id_ in fold.dev]
+
+
+def _listening(kit: Kit) -> tuple[Kit, list[list[Any]]]:
+    """Return a kit that tells which prompts are scored with it, and where it tells that."""
+    heard: list[list[Any]] = []
+
+    def record(one: PromptVersion) -> None:
+        heard.append([one.id, one.rows])
+        kit.record(one)
+
+    return replace(kit, record=record), heard
+
+
+def _content(bench: Bench, line: Line, which: str, rows: Sequence[Sequence[Example]]) -> str:
+    """Return what a fit depends on; see study/content.py."""
+    step = step_of(bench, line)
+    more: dict[str, Any] = {"step": step if which == "fold-0" else 0, "is_step": which == f"rung-{step}"}
+    if getattr(line.strategy, "searches", True):
+        limits = asdict(bench.task.constraints), asdict(bench.task.objective)
+        more["budget"] = [bench.ledger.noted("minutes"), bench.ledger.usd_cap, *limits]
+    return fit_content(bench.content, line, bench.shelf, rows, more) if bench.content else ""
+
+
+def _taken_over(bench: Bench, line: Line, which: str, rows: Rows) -> bool:
+    """Take a fit over from a run beside this one, where one has made it; its cost is the way's, its time not this run's.
+
+    One that goes on from a step is taken over with it, or not at all: what the step left to go on from is gone there.
+    """
+    step = step_of(bench, line)
+    wanted = {which: rows}
+    if step and which in ("fold-0", f"rung-{step}"):
+        wanted = {f"rung-{step}": rows_of_rung(bench, step), "fold-0": _first_rows(bench)}
+    found: dict[str, beside.Unit] = {}
+    for name in (one for one in wanted if not _is_there(bench, line, one)):
+        scratch = solution_folder(bench, line, f"{name}.partial")
+        units = bench.beside.find(_content(bench, line, name, wanted[name]))
+        unit = next((one for one in units if beside.copied(one, scratch)), None)
+        if unit is None:
+            return False
+        found[name] = unit
+    for name, unit in found.items():
+        _take(bench, line, name, unit, STEP if name == f"rung-{step}" else PHASES[name.split("-")[0]])
+    if "fold-0" in wanted:
+        shutil.rmtree(solution_folder(bench, line, f"rung-{step}") / ONWARD, ignore_errors=True)
+    return True
+
+
+def _take(bench: Bench, line: Line, which: str, unit: beside.Unit, phase: str) -> None:
+    """Make a fit this run's own that was copied beside its place."""
+    folder = solution_folder(bench, line, which)
+    bench.say(
+        line.name, Progress(f"fit found in the run {unit.run.name!r}: {unit.spend.seconds:.1f} s there", is_news=True)
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    ticket = bench.ledger.reserve(f"{line.key(bench.fingerprint)}/{which}", line.name, phase, Spend())
+    folder.with_name(f"{folder.name}.partial").rename(folder)
+    bench.ledger.keep_scored([{**one, "trial": line.name} for one in beside.prompts(unit)])
+    about = {"folder": folder.name, "taken_from": unit.run.name}
+    _settle(bench, line, ticket, unit.spend, {**unit.about, **about})
 
 
 def _stepped(bench: Bench, line: Line, step: int, spare_s: float) -> dict[str, Any]:
@@ -200,11 +288,18 @@ def solution_folder(bench: Bench, line: Line, which: str) -> Path:
 
 
 def predict_blocks(
-    bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], part: str, spare_s: float = 0.0
+    bench: Bench,
+    line: Line,
+    solution: Solution,
+    rows: Sequence[Example],
+    part: str,
+    spare_s: float = 0.0,
+    which: str = "",
 ) -> None:
     """Predict rows in fixed blocks; each is committed whole with its scores, and done at most once.
 
-    What goes out as a batch is one block: every batch may take a day.
+    What goes out as a batch is one block: every batch may take a day. `which` says whose answers they are, of a fit as it was
+    loaded: where that fit was taken over from a run beside this one, so are answers to the same rows.
     """
     known = bench.ledger.predictions(line.name, part)
     slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else _block(line)
@@ -212,17 +307,40 @@ def predict_blocks(
         block = rows[start : start + size]
         if all(row.id in known for row in block):
             continue
-        bench.check_time(spare_s + slowest)
+        content, answered = _answered(bench, line, block, which)
+        if answered is None:
+            bench.check_time(spare_s + slowest)
         key = f"{line.key(bench.fingerprint)}/{part}/{block[0].id}"
         ticket = bench.ledger.reserve(key, line.name, part, Spend())
         began = time.monotonic()
-        with until(bench.cut_off(line, spare_s)):
-            answers = solution.predict([row.inputs for row in block])
-        took = time.monotonic() - began
+        about = {"content": content} if content else {}
+        if answered is None:
+            with until(bench.cut_off(line, spare_s)):
+                answers = solution.predict([row.inputs for row in block])
+            spend = Spend(seconds=time.monotonic() - began)
+            slowest = max(slowest, spend.seconds)
+        else:
+            unit, answers = answered
+            spend, about = unit.spend, {**about, "taken_from": unit.run.name}
         found = [(row.id, *one) for row, one in zip(block, scored(bench.metric, block, answers), strict=True)]
-        bench.ledger.commit_block(ticket, Spend(seconds=took), line.name, part, found)
-        slowest = max(slowest, took)
-        bench.say(line.name, Progress(part, start + len(block), len(rows)))
+        bench.ledger.commit_block(ticket, spend, line.name, part, found, about)
+        told = f"{part}, found in the run {about['taken_from']!r}" if answered else part
+        bench.say(line.name, Progress(told, start + len(block), len(rows)))
+
+
+def _answered(
+    bench: Bench, line: Line, block: Sequence[Example], which: str
+) -> tuple[str, tuple[beside.Unit, list[Prediction]] | None]:
+    """Return the content of a block's answers by a fit, and those of another run where the fit was taken over."""
+    fit = (bench.ledger.recall(f"{line.key(bench.fingerprint)}/{which}") or {}) if which else {}
+    content = block_content(fit.get("content", ""), block)
+    if "taken_from" not in fit:
+        return content, None
+    for unit in bench.beside.find(content):
+        answers = beside.answers(unit, [row.id for row in block])
+        if answers is not None:
+            return content, (unit, answers)
+    return content, None
 
 
 def _block(line: Line) -> int:

@@ -138,7 +138,7 @@ def certify(bench: Bench, line: Line) -> None:
     bench.meter.phase = "test"
     rows = [bench.test[id_] for id_ in bench.split.test[:count]]
     solution = load_solution(bench, line, which)
-    predict_blocks(bench, line, solution, rows, "test")
+    predict_blocks(bench, line, solution, rows, "test", which=which)
     measure_retrieval(bench, line, solution, rows, "test")
 
 

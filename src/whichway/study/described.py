@@ -7,7 +7,6 @@ import os
 import platform
 import time
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from whichway.core.fields import Fields
@@ -16,8 +15,6 @@ from whichway.core.task import Task
 from whichway.study.bench import Bench
 from whichway.study.cost import CPU_USD_PER_HOUR, GPU_USD_PER_HOUR, PRICES_AS_OF
 from whichway.study.facts import hourly_price
-
-NAMED_PACKAGES = ("whichway", "torch", "transformers", "peft", "trl", "sentence-transformers", "scikit-learn", "numpy")
 
 
 def task_of(bench: Bench, loaded: Any) -> dict[str, Any]:
@@ -122,15 +119,3 @@ def _gpu() -> str | None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def versions() -> dict[str, str]:
-    found = {name: version_of(name) for name in NAMED_PACKAGES}
-    return {"python": platform.python_version(), **{name: one for name, one in found.items() if one}}
-
-
-def version_of(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

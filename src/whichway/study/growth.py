@@ -112,7 +112,7 @@ def measure_rung(bench: Bench, line: Line, labels: int, spare_s: float, rows: in
     bench.say(line.name, Progress(f"on {labels} labels"))
     solution = fitted(bench, line, f"rung-{labels}", train, dev, spare_s)
     asked = [bench.rows[id_] for id_ in _validation(bench)[:rows]]
-    predict_blocks(bench, line, solution, asked, f"labels-{labels}", spare_s)
+    predict_blocks(bench, line, solution, asked, f"labels-{labels}", spare_s, f"rung-{labels}")
 
 
 def growth_report(bench: Bench, lines: Sequence[Line], chosen: str | None) -> list[dict[str, Any]]:

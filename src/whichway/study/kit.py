@@ -12,6 +12,8 @@ from whichway.core.model import Meter, Spend
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached, UsageError
 from whichway.metrics import judge as judging
+from whichway.models import hardware
+from whichway.models.embedded import causal_folder
 from whichway.models.vector_cache import VectorCache
 from whichway.models.weights import embedder_folder, snapshot_folder, weights_digest
 from whichway.registry import get
@@ -61,6 +63,21 @@ class ModelShelf(Mapping[str, Any]):
             where = embedder_folder(self.settings.models.embedder) or snapshot_folder(self.embedder().network)
             self._cache = (VectorCache(weights_digest(where)) if where else None,)
         return self._cache[0]
+
+    def digest(self, kind: str) -> str:
+        """Return what tells the weights of 'causal' or 'embedder', and what they compute with, from others; '' if nothing does.
+
+        One on a hub is loaded for that: its name may stand for newer weights tomorrow.
+        """
+        if kind == "embedder":
+            cache = self.vector_cache()
+            return f"{cache.path.stem} {hardware.device_name()}" if cache else ""
+        name = self.settings.models.causal
+        where = causal_folder() if name == "embedded" else Path(name)
+        if where.is_dir():
+            return f"{weights_digest(where)} {hardware.device_name()}"
+        commit = getattr(self["causal"].network.config, "_commit_hash", None)
+        return f"{name}@{commit} {hardware.dtype()} {hardware.device_name()}" if commit else ""
 
     def _make(self, name: str) -> Any:
         if name == "causal":

@@ -205,6 +205,14 @@ class Ledger:
         """Return how many units were lost; they stay charged at their reservation."""
         return int(self._read(sa.select(sa.func.count()).where(tables.units.c.state == "lost"))[0][0])
 
+    def taken(self) -> list[tuple[str, str, str, Spend, dict[str, Any]]]:
+        """Return (key, trial, phase, cost, result) of each unit that was taken over from another run, in order."""
+        columns, names = tables.units.c, ("key", "trial", "phase", "result", *_SPENT)
+        where = (columns.state == "settled", columns.result.contains('"taken_from"', autoescape=True))
+        rows = self._read(sa.select(*(columns[name] for name in names)).where(*where).order_by(columns.id))
+        found = [(row[0], row[1], row[2], Spend(*row[4:]), json.loads(row[3])) for row in rows]
+        return [one for one in found if "taken_from" in one[-1]]
+
     def calls(self, trial: str, phase: str) -> list[Spend]:
         """Return what each settled unit of one phase of a trial cost, in order."""
         where = (tables.units.c.trial == trial, tables.units.c.phase == phase, tables.units.c.state == "settled")
@@ -238,7 +246,13 @@ class Ledger:
         return (rows[0][0], rows[0][1], json.loads(rows[0][2])) if rows else None
 
     def commit_block(
-        self, ticket: int, spend: Spend, trial: str, part: str, rows: Sequence[tuple[str, Prediction, Any]]
+        self,
+        ticket: int,
+        spend: Spend,
+        trial: str,
+        part: str,
+        rows: Sequence[tuple[str, Prediction, Any]],
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Commit a block of (example id, prediction, metric's score) and settle its unit, all or nothing."""
         values = [
@@ -259,7 +273,7 @@ class Ledger:
         with self.transaction() as db:
             if values:
                 db.execute(tables.predictions.insert(), values)
-            self._settle(db, ticket, spend, {"rows": len(values)})
+            self._settle(db, ticket, spend, {"rows": len(values), **(about or {})})
         self._charge(ticket, spend)
 
     def predictions(self, trial: str, part: str) -> dict[str, tuple[Prediction, Any]]:
@@ -267,11 +281,7 @@ class Ledger:
         where = (tables.predictions.c.trial == trial, tables.predictions.c.part == part)
         found = {}
         for row in self._read(sa.select(tables.predictions).where(*where)):
-            value = json.loads(row.value)
-            value = tuple(value) if isinstance(value, list) else value
-            cited = (tuple(json.loads(one)) for one in (row.sources, row.passages))
-            answer = Prediction(value, row.confidence, json.loads(row.scores), bool(row.parsed), *cited)
-            found[row.example] = (answer, json.loads(row.score))
+            found[row.example] = (tables.prediction(row._mapping), json.loads(row.score))
         return found
 
     def scores(self, trial: str, part: str) -> dict[str, Any]:
@@ -294,6 +304,12 @@ class Ledger:
         """Return all prompts in the order in which they were scored."""
         found = self._read(sa.select(tables.prompts).order_by(tables.prompts.c.number))
         return [{**row._mapping, "messages": json.loads(row.messages)} for row in found]
+
+    def keep_scored(self, prompts: Sequence[Mapping[str, Any]]) -> None:
+        """Keep prompts as `prompts` tells them, each once for each number of rows."""
+        with self.transaction() as db:
+            if prompts:
+                db.execute(tables.prompts.insert().prefix_with("OR IGNORE"), [dict(one) for one in prompts])
 
     def vectors(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the known ones among content keys."""

@@ -12,8 +12,10 @@ from typing import Any
 from whichway.core.strategy import Progress
 from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError, WhichwayError
-from whichway.study.bench import Bench, solution_folder
+from whichway.study.bench import Bench, is_begun, solution_folder
+from whichway.study.beside import Beside
 from whichway.study.certify import MOST_FINALISTS, certify, choose_finalists, test_seconds, wanted
+from whichway.study.content import study_content
 from whichway.study.decision import keep_decision
 from whichway.study.growth import measure_growth
 from whichway.study.judging import judge_finalists
@@ -38,7 +40,8 @@ class Options:
     """How a study is run. `minutes` and `usd` override the task file; `only` restricts which strategies take part.
 
     With `exhaustive`, or where strategies were named, every one is run to the end; else a race drops those not worth it,
-    and `allocation` says how it spends its time: 'kg' or 'halving' (see study/race.py).
+    and `allocation` says how it spends its time: 'kg' or 'halving' (see study/race.py). Fits and answers that a run in a
+    folder beside this one's has made are taken over, at what they cost there; `fresh` makes all of them here.
     """
 
     minutes: float | None = None
@@ -48,6 +51,7 @@ class Options:
     exhaustive: bool = False
     allocation: str = "kg"
     command: str = "whichway run task.yaml"
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
     lines = make_lines(loaded.task, settings, options.only, Means(usd, minutes))
     ledger = Ledger(folder, usd)
     try:
-        bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress)
+        near = Beside(None if options.fresh else folder)
+        bench = make_bench(loaded, ledger, minutes * 60 - CLOSING_S, watcher.progress, near)
         _same_study(bench, loaded)
         ledger.note("debug", options.debug)
         ledger.note("minutes", minutes)
@@ -100,7 +105,11 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
 
 
 def make_bench(
-    loaded: Any, ledger: Ledger, seconds: float, say: Callable[[str, Progress], None] = lambda _, __: None
+    loaded: Any,
+    ledger: Ledger,
+    seconds: float,
+    say: Callable[[str, Progress], None] = lambda _, __: None,
+    near: Beside | None = None,
 ) -> Bench:
     """Lay out what trials share; the deadline counts the time of earlier sessions, too."""
 
@@ -114,17 +123,20 @@ def make_bench(
         {row.id: row for row in loaded.examples},
         make_split(loaded.examples, loaded.test, loaded.settings.seed),
     )
+    shelf = ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", in_study=True)
     return Bench(
         task=taught(loaded.task, rows, split),
         rows=rows,
         test={row.id: row for row in (loaded.test if loaded.test is not None else loaded.examples)},
         split=split,
         ledger=ledger,
-        shelf=ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", in_study=True),
+        shelf=shelf,
         meter=meter,
         deadline=deadline,
         fingerprint=loaded.fingerprint,
         say=told,
+        content=study_content(loaded.task, shelf, split.seed),
+        beside=near or Beside(),
     )
 
 
@@ -235,8 +247,7 @@ def _run_line(bench: Bench, line: Line, lines: Sequence[Line], loaded: Any, orde
     spare = _spare_seconds(bench, lines, order)
     expected = estimate(bench.task, loaded.examples, bench.split, line, loaded.settings).seconds
     left = bench.deadline - time.monotonic() - spare
-    begun = solution_folder(bench, line, "fold-0").exists()
-    if not begun and SURE_SHARE * expected > left:
+    if SURE_SHARE * expected > left and not is_begun(bench, line):
         reason = (
             f"would take about {expected:.0f} s, and {max(0.0, left):.0f} s are left; raise the budget and run again"
         )

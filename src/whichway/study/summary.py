@@ -21,7 +21,7 @@ from whichway.study.certify import (
 )
 from whichway.study.cost import endpoint_prices
 from whichway.study.costing import costs
-from whichway.study.described import split_of, task_of, timing, version_of, versions
+from whichway.study.described import split_of, task_of, timing
 from whichway.study.evidence import LEVEL, paired_differences, score_interval
 from whichway.study.facts import build_of, consistency_of, hourly_price, use_of
 from whichway.study.further import by_familiarity, further_scores
@@ -31,7 +31,9 @@ from whichway.study.judging import judge_problem, judge_report
 from whichway.study.lines import Line
 from whichway.study.measuring import LOOKUP
 from whichway.study.prompts import searches, sensitivity, steps
+from whichway.study.taken import taken_by, taken_sentence, taken_spend
 from whichway.study.verdict import recommendation
+from whichway.study.versions import version_of, versions
 
 SCHEMA = 1
 
@@ -110,6 +112,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "familiarity": by_familiarity(bench, line.name) if said else {},
         "further": further_scores(bench, line.name) if said else {},
         "memory_mb": measured.get("memory_mb"),
+        "taken": taken_by(bench, line),
     }
 
 
@@ -214,6 +217,7 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
     if any(one["state"] in ("stopped", "failed") for one in trials):
         names = ", ".join(one["strategy"] for one in trials if one["state"] in ("stopped", "failed"))
         found.append(f"Not all strategies were measured to the end: {names}.")
+    found += taken_sentence(trials)
     found.append("One split, one seed, one training run per strategy: the spread over seeds is not in the intervals.")
     found.append("The test part is a random part of the same data; next month's inputs may differ.")
     return found
@@ -227,12 +231,13 @@ def _label_counts(bench: Bench) -> Counter[str]:
 
 def _spent(bench: Bench) -> dict[str, Any]:
     total = sum((spend for *_, spend in bench.ledger.spends()), Spend())
+    elsewhere = sum(taken_spend(bench).values(), Spend())
     seconds = bench.ledger.session_seconds()
     compute = seconds * hourly_price(bench) / 3600
     return {
         "seconds": round(seconds, 3),
         "usd": round(total.usd, 6),
-        "tokens": total.tokens_in + total.tokens_out,
+        "tokens": total.tokens_in + total.tokens_out - elsewhere.tokens_in - elsewhere.tokens_out,
         "compute_usd": round(compute, 6),
         "lost_units": bench.ledger.lost(),
         "planned": bench.ledger.noted("planned"),
@@ -240,7 +245,9 @@ def _spent(bench: Bench) -> dict[str, Any]:
 
 
 def _spend_by(bench: Bench) -> list[dict[str, Any]]:
+    """Return what this run has spent, by trial and phase; not what others had spent on what it took over."""
     sums: dict[tuple[str, str], Spend] = {}
+    elsewhere = taken_spend(bench)
     for trial, phase, _, spend in bench.ledger.spends():
         key = (trial, phase.split(":")[0])
         # A block's seconds already hold those of the calls within it.
@@ -251,9 +258,9 @@ def _spend_by(bench: Bench) -> list[dict[str, Any]]:
         {
             "strategy": t,
             "phase": p,
-            "seconds": round(s.seconds, 3),
+            "seconds": round(max(0.0, s.seconds - elsewhere.get((t, p), Spend()).seconds), 3),
             "usd": round(s.usd, 6),
-            "tokens": s.tokens_in + s.tokens_out,
+            "tokens": s.tokens_in + s.tokens_out - elsewhere.get((t, p), Spend()).tokens_in,
         }
         for (t, p), s in sums.items()
     ]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import sqlalchemy as sa
+
+from whichway.core.task import Prediction
 
 book = sa.MetaData()
 about = sa.Table(
@@ -64,3 +70,11 @@ prompts = sa.Table(
 vectors = sa.Table(
     "vectors", book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
 )
+
+
+def prediction(row: Mapping[str, Any]) -> Prediction:
+    """Return the answer that a row of `predictions` holds."""
+    value = json.loads(row["value"])
+    value = tuple(value) if isinstance(value, list) else value
+    cited = (tuple(json.loads(row[name])) for name in ("sources", "passages"))
+    return Prediction(value, float(row["confidence"]), json.loads(row["scores"]), bool(row["parsed"]), *cited)

@@ -57,7 +57,7 @@ def _measure(bench: Bench, line: Line, spare_s: float) -> None:
         mine = set(fold.validation)
         order = [bench.rows[id_] for id_ in bench.split.validation if id_ in mine]
         bench.meter.phase = "validation"
-        predict_blocks(bench, line, solution, order, "validation", spare_s)
+        predict_blocks(bench, line, solution, order, "validation", spare_s, f"fold-{number}")
         measure_prompts(bench, line, solution, order, spare_s)
         measure_retrieval(bench, line, solution, order, f"validation-{number}", spare_s)
         if number == 0:
