@@ -54,10 +54,11 @@ def main() -> None:
     asked.add_argument("--work", type=Path, default=Path("runs/targets"))
     asked.add_argument("--only", default="")
     asked.add_argument("--minutes", type=float)
+    asked.add_argument("--all", action="store_true", help="search for prompts, too")
     said = asked.parse_args()
     for name in said.names:
         folder = said.work / name
-        task = _task(name, folder, said.minutes or SETS[name]["minutes"])
+        task = _task(name, folder, said.minutes or SETS[name]["minutes"], [] if said.all else ["optimise"])
         began = time.time()
         command = [sys.executable, "-m", "whichway", "run", str(task), "--out", str(folder / "run")]
         code = subprocess.run([*command, *(["--only", said.only] if said.only else [])], check=False).returncode
@@ -74,7 +75,7 @@ def main() -> None:
             print(f"  {one['strategy']:16} {one['state']:8} {'  '.join([*scores, *found, *more])} {one['reason']}")
 
 
-def _task(name: str, folder: Path, minutes: float) -> Path:
+def _task(name: str, folder: Path, minutes: float, skip: list[str]) -> Path:
     about = SETS[name]
     folder.mkdir(parents=True, exist_ok=True)
     home = DATA / about.get("of", name)
@@ -90,7 +91,7 @@ def _task(name: str, folder: Path, minutes: float) -> Path:
         "metric": about.get("metric", "accuracy"),
         "further": about.get("further", []),
         "budget": {"minutes": minutes, "usd": 0},
-        "strategies": {"skip": ["optimise"]},  # see bench/optimise.py
+        "strategies": {"skip": skip},  # of searches for prompts see bench/optimise.py
     }
     if about.get("documents"):
         said["documents"] = str(DATA / name / "documents.jsonl")
