@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/whichway demo; code=$$?; test $$code = 0 -o $$code = 4 -o $$code = 6
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15  # a core for each
 
 check: $(READY)
 	$(BIN)/ruff check src tests bench docs
