@@ -21,7 +21,8 @@ from whichway.models.rehearsal import Bill, Rehearsal
 from whichway.models.token_count import count_tokens, prompt_tokens
 from whichway.registry import get
 from whichway.strategies.finetune import Finetune
-from whichway.study.forecast import finalists_bill
+from whichway.study import plan
+from whichway.study.forecast import LOOKED_THROUGH, finalists_bill, is_looked_through
 from whichway.study.ledger import read_prompts
 from whichway.study.lines import make_lines
 from whichway.study.plan import Plan, make_plan
@@ -268,3 +269,22 @@ def test_texts_of_the_examples_have_about_as_many_tokens_as_a_real_tokenizer_say
         texts = [str(json.loads(line)["input"]) for line in file.read_text().splitlines()[:50]]
         ratio = sum(map(count_tokens, texts)) / sum(len(real.encode(one).ids) - 2 for one in texts)
         assert 0.8 < ratio < 1.25, file.parent.name
+
+
+def test_what_is_shown_of_few_documents_is_chosen_by_the_encoder_and_of_many_by_words(told: Any, tmp_path: Path):
+    pytest.importorskip("torch")
+    found = {}
+    for name, words, count in (("few", 30, 12), ("long", 20_000, 12), ("many", 3, LOOKED_THROUGH + 1)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            (tmp_path / name / f"{i}.md").write_text(
+                f"# {COLOURS[i % 3]} things {i}\n\n" + "They are made so. " * (words // 4 + i)
+            )
+        loaded = told("http://127.0.0.1:9/v1", more=f"documents: {name}\n")
+        lines = make_lines(loaded.task, loaded.settings, ("rag@far", "prompt-zero@far"))
+        cast = loaded.settings.models.endpoints
+        found[name] = plan._embedder(loaded.task, lines, cast, loaded.settings)
+        assert plan._embedder(loaded.task, lines[:0], cast, loaded.settings) is None
+        assert is_looked_through(loaded.task) is (name == "few")
+    assert found["few"].embed(["red", "blue"]).shape == (2, 384)
+    assert found["long"] is None and found["many"] is None

@@ -30,6 +30,7 @@ from whichway.study.split import Split
 REHEARSED = ("prompt", "rag", "optimise", "reflect", "finetune", "distill")
 MOST_ROWS = 100  # rows of a part that are rehearsed; of more, the cost of the others is taken from theirs
 LOOKED_THROUGH = 400  # documents up to which a retrieval is chosen as in the study, and not by words alone
+READ_THROUGH = 100_000  # words of them: some seconds of the encoder's, which the study then finds done
 SEARCH_S = 20.0  # a rehearsed search ends by then: it is an estimate, and a plan should not keep one waiting
 FURTHER_PROMPTS = 22  # a search scores beside those it is asked for: diverse ones, merged ones, changes taken back
 SURE = 1.25  # by how much calls may be dearer than rehearsed: tokenizers differ
@@ -64,6 +65,12 @@ class StandIn:
         return found / np.maximum(1e-6, np.linalg.norm(found, axis=1, keepdims=True))
 
 
+def is_looked_through(task: Task) -> bool:
+    """Tell whether a plan has the time to choose a retrieval as the study will."""
+    words = sum(len(one.text.split()) for one in task.documents[: LOOKED_THROUGH + 1])
+    return 0 < len(task.documents) <= LOOKED_THROUGH and words <= READ_THROUGH
+
+
 def make_cast(task: Task, rows: Mapping[str, Example], split: Split, settings: Any) -> dict[str, Rehearsal]:
     """Return a stand-in for every endpoint, which knows the answers of the rows outside the test part."""
     answers = _answers(task, [rows[id_] for id_ in split.learning])
@@ -86,10 +93,16 @@ class _Here(Rehearsal):
 
 
 def rehearse(
-    task: Task, rows: Mapping[str, Example], split: Split, line: Line, cast: Mapping[str, Rehearsal]
+    task: Task,
+    rows: Mapping[str, Example],
+    split: Split,
+    line: Line,
+    cast: Mapping[str, Rehearsal],
+    embedder: Any = None,
 ) -> Course | None:
     """Return what a line will cost, by fitting and measuring it with stand-ins; None where that cannot be done.
 
+    Which passages a retrieval shows, and so how long its prompts are, hangs on meaning: `embedder` is asked where given.
     Training at an endpoint counts the tokens of its rows, epoch by epoch. Lines are to be rehearsed in the order of the
     study: what an earlier one has asked is not paid again.
     """
@@ -97,7 +110,7 @@ def rehearse(
         return None
     with tempfile.TemporaryDirectory(prefix="whichway-plan-") as folder:
         kind = _Lesson if line.way == "distill" else _Judged if line.judge else _Run
-        run = kind(task, rows, split, line, cast, Path(folder))
+        run = kind(task, rows, split, line, cast, Path(folder), embedder or StandIn())
         before = run.bill()
         try:
             return run.course()
@@ -145,10 +158,11 @@ def _strength(line: Line) -> float:
 class _Run:
     """One line's way through a study: fits, comparison, other forms of its prompt, certification."""
 
-    def __init__(self, task: Task, rows: Any, split: Split, line: Line, cast: Any, folder: Path) -> None:
+    def __init__(self, task: Task, rows: Any, split: Split, line: Line, cast: Any, folder: Path, embedder: Any) -> None:
         self.task, self.rows, self.split, self.line, self.cast, self.folder = task, rows, split, line, cast, folder
+        self.embedder = embedder
         self.strategy = line.strategy
-        if line.way == "rag" and line.strategy.mode == "auto" and len(task.documents) > LOOKED_THROUGH:
+        if line.way == "rag" and line.strategy.mode == "auto" and not is_looked_through(task):
             self.strategy = replace(line.strategy, mode="lexical")
 
     def course(self) -> Course:
@@ -232,7 +246,7 @@ class _Run:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         budget = Budget(time.monotonic() + SEARCH_S / TIME_SHARE)
         here = _Here(_answers(self.task, self._rows(self.split.learning)))
-        return Kit({**self.cast, "causal": here}, StandIn(), folder, self.split.seed, budget)
+        return Kit({**self.cast, "causal": here}, self.embedder, folder, self.split.seed, budget)
 
     def bill(self) -> Bill:
         return sum((one.bill for one in self.cast.values()), Bill())

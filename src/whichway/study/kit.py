@@ -90,10 +90,11 @@ class ModelShelf(Mapping[str, Any]):
 class CachedEmbedder:
     """An embedder whose vectors are kept by content: in the ledger for this study, on disk for the user's other studies.
 
-    What is missing of a call is embedded in one go and committed in one go: a continued run sees the same batches.
+    What is missing of a call is embedded in one go and committed in one go: a continued run sees the same batches. A plan
+    has no ledger yet.
     """
 
-    def __init__(self, shelf: ModelShelf, ledger: Ledger) -> None:
+    def __init__(self, shelf: ModelShelf, ledger: Ledger | None) -> None:
         self.shelf, self.ledger = shelf, ledger
 
     @property
@@ -105,11 +106,12 @@ class CachedEmbedder:
         import numpy as np
 
         keys = [hashlib.sha256(f"{self.name}\x00{text}".encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-        known = self.ledger.vectors(sorted(set(keys)))
+        known = self.ledger.vectors(sorted(set(keys))) if self.ledger else {}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             found = self._found_or_made(missing)
-            self.ledger.keep_vectors(found)
+            if self.ledger:
+                self.ledger.keep_vectors(found)
             known.update(found)
         if not texts:
             return self.shelf.embedder().embed([])

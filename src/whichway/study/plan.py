@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from whichway.core.model import Meter
 from whichway.core.output import Labels
 from whichway.core.task import Example, Task
 from whichway.models.pricing import price_of
 from whichway.models.rehearsal import Bill
 from whichway.strategies.distill import LABELLED
 from whichway.study.evidence import smallest_detectable
-from whichway.study.forecast import SURE, Course, finalists_bill, judging_bill, make_cast, rehearse
-from whichway.study.lines import Line, asked_endpoints, model_of
+from whichway.study.forecast import (
+    SURE,
+    Course,
+    finalists_bill,
+    is_looked_through,
+    judging_bill,
+    make_cast,
+    rehearse,
+)
+from whichway.study.kit import CachedEmbedder, ModelShelf
+from whichway.study.lines import Line, asked_endpoints, has_embedder, model_of
 from whichway.study.split import Split
 
 # Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
@@ -76,11 +86,12 @@ def make_plan(task: Task, rows: Sequence[Example], split: Split, lines: Sequence
     included = [line for line in lines if not line.excluded]
     if any(asked_endpoints(line, settings.models.endpoints) for line in included):
         cast = make_cast(task, known, split, settings)
+    embedder = _embedder(task, included, cast, settings)
     found, tests = [], []
     for line in included:
         one = estimate(task, rows, split, line, settings)
         if asked_endpoints(line, cast):
-            one = _rehearsed(one, rehearse(task, known, split, line, cast), settings)
+            one = _rehearsed(one, rehearse(task, known, split, line, cast, embedder), settings)
         found.append(one)
         tests.append((line, Bill(0, one.test_usd)))
     middle, most = finalists_bill(tests)
@@ -94,6 +105,18 @@ def make_plan(task: Task, rows: Sequence[Example], split: Split, lines: Sequence
         middle.usd + judged.usd,
         most.usd + SURE * judged.usd,
     )
+
+
+def _embedder(task: Task, lines: Sequence[Line], cast: Mapping[str, Any], settings: Any) -> Any:
+    """Return the encoder that chooses what an endpoint is shown of documents; None where nothing is, or a plan has no time."""
+    shown = any(line.way == "rag" and asked_endpoints(line, cast) for line in lines)
+    if not (shown and has_embedder() and is_looked_through(task)):
+        return None
+    return CachedEmbedder(ModelShelf(settings, _no_meter, only_local=True), None)
+
+
+def _no_meter() -> Meter:
+    raise AssertionError("a plan pays for nothing")
 
 
 def _rehearsed(rough: Estimate, course: Course | None, settings: Any) -> Estimate:
