@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.model import Model, Request, Scorer
+from whichway.core.model import Model, Reply, Request, Scorer
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
@@ -19,12 +19,14 @@ from whichway.strategies.parts.answering import (
     answer_names,
     continuations,
     fit_reader,
+    label_evidence,
     reader_from_json,
     reader_to_json,
 )
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
 from whichway.strategies.parts.prompting import PromptFormat, form_from, reordered
 from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.trust import AS_SAID, Trust, fit_odds, trust_from
 from whichway.strategies.parts.versions import version_of
 from whichway.strategies.parts.writing import (
     REPEATED_AT,
@@ -166,7 +168,8 @@ def load_prompt(task: Task, folder: Path, model: Any, kit: Kit) -> PromptSolutio
         reader = reader_from_json(kept["reader"])
     else:
         fallback = kept["reader"]["fallback"]
-        reader = TextReader(kept["reader"]["trust"], tuple(fallback) if isinstance(fallback, list) else fallback)
+        trust = trust_from(kept["reader"]["trust"])
+        reader = TextReader(trust, tuple(fallback) if isinstance(fallback, list) else fallback)
     return PromptSolution(task, model, form_from(kept["format"]), shown, near, kept["shots"], reader)
 
 
@@ -190,23 +193,31 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
     return tuple(picked)
 
 
-def read_labels(draft: PromptSolution, rows: Sequence[Example], trust: float = 1.0) -> list[Prediction]:
+def read_labels(draft: PromptSolution, rows: Sequence[Example]) -> list[Prediction]:
     """Ask about labelled rows, never shown to themselves, and read the answers; raises ProviderError when most calls fail."""
-    fallback = draft.task.labels.names[0] if not draft.task.labels.multi else ()
+    return _plain_reader(draft, AS_SAID).read(draft.task, draft.form, _replies_to(draft, rows))
+
+
+def _replies_to(draft: PromptSolution, rows: Sequence[Example]) -> list[Reply]:
     inputs = [row.inputs for row in rows]
     model: Model = draft.model
-    replies = draft.replies(inputs, draft.examples_for(inputs, rows))
+    replies: list[Reply] = draft.replies(inputs, draft.examples_for(inputs, rows))
     failed = [reply for reply in replies if reply.finish == "failed"]
     if rows and len(failed) > MOST_FAILED * len(rows):
         raise ProviderError(
             f"{model.name}: {failed[0].problem}", "Look at the endpoint, then run the same command again."
         )
-    return TextReader(trust, fallback).read(draft.task, draft.form, replies)
+    return replies
 
 
 def _text_reader(draft: PromptSolution, rows: Sequence[Example]) -> TextReader:
-    """Ask about a few labelled rows to learn how far answers without log-probabilities can be trusted."""
-    answers = read_labels(draft, rows)
-    right = sum(one.parsed and one.value == row.target for one, row in zip(answers, rows, strict=True))
-    fallback = draft.task.labels.names[0] if not draft.task.labels.multi else ()
-    return TextReader(round((right + 1) / (len(rows) + 2), 4), fallback)
+    """Ask about a few labelled rows to learn how far answers can be trusted, with log-probabilities and without."""
+    replies = _replies_to(draft, rows)
+    answers = _plain_reader(draft, AS_SAID).read(draft.task, draft.form, replies)
+    right = [one.parsed and one.value == row.target for one, row in zip(answers, rows, strict=True)]
+    evidence = [label_evidence(reply) if one.parsed else None for reply, one in zip(replies, answers, strict=True)]
+    return _plain_reader(draft, fit_odds(right, evidence))
+
+
+def _plain_reader(draft: PromptSolution, trust: Trust) -> TextReader:
+    return TextReader(trust, draft.task.labels.names[0] if not draft.task.labels.multi else ())
