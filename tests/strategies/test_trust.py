@@ -17,7 +17,7 @@ from whichway.core.text import Text
 from whichway.registry import get
 from whichway.strategies.parts.prompted import draft_prompt, fitted_prompt, load_prompt
 from whichway.strategies.parts.prompting import PromptFormat
-from whichway.strategies.parts.trust import Trust, fit_odds, fit_trust, trust_from
+from whichway.strategies.parts.trust import Trust, fit_odds, fit_trust, rows_to_check, trust_from
 
 WRITTEN = Task("t", "Answer.", (Field("q"),), Text(), get("metric", "exact_match")())
 SORTED = Task("t", "Sort.", (Field("q"),), Labels(("spam", "ham")), get("metric", "accuracy")())
@@ -72,6 +72,37 @@ def test_an_answer_below_the_threshold_becomes_i_do_not_know():
     before = sum(a.value == r.target for a, r in zip(answers, rows, strict=True))
     assert sum(a.value == r.target for a, r in zip(told, rows, strict=True)) > before + 100
     assert fit_trust(WRITTEN, *asked(64, 2)).threshold == 0.0, "no row is without an answer"
+
+
+def test_rows_without_an_answer_are_among_those_that_trust_is_learned_from():
+    held = 0
+    for seed in range(40):
+        rows = asked(100, seed, unknown=0.12)[0]
+        for most in (12, 24):
+            some = rows_to_check(WRITTEN, rows, most, 2 * most)
+            share = sum(row.target == "" for row in some) / len(some)
+            assert len(some) == 2 * most and sum(row.target == "" for row in some) >= 3
+            assert share <= max(3 / len(some), sum(row.target == "" for row in rows) / 100 + 0.5 / len(some))
+        held += sum(row.target == "" for row in rows[:24]) >= 3
+    assert held < 40, "by chance alone there are often too few"
+    assert rows_to_check(WRITTEN, asked(100, 0)[0], 12, 24) == asked(100, 0)[0][:12]
+    assert rows_to_check(SORTED, rows_of(50), 12, 24) == rows_of(50)[:12]
+
+
+def test_a_prompt_of_a_task_with_rows_without_an_answer_says_that_it_does_not_know():
+    rows, answers, evidence = asked(100, 7, unknown=0.12)
+    told = dict(zip((row.id for row in rows), zip(answers, evidence, strict=True), strict=True))
+
+    class Writing:
+        name, is_local = "writing", False
+
+        def generate(self, requests):
+            known = [told[one.messages[-1][1].split()[-1]] for one in requests]
+            return [Reply(answer.value, top_logprobs=({answer.value: said},)) for answer, said in known]
+
+    rows = [replace(row, inputs={"q": f"row {row.id}"}) for row in rows]
+    draft = draft_prompt(WRITTEN, Writing(), PromptFormat(), (), 0, rows)
+    assert fitted_prompt(draft, rows).reader.trust.threshold > 0
 
 
 def test_an_answer_that_was_not_parsed_stays_one():

@@ -11,6 +11,7 @@ import pytest
 from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Example, Objective, Prediction
+from whichway.core.text import Text
 from whichway.report.found import abstaining, cascaded, retrieval
 from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
@@ -70,6 +71,23 @@ def test_a_way_that_knows_when_it_does_not_know_has_a_falling_curve_and_keeps_it
     assert [one["measured"] for one in found["promises"]] == [0.95, 0.9, 0.8]
     section = abstaining({"abstention": {"wise": found}})
     assert section.tables[1].rows[0][3].text == "95%"
+
+
+def test_the_report_tells_how_often_i_do_not_know_was_said_rightly_and_wrongly():
+    bench = bench_of(shy=said(lambda i: True, lambda i: 0.8))
+    assert (
+        "unknown" not in abstention(bench, "shy", "test") and len(abstaining({"abstention": {"shy": {}}}).tables) == 0
+    )
+    rows = {id_: replace(row, target="" if i < 20 else "yes") for i, (id_, row) in enumerate(ROWS.items())}
+    given = [Prediction("", 0.9, parsed=i > 0) if i < 16 or i >= 182 else Prediction("yes", 0.7) for i in range(200)]
+    bench.ledger.answers["shy"] = {id_: (one, 0.5) for id_, one in zip(rows, given, strict=True)}
+    bench.rows, bench.test, bench.task.output = rows, rows, Text()
+    found = abstention(bench, "shy", "test")
+    right, wrong = found["unknown"]["rightly"], found["unknown"]["wrongly"]
+    assert (right["value"], right["n"], wrong["value"], wrong["n"]) == (0.75, 20, 0.1, 180), "what failed says nothing"
+    assert right["low"] < 0.55 and right["high"] > 0.9
+    line = abstaining({"abstention": {"shy": found}}).tables[-1].rows[0]
+    assert [one.text for one in line] == ["shy", "75%", "10%"] and "n = 20" in line[1].small
 
 
 @pytest.fixture

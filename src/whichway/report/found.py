@@ -10,6 +10,7 @@ from whichway.report.sections import Cell, Column, Section, Table, table
 
 RANKS = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr")
 COVERAGES = (1.0, 0.9, 0.8, 0.5)
+SAID = ("rightly", "wrongly")
 
 
 def retrieval(report: Report) -> Section:
@@ -122,7 +123,9 @@ def abstaining(report: Report) -> Section:
         "The small print is the confidence from which on to answer. A curve that falls to the right means that the way "
         "knows when it does not know."
     )
-    shown = (table("Score of the surest answers", columns, lines), *_promises(report)) if lines else ()
+    shown = (
+        (table("Score of the surest answers", columns, lines), *_promises(report), *_unknown(report)) if lines else ()
+    )
     return Section(
         "abstaining", "When should it say 'I do not know'?", lead if lines else "", (), shown, is_plotted=True
     )
@@ -147,6 +150,28 @@ def _promises(report: Report) -> tuple[Table, ...]:
         "Thresholds chosen on validation, tried on the test part", (Column("way", False), *map(Column, heads)), lines
     )
     return (made,) if lines else ()
+
+
+def _unknown(report: Report) -> tuple[Table, ...]:
+    """Return how often ways said 'I do not know' where there is no answer, and where there is one."""
+    lines = [
+        (
+            Cell(words.visible(name), words.visible(found.get("part"))),
+            *(_said(mapping(found, "unknown", one)) for one in SAID),
+        )
+        for name, found in mapping(report, "abstention").items()
+        if mapping(found, "unknown")
+    ]
+    heads = ("rightly: of rows without an answer", "wrongly: of rows with one")
+    made = table("How often 'I do not know' was said", (Column("way", False), *map(Column, heads)), lines)
+    return (made,) if lines else ()
+
+
+def _said(share: Row) -> Cell:
+    if words.number(share.get("value")) is None:
+        return Cell(words.MISSING)
+    around = f"{words.percent(share.get('low'))} to {words.percent(share.get('high'))}"
+    return Cell(words.percent(share.get("value")), f"{around}, {words.sample(share)}")
 
 
 def cascaded(report: Report) -> Section:

@@ -17,7 +17,7 @@ from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lo
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
 from whichway.strategies.parts.spans import Span, spans_of
 from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
-from whichway.strategies.parts.trust import Trust, fit_trust, goodness, trust_from
+from whichway.strategies.parts.trust import Trust, fit_trust, goodness, rows_to_check, trust_from
 
 KINDS = ("stored", "whole", "first", "paragraph", "sentence")
 STORED = 5  # most similar train questions whose answers are candidates
@@ -66,7 +66,7 @@ class Extractive:
         draft = ExtractiveSolution(task, near, lookup, tuple(spans), vectors, (), uses, Trust(), longest)
         kit.progress(Progress("learning which answers to trust"))
         draft = replace(draft, weights=_learned(draft, kit.seed))
-        checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
+        checked = rows_to_check(task, random.Random(kit.seed).sample(list(dev), len(dev)), CHECKED, CHECKED)
         return replace(draft, trust=fit_trust(task, checked, *draft.found([row.inputs for row in checked])))
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ExtractiveSolution:

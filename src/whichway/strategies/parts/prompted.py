@@ -26,7 +26,7 @@ from whichway.strategies.parts.answering import (
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
 from whichway.strategies.parts.prompting import PromptFormat, form_from, reordered
 from whichway.strategies.parts.store import load_json, save_json
-from whichway.strategies.parts.trust import AS_SAID, Trust, fit_odds, trust_from
+from whichway.strategies.parts.trust import AS_SAID, Trust, fit_odds, rows_to_check, trust_from
 from whichway.strategies.parts.versions import version_of
 from whichway.strategies.parts.writing import (
     REPEATED_AT,
@@ -40,6 +40,7 @@ from whichway.strategies.parts.writing import (
 CHECKED = 24  # labelled rows by which confidence in written answers is learned
 LABELLED = 48  # the same of likelihoods: a bias per label is fitted on them (docs/log.md)
 CHECKED_PAID = 12  # the same where each row costs a call
+UNKNOWN = 2  # times as many where texts may have no answer: 'I do not know' needs some of those
 MOST_FAILED = 0.5  # share of failed calls on labelled rows above which the provider counts as unavailable
 
 
@@ -146,9 +147,10 @@ def fitted_prompt(
 ) -> PromptSolution | WrittenSolution:
     """Return the prompt with calibration and confidence learned from labelled `rows`: `enough`, or fewer where each is paid."""
     model = draft.model
-    few = rows[: enough if model.is_local else CHECKED_PAID]
     if isinstance(draft, WrittenSolution):
-        return trusted(draft, few[:CHECKED] if has_dev else ())
+        most = min(enough, CHECKED) if model.is_local else CHECKED_PAID
+        return trusted(draft, rows_to_check(draft.task, rows, most, UNKNOWN * most) if has_dev else ())
+    few = rows[: enough if model.is_local else CHECKED_PAID]
     if isinstance(model, Scorer):
         reader = fit_reader(draft.task, draft.table(few), [row.target for row in few], calibrate)
         return replace(draft, reader=reader)

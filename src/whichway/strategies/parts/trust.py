@@ -70,6 +70,22 @@ def fit_odds(right: Sequence[bool], evidence: Sequence[float | None]) -> Trust:
     return Trust(*_newton(pairs, 1.0), plain) if pairs else replace(AS_SAID, plain=plain)
 
 
+def rows_to_check(task: Task, rows: Sequence[Example], most: int, most_unknown: int) -> list[Example]:
+    """Return rows by which trust is learned: the first `most` of them.
+
+    Of texts where some have no answer, `most_unknown`, with the share without an answer that all rows have, and no fewer than
+    a threshold asks for: by chance alone a dozen rows often hold none.
+    """
+    unknown = [row.id for row in rows if row.target == ""]
+    if not isinstance(task.output, Text) or len(unknown) < FEWEST_UNKNOWN:
+        return list(rows[:most])
+    size = min(len(rows), most_unknown)
+    count = max(FEWEST_UNKNOWN, round(size * len(unknown) / len(rows)))
+    known = [row.id for row in rows if row.target != ""]
+    taken = {*unknown[:count], *known[: max(0, size - count)]}
+    return [row for row in rows if row.id in taken]
+
+
 def fit_trust(
     task: Task, rows: Sequence[Example], answers: Sequence[Prediction], evidence: Sequence[float | None]
 ) -> Trust:
