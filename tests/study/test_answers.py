@@ -12,7 +12,7 @@ from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Example, Objective, Prediction
 from whichway.core.text import Text
-from whichway.report.found import abstaining, cascaded, retrieval
+from whichway.report.found import abstaining, cascaded, needed, retrieval
 from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
@@ -186,3 +186,31 @@ def test_rows_about_documents_that_were_learned_from_are_told_apart():
     assert [cell.text for cell in shown.tables[0].rows[0][1:]] == ["1.000", "0.000"]
     bench.rows = {**about, **{key: replace(row, gold_documents=()) for key, row in train.items()}}
     assert by_familiarity(bench, "parrot") == {}, "nothing was seen: nothing to tell apart"
+
+
+def test_the_report_says_whether_retrieval_was_needed_by_the_same_way_without_documents():
+    prompt = {"then": "prompt", "form": "zero", "model": "causal"}
+    trials = [
+        {"strategy": "rag", "way": "rag", "settings": prompt},
+        {"strategy": "rag-classic", "way": "rag", "settings": {**prompt, "then": "classic"}},
+        {"strategy": "rag@big", "way": "rag", "settings": {**prompt, "model": "big"}},
+        {"strategy": "raft", "way": "raft", "settings": {}},
+        {"strategy": "extractive", "way": "extractive", "settings": {}},
+    ]
+    pairs = (
+        ("prompt-zero", "rag", "test", 0.3, 0.2, 0.4),
+        ("rag", "prompt-zero", "validation", 0.1, 0.0, 0.2),
+        ("rag-classic", "classic", "validation", 0.25, 0.1, 0.4),
+        ("rag@big", "prompt-zero@big", "test", 0.01, -0.02, 0.04),
+        ("extractive", "classic", "test", 0.5, 0.4, 0.6),
+    )
+    keys = ("a", "b", "part", "value", "low", "high")
+    report = {"trials": trials, "differences": [{**dict(zip(keys, one, strict=True)), "n": 80} for one in pairs]}
+    assert needed(report) == retrieval(report).items
+    assert needed(report) == (
+        "rag against prompt-zero, the same without documents: -0.300 (-0.400 to -0.200), test, n = 80. Retrieval did harm.",
+        "rag-classic against classic, the same without documents: +0.250 (+0.100 to +0.400), validation, n = 80. "
+        "Retrieval was needed.",
+        "rag@big against prompt-zero@big, the same without documents: +0.010 (-0.020 to +0.040), test, n = 80. "
+        "Whether retrieval is needed is not shown.",
+    )
