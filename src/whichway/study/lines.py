@@ -32,6 +32,7 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
     ("raft", "raft", {}),
+    ("rag-finetune", "raft", {"trained": "bare"}),
     ("distill", "distill", {}),
     ("optimise", "optimise", {}),  # a search takes a share of the time that the others have left
     ("hybrid", "hybrid", {}),
