@@ -23,8 +23,9 @@ from whichway.strategies.parts.answering import (
     reader_from_json,
     reader_to_json,
 )
+from whichway.strategies.parts.features import described
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
-from whichway.strategies.parts.prompting import PromptFormat, form_from, reordered
+from whichway.strategies.parts.prompting import PromptFormat, form_from, longest_shown, reordered
 from whichway.strategies.parts.store import load_json, save_json
 from whichway.strategies.parts.trust import AS_SAID, Trust, fit_odds, rows_to_check, trust_from
 from whichway.strategies.parts.versions import version_of
@@ -176,7 +177,10 @@ def load_prompt(task: Task, folder: Path, model: Any, kit: Kit) -> PromptSolutio
 
 
 def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> tuple[Example, ...]:
-    """Return up to `count` examples that show as many labels as possible, short ones first within a label."""
+    """Return up to `count` examples that show as many labels as possible, short ones first within a label.
+
+    Where each answer is another, those come first that are shown whole, then the shortest of the others.
+    """
     rng = random.Random(seed)
     pool = list(train)
     rng.shuffle(pool)
@@ -187,6 +191,9 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
         rows.sort(key=lambda row: len(str(dict(row.inputs))) > 400)
     labels, picked = list(by_label), list[Example]()
     rng.shuffle(labels)
+    if len(labels) == len(pool):
+        over = {name: len(described(task, rows[0].inputs)) - longest_shown(task) for name, rows in by_label.items()}
+        labels.sort(key=lambda name: max(0, over[name]))
     for turn in range(count):
         for label in labels:
             if turn < len(by_label[label]) and len(picked) < count:
