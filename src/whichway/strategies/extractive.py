@@ -35,12 +35,13 @@ class Extractive:
     Candidates are the answers of the most similar train questions and, with `documents`, spans of the best documents.
     Which one is best supported is learned on train rows, none of which sees itself: a ridge regression of the metric's
     score on the kind of candidate, its similarity to the question, and how well its document was found. `source`
-    restricts the candidates; `mode` and `words` are those of retrieval. Without an embedder likeness is that of words.
+    restricts the candidates; `mode`, `words` and `rerank` are those of retrieval. Without an embedder likeness is that of words.
     """
 
     source: Literal["auto", "questions", "documents"] = "auto"
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
+    rerank: Literal["auto", "no", "yes"] = "auto"
     needs: ClassVar[tuple[str, ...]] = ()
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
@@ -58,7 +59,7 @@ class Extractive:
         near = index_examples(task, train, embedder)
         lookup, spans, longest = None, list[Span](), 0
         if task.documents and self.source != "questions" and task.output.shape == "text":
-            lookup = make_lookup(task, train, 1, self.mode, self.words, kit)
+            lookup = make_lookup(task, train, 1, self.mode, self.words, kit, self.rerank)
             longest = 2 * max(len(str(row.target).split()) for row in train) + 10
             spans = spans_of(task.documents, longest)
         vectors = embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)

@@ -168,6 +168,7 @@ def needs_embedder(strategy: Any) -> bool:
     """Say whether a strategy needs sentence vectors, by itself, to find examples to show, or as its settings ask for them."""
     shows = getattr(strategy, "form", "") == "nearest" or getattr(strategy, "shown", 0) > 0
     asked = getattr(strategy, "mode", "") in ("dense", "fused") or getattr(strategy, "then", "") == "probe"
+    asked = asked or getattr(strategy, "rerank", "") == "yes"
     return shows or asked or "embedder" in strategy.needs
 
 
