@@ -52,6 +52,9 @@ class Extractive:
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ExtractiveSolution:
         import numpy as np
 
+        if task.output.shape not in self.shapes:
+            problem = f"Finds answers that are texts or objects; the answers here are {task.output.shape}."
+            raise NotApplicable(problem, "Use a way that chooses among labels: classic, probe, encoder.")
         if self.source == "documents" and (not task.documents or task.output.shape != "text"):
             what = "fields cannot be found in documents" if task.documents else "the task has no documents"
             raise NotApplicable(f"Answers are to be found in documents, and {what}.", "Leave `source` out.")
