@@ -1,4 +1,4 @@
-"""Labels, objects and texts alike: who serves them and who says why not."""
+"""Labels, objects and texts alike: who serves them and who says why not; what stands in a prompt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from test_contracts import DOCUMENTS, LettersEmbedder, as_shape, examples, new_r
 from whichway import registry
 from whichway.core.strategy import Kit
 from whichway.errors import NotApplicable
+from whichway.strategies.parts.prompting import PromptFormat
 from whichway.study.lines import Line, _misshapen
 
 EVERY_SHAPE = ("labels", "fields", "text")
+FORMATS = {"labels": "- billing", "fields": "- first: ", "text": "Answer with the text alone"}
 INNER = [("rag", {"then": "classic"}), ("rag", {"then": "probe"})]
 
 
@@ -33,3 +35,21 @@ def test_a_way_serves_a_shape_of_answer_or_says_why_not_and_what_to_do(name, set
     assert refused.value.problem.endswith(f"the answers here are {shape}.") and refused.value.fix.startswith(
         "Use a way that"
     )
+
+
+@pytest.mark.parametrize("shape", EVERY_SHAPE)
+def test_instruction_context_examples_and_format_stand_in_a_prompt_of_every_shape(shape):
+    plain = examples(6) if shape == "labels" else [as_shape(shape, row) for row in examples(6, multi=True)]
+    rows = [row for row in plain if row.target]
+    about = task() if shape == "labels" else shaped_task(shape, rows)
+    form, asked = PromptFormat(), {"text": "a new parcel", "amount": 1.0, "channel": "web"}
+    said = form.prompt(about, asked, rows[:2])
+    chat = "\n".join(text for _, text in form.messages(about, asked, rows[:2]))
+    shown = [form.answer_text(about, row.target) for row in rows[:2]]
+    parts = [about.instruction, about.context, FORMATS[shape], rows[0].inputs["text"], *shown, "a new parcel"]
+    for prompt in (said, chat):
+        places = [*map(prompt.find, parts[:3]), *map(prompt.rfind, parts[3:])]
+        assert min(places) >= 0 and places[:3] == sorted(places[:3]), (parts[places.index(min(places))], prompt)
+        assert places[2] < min(places[3:-1]) and max(places[3:-1]) < places[-1], "examples, then the row in question"
+    bare = PromptFormat(instruction=False, context=False, labels=False).prompt(about, asked)
+    assert not any(part in bare for part in parts[:-1]), "each can be left out"
