@@ -53,7 +53,9 @@ INVOICES = [Example(str(i), {"q": "item " * (40 * i) + f"number {i}"}, {"n": i})
 def test_examples_of_objects_are_shown_whole_so_that_nothing_is_seen_to_be_invented():
     asked = task(Fields({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}))
     shown = [PromptFormat().row(asked, one.inputs, one.target) for one in INVOICES]
-    assert [f"number {one.target['n']}" in text for one, text in zip(INVOICES, shown, strict=True)] == [True] * 7 + [False] * 5
+    assert [f"number {one.target['n']}" in text for one, text in zip(INVOICES, shown, strict=True)] == [True] * 7 + [
+        False
+    ] * 5
     assert "number 4" not in PromptFormat().row(task(Text()), INVOICES[3].inputs, "4"), "other shapes are cut earlier"
     for seed in range(5):
         picked = {one.target["n"] for one in pick_shots(asked, INVOICES, 8, seed)}

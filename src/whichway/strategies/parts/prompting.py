@@ -15,7 +15,9 @@ from whichway.strategies.parts.marks import Marks, others
 from whichway.strategies.parts.marks import marks as marks_of
 
 LONGEST_SHOWN = 600  # characters of an example's text in a prompt: two long ones must not push out the rest
-LONGEST_READ = 1500  # the same where its answer is made of what stands in it: cut text beside a whole answer teaches invention
+LONGEST_READ = (
+    1500  # the same where its answer is made of what stands in it: cut text beside a whole answer teaches invention
+)
 WORDINGS = (
     "{}",
     "Please do the following. {}",

@@ -152,7 +152,9 @@ class Pantry:
 
     def most(self, characters: int) -> int:
         """Return how many examples fit into so many characters."""
-        lengths = [min(longest_shown(self.task), len(described(self.task, row.inputs))) + 40 for row in self.rows] or [1]
+        lengths = [min(longest_shown(self.task), len(described(self.task, row.inputs))) + 40 for row in self.rows] or [
+            1
+        ]
         return min(len(self.rows), int(characters / (sum(lengths) / len(lengths))))
 
     def draft(self, recipe: Recipe) -> PromptSolution | WrittenSolution:
