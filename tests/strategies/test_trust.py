@@ -113,6 +113,7 @@ def test_an_answer_that_was_not_parsed_stays_one():
 def test_trust_is_saved_and_loaded():
     trust = fit_trust(WRITTEN, *asked(64, 2, unknown=0.3))
     assert trust_from(json.loads(json.dumps(trust.as_json()))) == trust
+    assert trust_from(0.7) == Trust(slope=1.0, plain=0.7), "of an earlier version: as sure as the model says, or 0.7"
 
 
 class Boasting:

@@ -51,9 +51,9 @@ class Trust:
 AS_SAID = Trust(slope=1.0, plain=1.0)  # log-odds as evidence become the probability that they say
 
 
-def trust_from(kept: Mapping[str, Any]) -> Trust:
-    """Undo `Trust.as_json`."""
-    return Trust(**kept)
+def trust_from(kept: Mapping[str, Any] | float) -> Trust:
+    """Undo `Trust.as_json`; a number is what earlier versions kept of labels behind an endpoint."""
+    return Trust(**kept) if isinstance(kept, Mapping) else replace(AS_SAID, plain=kept)
 
 
 def fit_odds(right: Sequence[bool], evidence: Sequence[float | None]) -> Trust:
