@@ -20,7 +20,6 @@ from whichway.core.output import Labels
 from whichway.core.strategy import Kit
 from whichway.core.task import Document, Example, Field, Prediction, Task
 from whichway.core.text import Text
-from whichway.errors import NotApplicable
 from whichway.intake.shapes import infer_schema
 from whichway.testing import ContractBroken, check_format, check_metric, check_strategy
 
@@ -239,13 +238,6 @@ def test_the_most_frequent_answer_of_any_shape_keeps_its_contract(shape, tmp_pat
     check_strategy(
         registry.get("strategy", "majority")(), shaped_task(shape, rows), rows[:30], rows[30:], new_rows(), kit
     )
-
-
-@pytest.mark.parametrize("shape", ["fields", "text"])
-def test_what_chooses_among_labels_says_that_it_cannot_write(shape, tmp_path):
-    rows = [as_shape(shape, row) for row in examples(40, multi=True)]
-    with pytest.raises(NotApplicable):
-        registry.get("strategy", "classic")().fit(shaped_task(shape, rows), rows, [], Kit({}, None, tmp_path, 3))
 
 
 ROW = {"input": "where is my parcel", "output": "delivery"}

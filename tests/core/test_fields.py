@@ -80,3 +80,67 @@ def test_a_number_that_json_cannot_keep_is_no_answer(total):
 def test_half_of_a_surrogate_pair_is_no_answer():
     assert OUTPUT.read('{"number": "\\ud83d", "total": 1, "lines": []}') is None
     assert OUTPUT.read('{"number": "\\ud83d\\ude00", "total": 1, "lines": []}')["number"] == "\N{GRINNING FACE}"
+
+
+def object_of(required: str = "", **fields):
+    return {"type": "object", "properties": fields, "required": required.split()}
+
+
+TEXT, NULL = {"type": "string"}, {"type": "null"}
+PRICE = {"anyOf": [{"type": "number"}, NULL]}
+PART_OF = {"anyOf": [{"$ref": "#/$defs/Seller"}, NULL]}
+REFERRING = object_of(  # as pydantic writes the schema of nested models
+    "seller lines due tax",
+    seller={"$ref": "#/$defs/Seller", "description": "Who sells."},
+    lines={"type": "array", "items": {"$ref": "#/$defs/Line"}},
+    due={"anyOf": [{"type": "string", "format": "date"}, NULL]},
+    tax={"allOf": [{"$ref": "#/$defs/Tax"}]},
+    paid_by={"oneOf": [object_of(iban=TEXT), object_of(card=TEXT)]},
+)
+REFERRING["$defs"] = {
+    "Line": object_of("what", what=TEXT, price=PRICE),
+    "Seller": object_of("name", name=TEXT, part_of=PART_OF),
+    "Tax": {"enum": ["full", "none"], "type": "string"},
+}
+
+
+def test_references_and_choices_are_followed_in_what_is_asked_read_and_left_empty():
+    output = Fields(REFERRING)
+    asked = output.ask().splitlines()[1:]
+    assert asked == [
+        "- seller: object. Who sells.",
+        "  - name: string",
+        "  - part_of: object or null, may be left out",
+        "    with the same fields again",
+        "- lines: list of object",
+        "  - what: string",
+        "  - price: number or null, may be left out",
+        "- due: string or null",
+        '- tax: one of "full", "none"',
+        "- paid_by: object, may be left out",
+        "  - iban: string, may be left out",
+        "  or",
+        "  - card: string, may be left out",
+    ]
+    value = {"lines": [{"price": 1, "what": "tea"}], "seller": {"part_of": {"part_of": None, "name": "B"}, "name": "A"}}
+    value |= {"tax": "none", "due": None}
+    wanted = (
+        '{"seller": {"name": "A", "part_of": {"name": "B", "part_of": null}}, "lines": [{"what": "tea", "price": 1}]'
+    )
+    assert output.write(value) == wanted + ', "due": null, "tax": "none"}'
+    assert output.read(json.dumps(value)) == value
+    assert output.empty() == {
+        "seller": {"name": None, "part_of": None},
+        "lines": [],
+        "due": None,
+        "tax": None,
+        "paid_by": {"iban": None},
+    }
+
+
+@pytest.mark.parametrize("where", ["#/$defs/Node", "#/$defs/Nobody", "https://elsewhere.org/schema", "#"])
+def test_a_schema_that_refers_to_itself_or_to_nothing_comes_to_an_end(where):
+    loop = {"$defs": {"Node": {"$ref": "#/$defs/Node"}}, "type": "object", "properties": {"next": {"$ref": where}}}
+    output = Fields(loop)
+    assert output.ask().count("- next") == 1 and list(output.empty()) == ["next"]
+    assert output.write({"next": {"next": None}}) == '{"next": {"next": null}}'

@@ -188,6 +188,22 @@ def test_a_child_that_the_system_stopped_used_too_much(tmp_path, monkeypatch):
         read_documents(tmp_path / "slow.pdf")
 
 
+def test_the_child_that_reads_a_pdf_sees_no_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIG_API_KEY", "sk-secret")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    child = tmp_path / "child.py"
+    child.write_text("import json, os; print(json.dumps({'pages': [*os.environ], 'title': '', 'count': 1}))")
+    real = read_documents(_pdf(tmp_path / "real.pdf"))[0]
+    monkeypatch.setattr(pdf, "_CHILD", child)
+    seen = set(pdf._ask(b"")["pages"]) - {"LC_CTYPE"}  # which Python sets itself
+    assert "PATH" in seen and seen <= set(pdf._PASSED) and len(real) == 1
+
+
+def _pdf(path):
+    path.write_bytes(make_pdf("Text enough to be read by anybody."))
+    return path
+
+
 def test_a_pdf_that_unpacks_to_gigabytes_costs_one_document_at_most(tmp_path):
     bomb = zlib.compress(b"BT (x) Tj ET\n" * 20_000_000, 1)
     (tmp_path / "bomb.pdf").write_bytes(make_pdf("", stream=bomb, compressed=True))

@@ -166,3 +166,34 @@ def test_init_writes_a_schema_that_every_object_keeps(tmp_path: Path) -> None:
     assert loaded.task.output.names == ("PER", "ORG", "LOC", "MISC")
     assert all(loaded.task.output.accepts(one.target) for one in loaded.examples)
     assert not loaded.task.output.accepts({"PER": []})
+
+
+def test_nested_objects_are_inferred_written_as_yaml_and_read_back(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": f"i{i}",
+            "input": f"Bill {i} of {('tea', 'milk')[i % 2]} for {i} pounds",
+            "output": {
+                "number": i,
+                "total": i + (0.5 if i % 3 == 0 else 0),
+                "seller": {"name": f"shop {i % 4}", "vat": None if i % 5 else f"GB{i}"} if i % 2 else None,
+                "lines": [{"what": "tea", "count": n, **({"note": "late"} if n == 2 else {})} for n in range(i % 4)],
+                **({"due": "no"} if i % 6 == 0 else {}),
+            },
+        }
+        for i in range(1, 61)
+    ]
+    guess(tmp_path, "".join(json.dumps(one) + "\n" for one in rows), "rows.jsonl")
+    schema = yaml.safe_load((tmp_path / "task.yaml").read_text(encoding="utf-8"))["output"]["schema"]
+    fields, output = schema["properties"], load_task(tmp_path / "task.yaml").task.output
+    assert output.schema == schema and list(fields) == ["number", "total", "seller", "lines", "due"]
+    assert fields["number"] == {"type": "integer"} and fields["total"] == {"type": "number"}
+    assert set(fields["seller"]["type"]) == {"null", "object"}
+    assert set(fields["seller"]["properties"]["vat"]["type"]) == {"null", "string"}
+    assert fields["seller"]["required"] == ["name", "vat"] and fields["seller"]["additionalProperties"] is False
+    assert fields["lines"]["type"] == "array" and fields["lines"]["items"]["required"] == ["what", "count"]
+    assert fields["lines"]["items"]["properties"]["note"] == {"type": "string"}
+    assert "due" not in schema["required"] and schema["required"] == ["number", "total", "seller", "lines"]
+    assert all(output.read(output.write(one["output"])) == one["output"] for one in rows)
+    assert not output.accepts({**rows[0]["output"], "seller": {"name": "x"}}), "a field that all rows have is required"
+    assert "- seller: null or object" in output.ask() and "  - note: string, may be left out" in output.ask()

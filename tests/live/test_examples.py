@@ -11,11 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from whichway import load_task
 from whichway.errors import UsageError
 from whichway.live import examples
 from whichway.live.examples import example_task
+from whichway.study.lines import make_lines
+from whichway.study.plan import make_plan
+from whichway.study.split import make_split
 
 HOME = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.parent.name for path in (HOME / "examples").glob("*/task.yaml"))
+MOST_MINUTES = 5.5  # of a budget; start-up, the finalists' last answers and the report come on top, within six
 
 
 def files_below(folder: Path) -> set[str]:
@@ -74,3 +80,18 @@ def test_an_example_is_found_and_a_strange_name_is_refused_with_those_there_are(
     monkeypatch.setattr(examples, "_places", lambda: [tmp_path])
     with pytest.raises(UsageError, match="no example"):
         example_task("support_triage")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_can_be_planned_and_ends_within_six_minutes(name: str) -> None:
+    loaded = load_task(HOME / "examples" / name / "task.yaml")
+    split = make_split(loaded.examples, loaded.test, loaded.settings.seed)
+    lines = make_lines(loaded.task, loaded.settings)
+    plan = make_plan(loaded.task, loaded.examples, split, lines, loaded.settings)
+    assert plan.estimates and plan.expectation and plan.usd == 0
+    assert all(one.excluded for one in plan.excluded)
+    assert loaded.settings.budget.minutes <= MOST_MINUTES
+
+
+def test_the_examples_are_those_that_the_readme_promises() -> None:
+    assert len(NAMES) == 7

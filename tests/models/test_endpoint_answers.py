@@ -11,6 +11,8 @@ from fault_server import Fault, Seen, answer, refusal
 
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
+from whichway.intake.shapes import infer_schema
+from whichway.models.endpoint_request import make_body
 from whichway.strategies.parts.answering import _sureness
 from whichway.study.ledger import Ledger
 
@@ -146,3 +148,39 @@ def test_an_object_is_asked_for_by_its_schema_and_without_it_where_there_is_none
     reply = one(plain, ledger, ask("other", schema=schema))
     assert ["response_format" in seen.body for seen in plain.log] == [True, False]
     assert Fields({**schema, "additionalProperties": False}).read(reply.text) == {"sum": 4}, "repaired by parsing alone"
+
+
+CLOSED = {
+    "type": "object",
+    "properties": {"sum": {"type": ["number", "null"]}},
+    "required": ["sum"],
+    "additionalProperties": False,
+}
+OPEN = {key: value for key, value in CLOSED.items() if key != "additionalProperties"}
+
+
+def holding(inner: Any, **more: Any) -> dict[str, Any]:
+    return {**CLOSED, "properties": {"sum": inner}, **more}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        (OPEN, False),
+        ({**CLOSED, "required": []}, False),
+        (infer_schema([{"sum": 1, "due": None}, {"sum": 2, "due": "May"}]), True),
+        (infer_schema([{"sum": 1, "due": "June"}, {"sum": 2}]), False),
+        (holding(OPEN), False),
+        (holding({"type": "array", "items": CLOSED}), True),
+        (holding({"type": "array", "items": {**CLOSED, "required": []}}), False),
+        (holding({"anyOf": [OPEN, {"type": "null"}]}), False),
+        (holding({"oneOf": [CLOSED, {"type": "null"}]}), False),
+        (holding({"$ref": "#/$defs/one"}, **{"$defs": {"one": CLOSED}}), True),
+        (holding({"$ref": "#/$defs/one"}, **{"$defs": {"one": OPEN}}), False),
+        (holding(True), False),
+    ],
+)
+def test_a_schema_is_strict_only_where_the_endpoint_takes_a_strict_one(schema: Any, strict: bool) -> None:
+    sent = make_body("m", ask(schema=schema), frozenset({"response_format", "max_tokens"}))["response_format"]
+    assert sent["json_schema"]["strict"] is strict and sent["json_schema"]["schema"] == schema

@@ -77,6 +77,17 @@ def test_without_a_price_of_labels_the_key_to_set_is_named() -> None:
         ),
         ([tuned("finetune", state="skipped", reason="needs trl")], {}, "finetune was skipped (needs trl)."),
         ([trial("probe")], {"probe": SLOW}, "no way that fine-tunes took part (run it with finetune or encoder among"),
+        ([tuned("raft", "raft")], {}, ""),
+        (
+            [tuned("rag-finetune", "raft")],
+            {"rag-finetune": "too few rows"},
+            "as rag-finetune has no label curve: too few rows.",
+        ),
+        (
+            [tuned("raft", "raft", state="skipped", reason="no documents")],
+            {},
+            "no way that fine-tunes took part (run it with finetune or encoder among",
+        ),
         ([], {}, ""),
     ],
 )

@@ -6,10 +6,13 @@ import pytest
 from test_retrieval import Words
 
 from whichway.core.task import Document, Example
+from whichway.errors import NotApplicable
+from whichway.registry import get
 from whichway.strategies.parts import choosing
 from whichway.strategies.parts.choosing import Sought, asked_in, choose, enough_to_show
 from whichway.strategies.parts.covered import surplus
 from whichway.strategies.parts.retrieval import RetrieverSettings
+from whichway.study.lines import needs_embedder
 
 
 def manuals(count: int = 24) -> tuple[list[Document], list[Example]]:
@@ -72,3 +75,31 @@ def test_what_passages_hold_of_any_answer_does_not_count():
     shown = [["a red thing", "a lamp"], ["a blue thing", "a lamp"], ["a green thing", "a red blue green lamp"]]
     assert surplus(answers, shown, 2) == pytest.approx((0.5, 0.333333), abs=1e-5)
     assert surplus(answers, [[], [], []], 1) == (0.0,)
+
+
+def about_pumps(count: int) -> tuple[list[Document], list[Example]]:
+    documents = [Document(f"d{i}", f"Pump {i}", f"The pump{i} runs at speed{i} in winter.") for i in range(count)]
+    rows = [Example(f"r{i}", {"q": f"How fast is pump{i}?"}, "fast", gold_documents=(f"d{i}",)) for i in range(count)]
+    return documents, rows
+
+
+@pytest.mark.parametrize(("rerank", "rows", "mode", "tried", "taken"), [
+    ("auto", 40, "auto", True, False), ("no", 40, "auto", False, False), ("yes", 40, "auto", True, True),
+    ("auto", 40, "fused", False, False), ("yes", 40, "lexical", True, True), ("auto", 12, "auto", False, False),
+    ("yes", 12, "auto", True, True),
+])  # fmt: skip
+def test_a_reranker_is_learned_where_it_helps_or_is_asked_for(rerank, rows, mode, tried, taken):
+    documents, asking = about_pumps(rows)
+    sought = Sought(asked_in, mode=mode, rerank=rerank)
+    _, reranker, table = choose(documents, Words(), asking, 0, sought)
+    assert any(one.reranked for one in table) is tried and (reranker is not None) is taken
+
+
+def test_a_reranker_that_cannot_be_learned_is_refused_with_what_it_needs():
+    documents, rows = about_pumps(9)
+    with pytest.raises(NotApplicable, match="9 do, and 10 are needed"):
+        choose(documents, Words(), rows, 0, Sought(asked_in, rerank="yes"))
+    with pytest.raises(NotApplicable, match="no sentence encoder"):
+        choose(documents, None, rows, 0, Sought(asked_in, rerank="yes"))
+    for way in ("rag", "raft", "extractive"):
+        assert needs_embedder(get("strategy", way)(rerank="yes")) and not needs_embedder(get("strategy", way)())

@@ -11,7 +11,8 @@ import pytest
 from whichway import registry
 from whichway.core.output import Labels
 from whichway.core.task import Example, Objective, Prediction
-from whichway.report.found import abstaining, cascaded, retrieval
+from whichway.core.text import Text
+from whichway.report.found import abstaining, cascaded, needed, retrieval
 from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
@@ -70,6 +71,23 @@ def test_a_way_that_knows_when_it_does_not_know_has_a_falling_curve_and_keeps_it
     assert [one["measured"] for one in found["promises"]] == [0.95, 0.9, 0.8]
     section = abstaining({"abstention": {"wise": found}})
     assert section.tables[1].rows[0][3].text == "95%"
+
+
+def test_the_report_tells_how_often_i_do_not_know_was_said_rightly_and_wrongly():
+    bench = bench_of(shy=said(lambda i: True, lambda i: 0.8))
+    assert (
+        "unknown" not in abstention(bench, "shy", "test") and len(abstaining({"abstention": {"shy": {}}}).tables) == 0
+    )
+    rows = {id_: replace(row, target="" if i < 20 else "yes") for i, (id_, row) in enumerate(ROWS.items())}
+    given = [Prediction("", 0.9, parsed=i > 0) if i < 16 or i >= 182 else Prediction("yes", 0.7) for i in range(200)]
+    bench.ledger.answers["shy"] = {id_: (one, 0.5) for id_, one in zip(rows, given, strict=True)}
+    bench.rows, bench.test, bench.task.output = rows, rows, Text()
+    found = abstention(bench, "shy", "test")
+    right, wrong = found["unknown"]["rightly"], found["unknown"]["wrongly"]
+    assert (right["value"], right["n"], wrong["value"], wrong["n"]) == (0.75, 20, 0.1, 180), "what failed says nothing"
+    assert right["low"] < 0.55 and right["high"] > 0.9
+    line = abstaining({"abstention": {"shy": found}}).tables[-1].rows[0]
+    assert [one.text for one in line] == ["shy", "75%", "10%"] and "n = 20" in line[1].small
 
 
 @pytest.fixture
@@ -168,3 +186,31 @@ def test_rows_about_documents_that_were_learned_from_are_told_apart():
     assert [cell.text for cell in shown.tables[0].rows[0][1:]] == ["1.000", "0.000"]
     bench.rows = {**about, **{key: replace(row, gold_documents=()) for key, row in train.items()}}
     assert by_familiarity(bench, "parrot") == {}, "nothing was seen: nothing to tell apart"
+
+
+def test_the_report_says_whether_retrieval_was_needed_by_the_same_way_without_documents():
+    prompt = {"then": "prompt", "form": "zero", "model": "causal"}
+    trials = [
+        {"strategy": "rag", "way": "rag", "settings": prompt},
+        {"strategy": "rag-classic", "way": "rag", "settings": {**prompt, "then": "classic"}},
+        {"strategy": "rag@big", "way": "rag", "settings": {**prompt, "model": "big"}},
+        {"strategy": "raft", "way": "raft", "settings": {}},
+        {"strategy": "extractive", "way": "extractive", "settings": {}},
+    ]
+    pairs = (
+        ("prompt-zero", "rag", "test", 0.3, 0.2, 0.4),
+        ("rag", "prompt-zero", "validation", 0.1, 0.0, 0.2),
+        ("rag-classic", "classic", "validation", 0.25, 0.1, 0.4),
+        ("rag@big", "prompt-zero@big", "test", 0.01, -0.02, 0.04),
+        ("extractive", "classic", "test", 0.5, 0.4, 0.6),
+    )
+    keys = ("a", "b", "part", "value", "low", "high")
+    report = {"trials": trials, "differences": [{**dict(zip(keys, one, strict=True)), "n": 80} for one in pairs]}
+    assert needed(report) == retrieval(report).items
+    assert needed(report) == (
+        "rag against prompt-zero, the same without documents: -0.300 (-0.400 to -0.200), test, n = 80. Retrieval did harm.",
+        "rag-classic against classic, the same without documents: +0.250 (+0.100 to +0.400), validation, n = 80. "
+        "Retrieval was needed.",
+        "rag@big against prompt-zero@big, the same without documents: +0.010 (-0.020 to +0.040), test, n = 80. "
+        "Whether retrieval is needed is not shown.",
+    )

@@ -15,7 +15,7 @@ from whichway.registry import get
 from whichway.study.lines import DEFAULTS, in_use, make_lines
 
 # They need documents, answers that are no labels, a model able to reflect, or rows without labels.
-UNSERVED = ["extractive", "rag", "rag-classic", "raft", "distill", "reflect"]
+UNSERVED = ["extractive", "rag", "rag-classic", "raft", "rag-finetune", "distill", "reflect"]
 ENDPOINT = """
 models:
   endpoints:
@@ -55,6 +55,18 @@ def test_only_takes_names_and_families(lines):
     assert names(lines(only=("classic", "prompt"))) == ["classic", "prompt-zero", "prompt-few", "prompt-nearest"]
     assert names(lines("strategies: {only: [majority]}\n")) == ["majority"]
     assert names(lines("strategies: {only: [majority]}\n", only=("prompt-few",))) == ["prompt-few"]
+
+
+def test_retrieval_over_a_fine_tuned_model_is_a_way_of_its_own(lines, tmp_path):
+    (tmp_path / "documents.jsonl").write_text('{"id": "a", "title": "A", "text": "Lunch."}\n')
+    said = "documents: documents.jsonl\nstrategies: {settings: {raft: {epochs: 1, passages: 3}}}\n"
+    bare, raft = (lines(said, only=(name,))[0] for name in ("rag-finetune", "raft"))
+    assert names(lines(said, only=("raft",))) == ["raft", "rag-finetune"] and not bare.excluded
+    assert bare.strategy == get("strategy", "raft")(trained="bare", epochs=1, passages=3), "settings of the family hold"
+    assert (bare.way, bare.model, raft.strategy.trained) == ("raft", "causal", "passages")
+    assert lines(only=("rag-finetune",))[0].excluded == lines(only=("raft",))[0].excluded != ""
+    with pytest.raises(TaskFileError, match="makes 'rag-finetune' what it is"):
+        lines("strategies: {settings: {rag-finetune: {trained: passages}}}\n", only=("rag-finetune",))
 
 
 TAUGHT = "strategies: {settings: {distill: {teachers: [TEACHER], student: STUDENT}}}\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from whichway import load_task
@@ -93,3 +95,46 @@ def test_an_endpoint_without_a_known_price_is_left_out_with_what_to_add(plan):
     unknown = ENDPOINT.replace("localhost:1", "10.0.0.1").replace(", price: {input: PRICE, output: 2.0}", "")
     excluded = {one.name: one.excluded for one in plan(more=unknown).excluded}
     assert "is unknown" in excluded["prompt-few@big"] and "price: {input:" in excluded["prompt-few@big"]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a plan of rows with texts or objects as answers, and documents."""
+
+    def make(shape: str, rows: int = 150, documents: str = "documents: documents.jsonl\n", more: str = ""):
+        answer = {
+            "text": lambda i: f"It is thing {i} of all.",
+            "fields": lambda i: {"n": i},
+            "labels": lambda i: f"l{i % 3}",
+        }
+        lines = [{"id": str(i), "input": f"which thing is {i}?", "output": answer[shape](i)} for i in range(rows)]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+        (tmp_path / "documents.jsonl").write_text("".join(f'{{"id": "{i}", "text": "Things."}}\n' for i in "ab"))
+        metric = {"text": "token_f1", "fields": "exact_record", "labels": "accuracy"}[shape]
+        head = "task: t\ninstruction: Say it.\ndata: {train: rows.jsonl}\ninputs: {input: text}\ntarget: output\n"
+        said = f"{head}metric: {metric}\noutput: {{shape: {shape}}}\n{documents}{more}"
+        (tmp_path / "task.yaml").write_text(said)
+        loaded = load_task(tmp_path / "task.yaml")
+        split = make_split(loaded.examples, loaded.test, 0)
+        return make_plan(loaded.task, loaded.examples, split, make_lines(loaded.task, loaded.settings), loaded.settings)
+
+    return make
+
+
+@pytest.mark.parametrize("shape", ["text", "fields"])
+def test_what_practice_would_try_is_said_of_texts_and_objects_and_of_documents(written, shape):
+    many, few = (" ".join(written(shape, rows).expectation) for rows in (400, 50))
+    assert {"text": "texts", "fields": "JSON objects"}[shape] in many and "2 documents: looking up" in many
+    assert "per answer" not in many and "encoder" not in many, "no such way answers in this shape"
+    assert "enough to fine-tune" in many and "too few to train" in few
+    assert "documents" not in " ".join(written(shape, documents="").expectation)
+    assert "per answer" in " ".join(written("labels").expectation)
+
+
+def test_passages_are_part_of_the_time_that_is_planned(written):
+    found = estimates(written("labels"))
+    assert found["rag"].seconds > found["prompt-zero"].seconds + 5, "as many as a study usually shows"
+    more = estimates(written("labels", more="strategies: {settings: {rag: {passages: 5}, raft: {passages: 9}}}\n"))
+    assert more["rag"].seconds > found["rag"].seconds + 5
+    assert more["raft"].seconds > 3 * found["raft"].seconds, "read in training"
+    assert more["rag-finetune"].seconds < 0.5 * more["raft"].seconds, "and in use alone"

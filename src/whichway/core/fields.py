@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from whichway.core.schema import DEPTH, choices, followed, kinds
+
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 
@@ -23,21 +25,21 @@ class Fields:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the top-level fields, in the schema's order."""
-        return tuple(self.schema.get("properties", {}))
+        return tuple(followed(self.schema, self.schema).get("properties", {}))
 
     def ask(self) -> str:
-        described = "\n".join(_lines(self.schema, 0))
+        described = "\n".join(_lines(followed(self.schema, self.schema), self.schema))
         return f"Answer with one JSON object and nothing else:\n{described}"
 
     def write(self, value: Any) -> str:
-        return json.dumps(_ordered(value, self.schema), ensure_ascii=False)
+        return json.dumps(_ordered(value, self.schema, self.schema), ensure_ascii=False)
 
     def read(self, text: str) -> Any | None:
         """Return the first JSON object of a text that keeps the schema; a code fence and trailing commas are forgiven."""
         for candidate in (*_FENCE.findall(text), text):
             for value in _objects(candidate):
                 if self.accepts(value) and _can_be_kept(value):
-                    return _ordered(value, self.schema)
+                    return _ordered(value, self.schema, self.schema)
         return None
 
     def accepts(self, value: Any) -> bool:
@@ -47,7 +49,8 @@ class Fields:
 
     def empty(self) -> dict[str, Any]:
         """Return the object that states nothing: what a failed answer counts as."""
-        return {name: _nothing(one) for name, one in self.schema.get("properties", {}).items()}
+        properties = followed(self.schema, self.schema).get("properties", {})
+        return {name: _nothing(one, self.schema, (properties,)) for name, one in properties.items()}
 
 
 def _can_be_kept(value: Any) -> bool:
@@ -87,50 +90,76 @@ def _objects(text: str) -> list[Any]:
     return found
 
 
-def _lines(schema: Mapping[str, Any], depth: int) -> list[str]:
-    """Describe a schema's fields, one line each, as people write them."""
+def _lines(schema: Mapping[str, Any], root: Mapping[str, Any], above: tuple[Any, ...] = ()) -> list[str]:
+    """Describe a schema's fields, one line each, as people write them; `above` are the fields of objects around it."""
     found = []
     required = set(schema.get("required", ()))
-    for name, one in schema.get("properties", {}).items():
-        one = one if isinstance(one, Mapping) else {}  # `true` allows anything
-        said = f"{'  ' * depth}- {name}: {_kind(one)}"
+    for name, inner in schema.get("properties", {}).items():
+        one = followed(inner, root)
+        said = f"{'  ' * len(above)}- {name}: {_kind(one, root)}"
         said += "" if name in required else ", may be left out"
         said += f". {one['description']}" if one.get("description") else ""
-        found.append(said)
-        inner = one.get("items", one)
-        inner = inner if isinstance(inner, Mapping) else {}
-        if inner.get("properties"):
-            found += _lines(inner, depth + 1)
+        found += [said, *_within(one, root, (*above, schema["properties"]))]
     return found
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
+def _within(schema: Mapping[str, Any], root: Mapping[str, Any], above: tuple[Any, ...]) -> list[str]:
+    """Describe the fields of an object, of those in a list, and of each of several that a field may hold."""
+    found: list[str] = []
+    for one in _objects_of(schema, root):
+        found += [f"{'  ' * len(above)}or"] if found else []
+        if one["properties"] in above:  # a schema that refers to itself
+            found.append(f"{'  ' * len(above)}with the same fields again")
+        else:
+            found += _lines(one, root, above)
+    return found
+
+
+def _objects_of(schema: Any, root: Mapping[str, Any], depth: int = DEPTH) -> list[Mapping[str, Any]]:
+    """Return the schemas of all objects that a field, or a list in it, may hold, each once."""
+    found: list[Mapping[str, Any]] = []
+    for one in choices(schema, root) if depth else ():
+        inner = [one] if one.get("properties") else _objects_of(one["items"], root, depth - 1) if "items" in one else []
+        found += [each for each in inner if each not in found]
+    return found
+
+
+def _kind(schema: Any, root: Mapping[str, Any], depth: int = DEPTH) -> str:
+    """Return what a field holds, in words."""
+    if not depth:
+        return "anything"
+    return " or ".join(dict.fromkeys(_kind_of_one(one, root, depth) for one in choices(schema, root)))
+
+
+def _kind_of_one(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"])
-    kind = schema.get("type", "any")
-    kinds = [kind] if isinstance(kind, str) else list(kind)
-    if "array" in kinds:
-        inner = _kind(schema["items"]) if isinstance(schema.get("items"), Mapping) else "anything"
-        kinds = [f"list of {inner}" if one == "array" else one for one in kinds]
-    return " or ".join(kinds)
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    inner = _kind(schema["items"], root, depth - 1) if isinstance(schema.get("items"), Mapping) else "anything"
+    return " or ".join(f"list of {inner}" if one == "array" else one for one in kinds(schema)) or "any"
 
 
-def _ordered(value: Any, schema: Any) -> Any:
+def _ordered(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
     """Put an object's fields into the schema's order, so that equal objects are written alike."""
-    known = schema if isinstance(schema, Mapping) else {}
     if isinstance(value, Mapping):
-        properties = known.get("properties", {})
+        every = [one.get("properties", {}) for one in choices(schema, root)]
+        properties = max(every, key=lambda one: len(one.keys() & value.keys()))
         names = [name for name in properties if name in value] + [name for name in value if name not in properties]
-        return {name: _ordered(value[name], properties.get(name)) for name in names}
+        return {name: _ordered(value[name], properties.get(name), root) for name in names}
     if isinstance(value, list | tuple):
-        return [_ordered(one, known.get("items")) for one in value]
+        items = next((one["items"] for one in choices(schema, root) if "items" in one), None)
+        return [_ordered(one, items, root) for one in value]
     return value
 
 
-def _nothing(schema: Any) -> Any:
-    schema = schema if isinstance(schema, Mapping) else {}
-    kind = schema.get("type")
-    kinds = [kind] if isinstance(kind, str) else list(kind or ())
-    if "array" in kinds:
+def _nothing(schema: Any, root: Mapping[str, Any], above: tuple[Any, ...] = ()) -> Any:
+    """Return the value that states nothing: no items, no value of any field; of an object within itself, none."""
+    every = choices(schema, root)
+    if any("array" in kinds(one) for one in every):
         return []
-    return {name: _nothing(one) for name, one in schema.get("properties", {}).items()} if "object" in kinds else None
+    for one in (each for each in every if "object" in kinds(each)):
+        properties = one.get("properties", {})
+        if properties not in above:
+            return {name: _nothing(inner, root, (*above, properties)) for name, inner in properties.items()}
+    return None

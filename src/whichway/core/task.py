@@ -180,7 +180,8 @@ class Task:
     def labels(self) -> Labels:
         """The output of a task whose answers are labels; raises NotApplicable for every other shape."""
         if not isinstance(self.output, Labels):
-            raise NotApplicable(f"Chooses among labels; the answers here are {self.output.shape}.", "")
+            problem = f"Chooses among labels; the answers here are {self.output.shape}."
+            raise NotApplicable(problem, "Use a way that writes or finds answers: prompt, rag, finetune, extractive.")
         return self.output
 
     @property

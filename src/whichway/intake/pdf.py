@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from whichway.intake.finding import refuse
 WALL_SECONDS = 60
 
 _CHILD = Path(__file__).with_name("pdf_child.py")
+# A hostile file sees no key of an endpoint: what the system's loader and a spawned interpreter may need, and nothing else.
+_PASSED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "LANG", "LC_ALL")
 _HYPHEN = re.compile(r"(?<=[a-zà-ÿ])-\n(?=[a-zà-ÿ])")
 _UNNAMED = re.compile(
     r"^\s*(?:untitled.*|microsoft word.*|slide 1|.*\.(?:docx?|indd|qxd|tex|dvi|pdf|pages))?\s*$", re.I
@@ -47,7 +50,12 @@ def _ask(data: bytes) -> dict[str, Any]:
     """Return what the child says; a child that fails or is killed makes the problem 'damaged' or 'limit'."""
     try:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-I", str(_CHILD)], input=data, capture_output=True, timeout=WALL_SECONDS, check=False
+            [sys.executable, "-I", str(_CHILD)],
+            input=data,
+            capture_output=True,
+            timeout=WALL_SECONDS,
+            check=False,
+            env={name: os.environ[name] for name in _PASSED if name in os.environ},
         )
     except subprocess.TimeoutExpired:
         return {"problem": "limit"}

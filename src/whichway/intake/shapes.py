@@ -10,6 +10,7 @@ from typing import Any
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
 from whichway.core.rules import Rules
+from whichway.core.schema import followed
 from whichway.core.task import Example
 from whichway.core.text import Text
 from whichway.errors import DataError, UsageError
@@ -122,7 +123,7 @@ def _fields(
     except SchemaError as error:
         what = f"this is no JSON Schema: {error.message}"
         raise said.bad(("output", "schema"), what, "See https://json-schema.org.") from None
-    if not isinstance(schema.get("properties"), dict) or not schema["properties"]:
+    if not followed(schema, schema).get("properties"):
         fix = "Write: schema: {type: object, properties: {total: {type: number}, ...}, required: [total]}"
         raise said.bad(("output", "schema"), "the schema names no properties.", fix)
     schema = {"type": "object", **schema}

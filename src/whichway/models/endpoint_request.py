@@ -10,12 +10,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from whichway.core.model import Meter, Reply, Request, Spend
+from whichway.core.schema import kinds
 from whichway.models.endpoint_reply import LABEL
 from whichway.models.pricing import Tariff
 
 CONTRACT = 1  # raise it when the same request would be sent or read in another way
 WRAPPING = 16  # tokens that {"label": "..."} adds to an answer
 ALTERNATIVES = 5
+# What OpenAI's strict schemas may not hold (its guide to structured outputs, 2026-11; a refusal names the field that is missing).
+NEVER_STRICT = frozenset(
+    "allOf oneOf not if then else dependentRequired dependentSchemas patternProperties prefixItems".split()
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def job_key(profile: Profile, request: Request, repeat: int) -> str:
         "choices": request.choices,
         "repeat": repeat,
         **({"schema": request.schema} if request.schema is not None else {}),
+        **({"strict": False} if request.schema is not None and not is_strict(request.schema) else {}),
         **({"draw": request.draw} if request.draw else {}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -131,8 +137,29 @@ def _one_of(choices: tuple[str, ...]) -> dict[str, Any]:
     return _format(schema)
 
 
+def is_strict(schema: Any) -> bool:
+    """Tell whether a schema can be asked for strictly: each object is closed and requires every field that it names."""
+    return "anyOf" not in schema and _may_be_strict(schema)
+
+
+def _may_be_strict(schema: Any) -> bool:
+    if not isinstance(schema, Mapping) or NEVER_STRICT & schema.keys() or ("$ref" in schema and len(schema) > 1):
+        return False
+    fields = schema.get("properties", {})
+    if fields or "object" in kinds(schema):
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(fields):
+            return False
+    named = [*fields.values(), *schema.get("$defs", {}).values(), *schema.get("definitions", {}).values()]
+    items = [schema["items"]] if "items" in schema else []
+    return all(_may_be_strict(one) for one in (*named, *items, *schema.get("anyOf", ())))
+
+
 def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+    """Ask for a schema, strictly where that can be: a strict one with an optional field is refused as a whole.
+
+    Otherwise the endpoint takes the schema for a hint, and answers are read and checked here as always.
+    """
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": is_strict(schema), "schema": schema}}
 
 
 def _sendable(text: str) -> str:

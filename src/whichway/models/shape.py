@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from whichway.core.schema import choices, kinds
+
 DEPTH = 8  # levels of a schema that are looked at; one that refers to itself has no last
 Schema = Mapping[str, Any]
 
@@ -22,19 +24,21 @@ def opened(schema: Any) -> Any:
 def _opened(schema: Any, root: Schema, depth: int) -> Any:
     if depth <= 0:
         return None
-    kinds, branches = _kinds(schema), _branches(schema, root)
-    if branches:
+    branches = choices(schema, root)
+    if len(branches) > 1:
         return max((_opened(one, root, depth - 1) for one in branches), key=_size)
-    if "array" in kinds:
-        least = int(schema.get("minItems", 0))
+    one = branches[0]
+    allowed = _kinds(one)
+    if "array" in allowed:
+        least = int(one.get("minItems", 0))
         return [
-            *[_shortest(schema.get("items"), root, depth - 1)] * (least - 1),
-            _opened(schema.get("items"), root, depth - 1),
+            *[_shortest(one.get("items"), root, depth - 1)] * (least - 1),
+            _opened(one.get("items"), root, depth - 1),
         ]
-    if "object" not in kinds:
-        return _shortest(schema, root, depth)
-    found = dict(_shortest({**schema, "type": "object"}, root, depth))
-    wider = [{**found, name: _opened(one, root, depth - 1)} for name, one in schema.get("properties", {}).items()]
+    if "object" not in allowed:
+        return _shortest(one, root, depth)
+    found = dict(_shortest({**one, "type": "object"}, root, depth))
+    wider = [{**found, name: _opened(inner, root, depth - 1)} for name, inner in one.get("properties", {}).items()]
     return max([found, *wider], key=_size)
 
 
@@ -42,43 +46,33 @@ def _shortest(schema: Any, root: Schema, depth: int) -> Any:
     """Return about the shortest value that keeps a schema; of several constants the longest, as any of them may be begun."""
     if depth <= 0:
         return None
-    kinds, branches = _kinds(schema), _branches(schema, root)
-    if "const" in kinds:
-        return max(schema.get("enum", [schema.get("const")]), key=_size)
-    if branches:
+    branches = choices(schema, root)
+    if len(branches) > 1:
         return min((_shortest(one, root, depth - 1) for one in branches), key=_size)
-    if not kinds:
+    return _shortest_of_one(branches[0], root, depth)
+
+
+def _shortest_of_one(schema: Schema, root: Schema, depth: int) -> Any:
+    allowed = _kinds(schema)
+    if "const" in allowed:
+        return max(schema.get("enum", [schema.get("const")]), key=_size)
+    if not allowed:
         return None
     text = "x" * max(int(schema.get("minLength", 0)), 10 if "format" in schema else 0)
     items = [_shortest(schema.get("items"), root, depth - 1)] * int(schema.get("minItems", 0))
     plain: dict[str, Any] = {"null": None, "boolean": True, "integer": 0, "number": 0, "string": text, "array": items}
     for name, value in plain.items():
-        if name in kinds:
+        if name in allowed:
             return value
     properties, required = schema.get("properties", {}), schema.get("required", ())
     return {name: _shortest(one, root, depth - 1) for name, one in properties.items() if name in required}
 
 
-def _kinds(schema: Any) -> tuple[str, ...]:
+def _kinds(schema: Schema) -> tuple[str, ...]:
     """Return the types a schema allows, or ('const',); none where it says nothing."""
-    if not isinstance(schema, Mapping):
-        return ()
     if "const" in schema or "enum" in schema:
         return ("const",)
-    kind = schema.get("type", "object")
-    return (kind,) if isinstance(kind, str) else tuple(kind)
-
-
-def _branches(schema: Any, root: Schema) -> list[Any]:
-    """Return the schemas among which one is followed: what a reference within it ('#/$defs/person') stands for, or a choice."""
-    if not isinstance(schema, Mapping):
-        return []
-    if "$ref" in schema:
-        found: Any = root
-        for part in str(schema["$ref"]).removeprefix("#").strip("/").split("/"):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return [found]
-    return [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
+    return (tuple(kinds(schema)) or ("object",)) if schema else ()
 
 
 def _size(value: Any) -> int:

@@ -52,6 +52,11 @@ def _judge_said(report: Report) -> tuple[str, ...]:
         return (f"Judge: {words.visible(problem)}",) if problem else ()
     kappa, n = words.number(at(found, "agreement", "kappa")) or 0.0, at(found, "agreement", "n")
     worth = "its verdicts are usable" if kappa >= USABLE else "read its verdicts with care"
+    if kappa >= USABLE and not found.get("rejected"):
+        worth = (
+            "that is easy, and whether it tells a good answer from a poor one to the same row is not known; answers that people "
+            "rejected (`rejected` beside the row's output) would tell"
+        )
     if kappa < WEAK:
         worth = "it tells little more than chance: do not rely on what it says below"
     other = "the answer to another row"

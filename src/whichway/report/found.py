@@ -10,6 +10,7 @@ from whichway.report.sections import Cell, Column, Section, Table, table
 
 RANKS = ("hit@1", "hit@3", "hit@5", "hit@10", "mrr")
 COVERAGES = (1.0, 0.9, 0.8, 0.5)
+SAID = ("rightly", "wrongly")
 
 
 def retrieval(report: Report) -> Section:
@@ -29,11 +30,54 @@ def retrieval(report: Report) -> Section:
     lead = (
         f"Of {words.count(at(report, 'task', 'documents'))} documents. hit@k: a document that holds the answer is among the "
         "first k; mrr: the mean of 1 / its rank; ndcg: how far up all of them stand. The ways "
-        "without documents show whether looking up was needed at all."
+        "without documents show whether looking up was needed at all: the same rows, asked with documents and without."
     )
     made = (table("Rank of the right document", columns, lines, marked),) if lines else ()
     shown = (*made, *_tried(report), *_familiar(report))
-    return Section("retrieval", "Are the right documents found?", lead if shown else "", (), shown)
+    return Section("retrieval", "Are the right documents found?", lead if shown else "", needed(report), shown)
+
+
+def needed(report: Report) -> tuple[str, ...]:
+    """Say, per way that looks up, how far it is from the same way without documents: whether retrieval was needed."""
+    sentences = []
+    for one in rows(report, "trials"):
+        name, control = str(one.get("strategy")), _control(one)
+        gap = next(
+            (gap for gap in rows(report, "differences") if {gap.get("a"), gap.get("b")} == {name, control}), None
+        )
+        if gap is None or not control:  # the test part stands first, where both ways were opened there
+            continue
+        turned = {"value": gap.get("value"), "low": gap.get("low"), "high": gap.get("high")}
+        if gap.get("a") == control:
+            ends = {"value": "value", "low": "high", "high": "low"}
+            turned = {end: -(words.number(gap.get(other)) or 0.0) for end, other in ends.items()}
+        said = f"{words.visible(name)} against {words.visible(control)}, the same without documents"
+        around = f"{words.difference(turned, metric(report))}, {gap.get('part')}, {words.sample(gap)}"
+        sentences.append(f"{said}: {around}. {_meaning(turned)}")
+    return tuple(sentences)
+
+
+def _control(trial: Row) -> str:
+    """Return the name of the way that is the same without documents; '' for ways that look nothing up."""
+    settings = mapping(trial, "settings")
+    if trial.get("way") == "raft":
+        return "finetune"
+    if trial.get("way") != "rag":
+        return ""
+    if settings.get("then") != "prompt":
+        return str(settings.get("then") or "")
+    behind = "" if settings.get("model") in (None, "causal") else f"@{settings.get('model')}"
+    return f"prompt-{settings.get('form') or 'zero'}{behind}"
+
+
+def _meaning(gap: Row) -> str:
+    if (words.number(gap.get("low")) or 0.0) > 0:
+        return "Retrieval was needed."
+    return (
+        "Retrieval did harm."
+        if (words.number(gap.get("high")) or 0.0) < 0
+        else "Whether retrieval is needed is not shown."
+    )
 
 
 def _tried(report: Report) -> tuple[Table, ...]:
@@ -122,7 +166,9 @@ def abstaining(report: Report) -> Section:
         "The small print is the confidence from which on to answer. A curve that falls to the right means that the way "
         "knows when it does not know."
     )
-    shown = (table("Score of the surest answers", columns, lines), *_promises(report)) if lines else ()
+    shown = (
+        (table("Score of the surest answers", columns, lines), *_promises(report), *_unknown(report)) if lines else ()
+    )
     return Section(
         "abstaining", "When should it say 'I do not know'?", lead if lines else "", (), shown, is_plotted=True
     )
@@ -147,6 +193,28 @@ def _promises(report: Report) -> tuple[Table, ...]:
         "Thresholds chosen on validation, tried on the test part", (Column("way", False), *map(Column, heads)), lines
     )
     return (made,) if lines else ()
+
+
+def _unknown(report: Report) -> tuple[Table, ...]:
+    """Return how often ways said 'I do not know' where there is no answer, and where there is one."""
+    lines = [
+        (
+            Cell(words.visible(name), words.visible(found.get("part"))),
+            *(_said(mapping(found, "unknown", one)) for one in SAID),
+        )
+        for name, found in mapping(report, "abstention").items()
+        if mapping(found, "unknown")
+    ]
+    heads = ("rightly: of rows without an answer", "wrongly: of rows with one")
+    made = table("How often 'I do not know' was said", (Column("way", False), *map(Column, heads)), lines)
+    return (made,) if lines else ()
+
+
+def _said(share: Row) -> Cell:
+    if words.number(share.get("value")) is None:
+        return Cell(words.MISSING)
+    around = f"{words.percent(share.get('low'))} to {words.percent(share.get('high'))}"
+    return Cell(words.percent(share.get("value")), f"{around}, {words.sample(share)}")
 
 
 def cascaded(report: Report) -> Section:

@@ -8,7 +8,8 @@ from whichway.report import words
 from whichway.report.reading import Report, Row, at, mapping, metric, rows, winner_name
 from whichway.report.sections import Cell, Column, Section, Table, table
 
-TUNED = ("finetune", "encoder")  # ways that tune the weights of a model
+USUAL = ("finetune", "encoder")  # ways that tune the weights of a model, whatever the task has
+TUNED = (*USUAL, "raft")  # raft and rag-finetune: with documents
 HORIZON = 4  # times the labels at hand, up to which anything is foretold
 UNPRICED = "What more labels cost is not known: set objective.label_usd in the task file."
 
@@ -53,12 +54,12 @@ def fine_tuning(report: Report) -> str:
 
 def _absent(report: Report) -> str:
     """Say why nothing that fine-tunes took part."""
-    skipped = [one for one in rows(report, "trials") if one.get("way") in TUNED]
+    skipped = [one for one in rows(report, "trials") if one.get("way") in USUAL]
     why = [
         f"{words.visible(one.get('strategy'))} was skipped ({words.cut(one.get('reason') or '', 200)})"
         for one in skipped
     ]
-    return "; ".join(why) or f"no way that fine-tunes took part (run it with {' or '.join(TUNED)} among the ways)"
+    return "; ".join(why) or f"no way that fine-tunes took part (run it with {' or '.join(USUAL)} among the ways)"
 
 
 def price(gain: Row) -> tuple[str, str]:

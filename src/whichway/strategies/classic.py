@@ -44,7 +44,7 @@ class Classic:
     reads_instruction: ClassVar[bool] = False
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ClassicSolution:
-        rows = [*train, *dev]
+        labels, rows = task.labels, [*train, *dev]  # another shape is refused before anything is read
         inputs, targets = [row.inputs for row in rows], [row.target for row in rows]
         views = {"whole": WHOLE, "apart": apart(task, inputs)}
         views = views if self.texts == "auto" else {self.texts: views[self.texts]}
@@ -52,7 +52,7 @@ class Classic:
         for one in dict.fromkeys(views.values()):
             reader = _fit_reader(task, inputs, one, {"words": self.most_words, "characters": self.most_characters})
             sparse = reader.sparse(inputs)
-            found.append((fit_head(sparse, targets, task.labels, self.strengths, kit.seed), reader, sparse))
+            found.append((fit_head(sparse, targets, labels, self.strengths, kit.seed), reader, sparse))
         linear, reader, sparse = max(found, key=lambda one: one[0].merit)  # the first of equals
         if self._kind(task, sparse, reader, rows, kit.seed) == "linear":
             return ClassicSolution(reader, linear, None)

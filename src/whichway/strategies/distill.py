@@ -29,6 +29,7 @@ FIXED = {
 NAMED: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"prompt-{form}": ("prompt", {"form": form}) for form in ("zero", "few", "nearest")},
     "rag-classic": ("rag", {"then": "classic", "passages": 1}),
+    "rag-finetune": ("raft", {"trained": "bare"}),
 }  # names in a study that are not those of a strategy
 
 

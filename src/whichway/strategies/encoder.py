@@ -42,6 +42,7 @@ class Encoder:
     reads_instruction: ClassVar[bool] = False
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> EncoderSolution:
+        labels = task.labels  # another shape is refused before anything is trained
         if not task.text_fields:
             raise NotApplicable(
                 "The task has no free-text field to embed.", "Use classic, which reads numbers and categories."
@@ -58,7 +59,7 @@ class Encoder:
         frozen.tune(texts, numbers, settings, folder, kit)
         draft = _Draft(task, fit_fields(task, [row.inputs for row in rows]), frozen, frozen.tuned(folder))
         features = draft.features([row.inputs for row in rows])
-        head = fit_head(features, [row.target for row in rows], task.labels, self.strengths, kit.seed)
+        head = fit_head(features, [row.target for row in rows], labels, self.strengths, kit.seed)
         share = self._share(task, rows)
         return EncoderSolution(draft, head, folder, _lexical(task, rows, kit) if share else None, share)
 

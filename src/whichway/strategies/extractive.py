@@ -17,7 +17,7 @@ from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lo
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
 from whichway.strategies.parts.spans import Span, spans_of
 from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
-from whichway.strategies.parts.trust import Trust, fit_trust, goodness, trust_from
+from whichway.strategies.parts.trust import Trust, fit_trust, goodness, rows_to_check, trust_from
 
 KINDS = ("stored", "whole", "first", "paragraph", "sentence")
 STORED = 5  # most similar train questions whose answers are candidates
@@ -35,12 +35,13 @@ class Extractive:
     Candidates are the answers of the most similar train questions and, with `documents`, spans of the best documents.
     Which one is best supported is learned on train rows, none of which sees itself: a ridge regression of the metric's
     score on the kind of candidate, its similarity to the question, and how well its document was found. `source`
-    restricts the candidates; `mode` and `words` are those of retrieval. Without an embedder likeness is that of words.
+    restricts the candidates; `mode`, `words` and `rerank` are those of retrieval. Without an embedder likeness is that of words.
     """
 
     source: Literal["auto", "questions", "documents"] = "auto"
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
+    rerank: Literal["auto", "no", "yes"] = "auto"
     needs: ClassVar[tuple[str, ...]] = ()
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
@@ -51,6 +52,9 @@ class Extractive:
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ExtractiveSolution:
         import numpy as np
 
+        if task.output.shape not in self.shapes:
+            problem = f"Finds answers that are texts or objects; the answers here are {task.output.shape}."
+            raise NotApplicable(problem, "Use a way that chooses among labels: classic, probe, encoder.")
         if self.source == "documents" and (not task.documents or task.output.shape != "text"):
             what = "fields cannot be found in documents" if task.documents else "the task has no documents"
             raise NotApplicable(f"Answers are to be found in documents, and {what}.", "Leave `source` out.")
@@ -58,7 +62,7 @@ class Extractive:
         near = index_examples(task, train, embedder)
         lookup, spans, longest = None, list[Span](), 0
         if task.documents and self.source != "questions" and task.output.shape == "text":
-            lookup = make_lookup(task, train, 1, self.mode, self.words, kit)
+            lookup = make_lookup(task, train, 1, self.mode, self.words, kit, self.rerank)
             longest = 2 * max(len(str(row.target).split()) for row in train) + 10
             spans = spans_of(task.documents, longest)
         vectors = embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)
@@ -66,7 +70,7 @@ class Extractive:
         draft = ExtractiveSolution(task, near, lookup, tuple(spans), vectors, (), uses, Trust(), longest)
         kit.progress(Progress("learning which answers to trust"))
         draft = replace(draft, weights=_learned(draft, kit.seed))
-        checked = random.Random(kit.seed).sample(list(dev), min(CHECKED, len(dev)))
+        checked = rows_to_check(task, random.Random(kit.seed).sample(list(dev), len(dev)), CHECKED, CHECKED)
         return replace(draft, trust=fit_trust(task, checked, *draft.found([row.inputs for row in checked])))
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ExtractiveSolution:

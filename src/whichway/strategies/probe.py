@@ -27,6 +27,7 @@ class Probe:
     reads_instruction: ClassVar[bool] = False
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> ProbeSolution:
+        labels = task.labels  # another shape is refused before anything is read
         if not task.text_fields:
             raise NotApplicable(
                 "The task has no free-text field to embed.", "Use classic, which reads numbers and categories."
@@ -34,7 +35,7 @@ class Probe:
         rows = [*train, *dev]
         fields = fit_fields(task, [row.inputs for row in rows])
         features = _features(task, fields, kit.embedder, [row.inputs for row in rows])
-        head = fit_head(features, [row.target for row in rows], task.labels, self.strengths, kit.seed)
+        head = fit_head(features, [row.target for row in rows], labels, self.strengths, kit.seed)
         return ProbeSolution(task, fields, head, kit.embedder)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> ProbeSolution:

@@ -33,6 +33,7 @@ class Raft:
     epochs: int = 2
     longest: int = 1280
     trained: Literal["passages", "bare"] = "passages"
+    rerank: Literal["auto", "no", "yes"] = "auto"
     needs: ClassVar[tuple[str, ...]] = ("causal", "documents")
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = True
@@ -46,7 +47,7 @@ class Raft:
         return self.method == "lora"
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
-        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
+        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit, self.rerank)
         if self.trained == "passages":
             return fit_over(self._inner(), lookup, train, dev, kit)
         if hasattr(kit.models[self.model], "tune"):

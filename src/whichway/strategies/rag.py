@@ -19,7 +19,8 @@ class Rag:
     """Puts the best `passages` of the task's documents before the question, and lets another strategy answer.
 
     `then` names it: 'prompt' (of this `form`), or 'classic' and 'probe', which learn from the passages, too. `mode` 'auto'
-    chooses on train rows how passages are cut, found and reranked; `words` fixes their size. Without an embedder documents are
+    chooses on train rows how passages are cut, found and reranked; `words` fixes their size, `rerank` whether
+    what is found is put into a learned order. Without an embedder documents are
     found by words alone. `passages` 0 shows as few as find nearly all that five would find. The same prompt without
     passages is the control: is retrieval needed?
     """
@@ -31,6 +32,7 @@ class Rag:
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
     shots: int = 0
+    rerank: Literal["auto", "no", "yes"] = "auto"
     needs: ClassVar[tuple[str, ...]] = ("causal", "documents")
     helped_by: ClassVar[tuple[str, ...]] = ("embedder",)
     trains: ClassVar[bool] = False
@@ -38,7 +40,7 @@ class Rag:
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
-        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit)
+        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit, self.rerank)
         return fit_over(self._inner(), lookup, train, dev, kit)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:

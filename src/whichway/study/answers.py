@@ -14,7 +14,7 @@ from whichway.core.text import Text
 from whichway.metrics.fields import per_field
 from whichway.study.bench import Bench
 from whichway.study.certify import common_rows
-from whichway.study.evidence import calibration
+from whichway.study.evidence import calibration, clopper_pearson
 from whichway.study.lines import Line
 
 MOST_CONFUSIONS = 40
@@ -141,7 +141,8 @@ def abstention(bench: Bench, name: str, part: str) -> dict[str, Any]:
     """Return the risk-coverage curve: how good the answers are when only the surest share of rows is answered.
 
     `aurc` is the area under the risk-coverage curve (Geifman and El-Yaniv 2017); lower is better. `promises` are thresholds
-    chosen on validation for a share of rows to answer, and what they gave on the test part, where that was opened.
+    chosen on validation for a share of rows to answer, and what they gave on the test part, where that was opened. `unknown`
+    is how often the way itself said 'I do not know': rightly, of rows without an answer, and wrongly, of the others.
     """
     pairs = _by_confidence(bench, name, part)
     if not pairs:
@@ -155,7 +156,28 @@ def abstention(bench: Bench, name: str, part: str) -> dict[str, Any]:
             point = {"coverage": count / len(pairs), "score": total / count, "threshold": confidence}
             curve.append({key: round(one, 6) for key, one in point.items()})
     aurc = round(sum(risks) / len(risks), 6)
-    return {"part": part, "n": len(pairs), "aurc": aurc, "curve": curve, "promises": _promises(bench, name)}
+    found = {"part": part, "n": len(pairs), "aurc": aurc, "curve": curve, "promises": _promises(bench, name)}
+    return {**found, **_unknown(bench, name, part)}
+
+
+def _unknown(bench: Bench, name: str, part: str) -> dict[str, Any]:
+    """Return how often 'I do not know' was said where there is no answer and where there is one; {} where each row has one."""
+    answered, rows = bench.ledger.predictions(name, part), rows_of(bench, part)
+    silent: dict[bool, list[bool]] = {True: [], False: []}
+    for id_, (one, _) in answered.items():
+        silent[rows[id_].target == ""].append(one.parsed and one.value == "")
+    if not isinstance(bench.task.output, Text) or not silent[True]:
+        return {}
+    named = (("rightly", silent[True]), ("wrongly", silent[False]))
+    return {"unknown": {which: _share(said) for which, said in named}}
+
+
+def _share(said: Sequence[bool]) -> dict[str, Any]:
+    """Return a share of rows with its exact interval."""
+    if not said:
+        return {"n": 0}
+    low, high = clopper_pearson(sum(said), len(said))
+    return {"value": _mean(said), "low": round(low, 6), "high": round(high, 6), "n": len(said)}
 
 
 def _promises(bench: Bench, name: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from whichway.models.pricing import known_price, training_price
 from whichway.registry import get, names
 from whichway.study.cost import Needs
 
-CODE_CONTRACT = 9  # raised when the same settings would give other predictions: old runs are then not continued
+CODE_CONTRACT = 10  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
 DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),
@@ -32,6 +32,7 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("encoder", "encoder", {}),
     ("finetune", "finetune", {}),
     ("raft", "raft", {}),
+    ("rag-finetune", "raft", {"trained": "bare"}),
     ("distill", "distill", {}),
     ("optimise", "optimise", {}),  # a search takes a share of the time that the others have left
     ("hybrid", "hybrid", {}),
@@ -167,6 +168,7 @@ def needs_embedder(strategy: Any) -> bool:
     """Say whether a strategy needs sentence vectors, by itself, to find examples to show, or as its settings ask for them."""
     shows = getattr(strategy, "form", "") == "nearest" or getattr(strategy, "shown", 0) > 0
     asked = getattr(strategy, "mode", "") in ("dense", "fused") or getattr(strategy, "then", "") == "probe"
+    asked = asked or getattr(strategy, "rerank", "") == "yes"
     return shows or asked or "embedder" in strategy.needs
 
 

@@ -32,12 +32,14 @@ TRAINING = 850.0  # tokens per second of LoRA training
 ENCODING = 7000.0  # tokens per second of the sentence encoder
 TUNING = 1700.0  # tokens per second of its training
 PASSAGE_TOKENS = 220  # of a passage in a prompt
+PASSAGES = 3  # in a prompt where a study chooses how many (strategies/parts/lookup.py)
 ANSWER_TOKENS = 40  # of a written answer
 WRITING = 400  # tokens per second, many rows at once
 TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
 START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
 TOKENS_PER_CHARACTER = 0.25
 CALL_S = 1.0  # of an endpoint
+FEW_WRITTEN = 60  # rows with written answers below which practice does not train
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,9 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     shown = getattr(strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
     shown = getattr(strategy, "shown", 0) or shown
     own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * _answers(task)
-    looked_up = getattr(strategy, "passages", 0) * PASSAGE_TOKENS
+    looked_up = _looked_up(strategy)
     own += looked_up
+    learned = 0 if getattr(strategy, "trained", "") == "bare" else looked_up  # such weights see passages in use alone
     rewritten = 9 * 16 + 60
     around = getattr(strategy, "around", 0)  # prompt, weights, prompt: two searches, and each step is measured
     compare = (4 if around else 1) * compare + (2 if around else 1) * _searched(strategy)
@@ -184,7 +187,7 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
             max(1, getattr(strategy, "tries", 1))
             * strategy.epochs
             * learn
-            * (row + around + looked_up + shown * (row + 4))
+            * (row + around + learned + shown * (row + 4))
             / TRAINING
         )
     return seconds
@@ -195,14 +198,18 @@ def _endpoint(line: Line, settings: Any, row: float, head: float, learn: int, co
     shown = getattr(line.strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(form, 0)
     calls = compare + 12 + 9 * 5 + _searched(line.strategy, paid=True)
     shown = 8 if line.way == "optimise" else shown
-    looked_up = getattr(line.strategy, "passages", 0) * PASSAGE_TOKENS
-    tokens_in = calls * (head + row * (1 + shown) + looked_up + 20)
+    tokens_in = calls * (head + row * (1 + shown) + _looked_up(line.strategy) + 20)
     usd, price = 0.0, price_of(found)
     if price is not None:
         usd = (tokens_in * price.plain.input + calls * 12 * price.plain.output) / 1e6
         if line.strategy.trains:
             usd += line.strategy.epochs * learn * (row + 16) * (price.training or 0.0) / 1e6
     return Estimate(line, CALL_S * calls / max(1, found.max_concurrency), usd, calls)
+
+
+def _looked_up(strategy: Any) -> int:
+    """Return the tokens of the passages that a way puts before a question: none for ways that look nothing up."""
+    return (strategy.passages or PASSAGES) * PASSAGE_TOKENS if hasattr(strategy, "passages") else 0
 
 
 def _searched(strategy: Any, paid: bool = False) -> int:
@@ -222,27 +229,50 @@ def _length(row: Example) -> int:
 
 def expectation(task: Task, labels: int, settings: Any) -> list[str]:
     """Return what practice would try first and why. Expectation, not evidence: the study is what decides."""
-    per_label = labels / max(1, _answers(task))
     found = []
     if any(one.kind != "text" for one in task.fields):
         found.append(
             "Structured fields beside text: classic (trees or a linear model over fields and words) is what most teams ship."
         )
-    if per_label < 8:
-        found.append(
-            f"{labels} labels, {per_label:.0f} per answer: too few to train; practice begins with a prompt to a strong model."
-        )
-    elif per_label < 50:
-        found.append(
-            f"{labels} labels, {per_label:.0f} per answer: embeddings with a linear head or a tuned encoder usually win on "
-            "short texts; fine-tuning a language model rarely pays yet."
-        )
-    else:
-        found.append(
-            f"{labels} labels, {per_label:.0f} per answer: enough to fine-tune; a tuned encoder is the cheap rival."
-        )
+    found.append(_by_labels(labels, labels / _answers(task)) if _answers(task) else _by_rows(task, labels))
+    if task.documents:
+        found.append(_by_documents(task))
     found += _by_limits(task, settings)
     return found
+
+
+def _by_labels(labels: int, per_label: float) -> str:
+    said = f"{labels} labels, {per_label:.0f} per answer"
+    if per_label < 8:
+        return f"{said}: too few to train; practice begins with a prompt to a strong model."
+    if per_label < 50:
+        return (
+            f"{said}: embeddings with a linear head or a tuned encoder usually win on "
+            "short texts; fine-tuning a language model rarely pays yet."
+        )
+    return f"{said}: enough to fine-tune; a tuned encoder is the cheap rival."
+
+
+def _by_rows(task: Task, rows: int) -> str:
+    """Return what practice would try where answers are written: objects or texts."""
+    what = "JSON objects" if task.output.shape == "fields" else "texts"
+    if rows < FEW_WRITTEN:
+        return f"{rows} rows with {what}: too few to train; practice begins with a prompt to a strong model that shows a few."
+    form = "the form of a fixed schema" if task.output.shape == "fields" else "a house's style"
+    return (
+        f"{rows} rows with {what}: enough to fine-tune a small model, which learns {form} well and facts badly; a prompt to a "
+        "strong model that shows similar rows is its rival."
+    )
+
+
+def _by_documents(task: Task) -> str:
+    """Return what practice would try where there is something to look answers up in."""
+    said = f"{len(task.documents):,} documents: looking up before a prompt (rag) is what practice tries first"
+    if task.output.shape == "labels":
+        return f"{said}; whether the labels need it shows beside the ways without documents."
+    return (
+        f"{said}, and where answers stand there word for word, finding them (extractive). Fine-tuning teaches no facts."
+    )
 
 
 def _by_limits(task: Task, settings: Any) -> list[str]:

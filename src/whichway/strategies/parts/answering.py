@@ -12,7 +12,9 @@ from whichway.core.output import Labels
 from whichway.core.task import Prediction, Task
 from whichway.strategies.parts.bias import Fitted, fit_bias
 from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.trust import Trust
 
+FAINTEST = 1e-6  # probability below which an answer's tokens tell no more
 NONE = "none"  # the extra continuation that stands for the empty set of labels
 
 
@@ -136,24 +138,29 @@ def _names(target: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TextReader:
-    """Turns generated text into predictions; `trust` is the confidence of an answer without log-probabilities."""
+    """Turns generated text into predictions; `trust` says how sure an answer is, from the probability of its tokens."""
 
-    trust: float
+    trust: Trust
     fallback: Any
 
     def read(self, task: Task, form: PromptFormat, replies: Sequence[Reply]) -> list[Prediction]:
         """Answer each reply; what cannot be read, was cut off or failed is marked as not parsed."""
         spelled = Labels(tuple(form.label_text(name) for name in task.labels.names), task.labels.multi)
         back = {form.label_text(name): name for name in task.labels.names}
-        return [self._one(spelled, back, reply) for reply in replies]
+        answers = [self._one(spelled, back, reply) for reply in replies]
+        return self.trust.apply(answers, [label_evidence(one) for one in replies])
 
     def _one(self, spelled: Labels, back: Mapping[str, str], reply: Reply) -> Prediction:
         value = None if reply.finish != "stop" else spelled.read(reply.text)
         if value is None:
             return Prediction(self.fallback, 0.0, None, parsed=False)
-        named = back[value] if isinstance(value, str) else tuple(sorted(back[one] for one in value))
-        sure = _sureness(reply)
-        return Prediction(named, round(self.trust if sure is None else sure, 6))
+        return Prediction(back[value] if isinstance(value, str) else tuple(sorted(back[one] for one in value)), 0.5)
+
+
+def label_evidence(reply: Reply) -> float | None:
+    """Return the log-odds of a reply's tokens, where the endpoint reported them; `AS_SAID` makes their probability of it."""
+    sure = _sureness(reply)
+    return None if sure is None else math.log(max(FAINTEST, sure) / max(FAINTEST, 1 - sure))
 
 
 def _sureness(reply: Reply) -> float | None:

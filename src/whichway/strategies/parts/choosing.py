@@ -14,6 +14,7 @@ from typing import Any, Literal
 from whichway.core.model import Embedder
 from whichway.core.ranking import hit_at, reciprocal_rank
 from whichway.core.task import Document, Example
+from whichway.errors import NotApplicable
 from whichway.strategies.parts.chunks import WORDS, chunk
 from whichway.strategies.parts.covered import surplus
 from whichway.strategies.parts.fusion import best
@@ -75,6 +76,7 @@ class Sought:
     answer: Callable[[Example], str] | None = None
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
+    rerank: Literal["auto", "no", "yes"] = "auto"
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -99,21 +101,38 @@ def choose(
     """Return the simplest settings among those that serve train rows best, their reranker if any, and all tried.
 
     By default all texts of a row are what is asked. With fewer than 10 rows that name gold documents, and 30 with an
-    answer, nothing is tried, and the default, by words and meaning, is returned.
+    answer, nothing is tried, and the default, by words and meaning, is returned. Raises NotApplicable where a reranker is
+    asked for and cannot be learned.
     """
     sought = sought or Sought(asked_in)
     names = {one.id for one in documents}
     found = [one for one in rows if names.intersection(one.gold_documents)]
     embedder = _Once(embedder) if embedder else None
+    if sought.rerank == "yes":
+        _refuse_reranker(embedder, len(found))
     if len(found) >= FEW:
         tried, margin = _by_documents(documents, embedder, found, seed, sought), MARGIN
     else:
         tried, margin = _by_answers(documents, embedder, rows, seed, sought), MARGIN_OF_ANSWERS
     if not tried:
         return sought.default(embedder), None, ()
-    most = max(one.score for one, _ in tried)
-    chosen, reranker = next(pair for pair in tried if pair[0].score >= most - margin)
+    open_to = [pair for pair in tried if pair[0].reranked] if sought.rerank == "yes" else tried
+    most = max(one.score for one, _ in open_to)
+    chosen, reranker = next(pair for pair in open_to if pair[0].score >= most - margin)
     return chosen.settings, reranker, tuple(one for one, _ in tried)
+
+
+def _refuse_reranker(embedder: Embedder | None, rows: int) -> None:
+    if embedder is None:
+        raise NotApplicable(
+            "`rerank: yes` looks at meaning, and there is no sentence encoder.",
+            "Install whichway[local], or leave `rerank` out.",
+        )
+    if rows < FEW:
+        raise NotApplicable(
+            f"`rerank: yes` is learned from rows that name the document with their answer; {rows} do, and {FEW} are needed.",
+            "Give more rows `gold_doc_ids`, or leave `rerank` out.",
+        )
 
 
 def _by_documents(
@@ -126,7 +145,8 @@ def _by_documents(
     count = min(len(found), MOST, max(2 * ENOUGH, WORK // len(chunk(documents))))
     measured = sorted(random.Random(seed).sample(range(len(found)), count))
     groups = [one.group if one.group is not None else f"row {i}" for i, one in enumerate(found)]
-    learns = embedder is not None and len(measured) >= ENOUGH and sought.mode == "auto"
+    helps = sought.rerank == "auto" and sought.mode == "auto" and len(measured) >= ENOUGH
+    learns = embedder is not None and (helps or sought.rerank == "yes")
     tried: list[tuple[Tried, Reranker | None]] = []
 
     def rerank(words: int) -> None:

@@ -75,12 +75,14 @@ class Lookup:
         save_json(folder / "lookup.json", {"count": self.count, "told": self.told})
 
 
-def make_lookup(task: Task, rows: Sequence[Example], count: int, mode: str, words: int, kit: Kit) -> Lookup:
-    """Index the task's documents. `mode` 'auto', `words` 0 and a `count` of 0 passages that are shown are each chosen on
-    train rows; see choosing.py."""
+def make_lookup(
+    task: Task, rows: Sequence[Example], count: int, mode: str, words: int, kit: Kit, rerank: str = "auto"
+) -> Lookup:
+    """Index the task's documents. `mode` and `rerank` 'auto', `words` 0 and a `count` of 0 passages that are shown are each
+    chosen on train rows; see choosing.py."""
     kit.progress(Progress("choosing how documents are cut and found"))
     answer = None if task.output.shape == "labels" else lambda row: _answered(task, row)
-    sought = Sought(lambda row: question(task, row.inputs), answer, mode, words)  # type: ignore[arg-type]
+    sought = Sought(lambda row: question(task, row.inputs), answer, mode, words, rerank)  # type: ignore[arg-type]
     settings, reranker, tried = choose(task.documents, kit.embedder, rows, kit.seed, sought)
     if settings.words == 0 and _are_long(task):  # whole documents are found well, and too long to be shown
         settings = replace(settings, words=_size_to_show(tried, settings))

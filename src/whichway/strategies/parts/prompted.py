@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.model import Model, Request, Scorer
+from whichway.core.model import Model, Reply, Request, Scorer
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
@@ -19,12 +19,15 @@ from whichway.strategies.parts.answering import (
     answer_names,
     continuations,
     fit_reader,
+    label_evidence,
     reader_from_json,
     reader_to_json,
 )
+from whichway.strategies.parts.features import described
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
-from whichway.strategies.parts.prompting import PromptFormat, form_from, reordered
+from whichway.strategies.parts.prompting import PromptFormat, form_from, longest_shown, reordered
 from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.trust import AS_SAID, Trust, fit_odds, rows_to_check, trust_from
 from whichway.strategies.parts.versions import version_of
 from whichway.strategies.parts.writing import (
     REPEATED_AT,
@@ -38,6 +41,7 @@ from whichway.strategies.parts.writing import (
 CHECKED = 24  # labelled rows by which confidence in written answers is learned
 LABELLED = 48  # the same of likelihoods: a bias per label is fitted on them (docs/log.md)
 CHECKED_PAID = 12  # the same where each row costs a call
+UNKNOWN = 2  # times as many where texts may have no answer: 'I do not know' needs some of those
 MOST_FAILED = 0.5  # share of failed calls on labelled rows above which the provider counts as unavailable
 
 
@@ -144,9 +148,10 @@ def fitted_prompt(
 ) -> PromptSolution | WrittenSolution:
     """Return the prompt with calibration and confidence learned from labelled `rows`: `enough`, or fewer where each is paid."""
     model = draft.model
-    few = rows[: enough if model.is_local else CHECKED_PAID]
     if isinstance(draft, WrittenSolution):
-        return trusted(draft, few[:CHECKED] if has_dev else ())
+        most = min(enough, CHECKED) if model.is_local else CHECKED_PAID
+        return trusted(draft, rows_to_check(draft.task, rows, most, UNKNOWN * most) if has_dev else ())
+    few = rows[: enough if model.is_local else CHECKED_PAID]
     if isinstance(model, Scorer):
         reader = fit_reader(draft.task, draft.table(few), [row.target for row in few], calibrate)
         return replace(draft, reader=reader)
@@ -166,12 +171,16 @@ def load_prompt(task: Task, folder: Path, model: Any, kit: Kit) -> PromptSolutio
         reader = reader_from_json(kept["reader"])
     else:
         fallback = kept["reader"]["fallback"]
-        reader = TextReader(kept["reader"]["trust"], tuple(fallback) if isinstance(fallback, list) else fallback)
+        trust = trust_from(kept["reader"]["trust"])
+        reader = TextReader(trust, tuple(fallback) if isinstance(fallback, list) else fallback)
     return PromptSolution(task, model, form_from(kept["format"]), shown, near, kept["shots"], reader)
 
 
 def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> tuple[Example, ...]:
-    """Return up to `count` examples that show as many labels as possible, short ones first within a label."""
+    """Return up to `count` examples that show as many labels as possible, short ones first within a label.
+
+    Where each answer is another, those come first that are shown whole, then the shortest of the others.
+    """
     rng = random.Random(seed)
     pool = list(train)
     rng.shuffle(pool)
@@ -182,6 +191,9 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
         rows.sort(key=lambda row: len(str(dict(row.inputs))) > 400)
     labels, picked = list(by_label), list[Example]()
     rng.shuffle(labels)
+    if len(labels) == len(pool):
+        over = {name: len(described(task, rows[0].inputs)) - longest_shown(task) for name, rows in by_label.items()}
+        labels.sort(key=lambda name: max(0, over[name]))
     for turn in range(count):
         for label in labels:
             if turn < len(by_label[label]) and len(picked) < count:
@@ -190,23 +202,31 @@ def pick_shots(task: Task, train: Sequence[Example], count: int, seed: int) -> t
     return tuple(picked)
 
 
-def read_labels(draft: PromptSolution, rows: Sequence[Example], trust: float = 1.0) -> list[Prediction]:
+def read_labels(draft: PromptSolution, rows: Sequence[Example]) -> list[Prediction]:
     """Ask about labelled rows, never shown to themselves, and read the answers; raises ProviderError when most calls fail."""
-    fallback = draft.task.labels.names[0] if not draft.task.labels.multi else ()
+    return _plain_reader(draft, AS_SAID).read(draft.task, draft.form, _replies_to(draft, rows))
+
+
+def _replies_to(draft: PromptSolution, rows: Sequence[Example]) -> list[Reply]:
     inputs = [row.inputs for row in rows]
     model: Model = draft.model
-    replies = draft.replies(inputs, draft.examples_for(inputs, rows))
+    replies: list[Reply] = draft.replies(inputs, draft.examples_for(inputs, rows))
     failed = [reply for reply in replies if reply.finish == "failed"]
     if rows and len(failed) > MOST_FAILED * len(rows):
         raise ProviderError(
             f"{model.name}: {failed[0].problem}", "Look at the endpoint, then run the same command again."
         )
-    return TextReader(trust, fallback).read(draft.task, draft.form, replies)
+    return replies
 
 
 def _text_reader(draft: PromptSolution, rows: Sequence[Example]) -> TextReader:
-    """Ask about a few labelled rows to learn how far answers without log-probabilities can be trusted."""
-    answers = read_labels(draft, rows)
-    right = sum(one.parsed and one.value == row.target for one, row in zip(answers, rows, strict=True))
-    fallback = draft.task.labels.names[0] if not draft.task.labels.multi else ()
-    return TextReader(round((right + 1) / (len(rows) + 2), 4), fallback)
+    """Ask about a few labelled rows to learn how far answers can be trusted, with log-probabilities and without."""
+    replies = _replies_to(draft, rows)
+    answers = _plain_reader(draft, AS_SAID).read(draft.task, draft.form, replies)
+    right = [one.parsed and one.value == row.target for one, row in zip(answers, rows, strict=True)]
+    evidence = [label_evidence(reply) if one.parsed else None for reply, one in zip(replies, answers, strict=True)]
+    return _plain_reader(draft, fit_odds(right, evidence))
+
+
+def _plain_reader(draft: PromptSolution, trust: Trust) -> TextReader:
+    return TextReader(trust, draft.task.labels.names[0] if not draft.task.labels.multi else ())

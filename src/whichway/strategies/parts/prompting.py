@@ -15,6 +15,9 @@ from whichway.strategies.parts.marks import Marks, others
 from whichway.strategies.parts.marks import marks as marks_of
 
 LONGEST_SHOWN = 600  # characters of an example's text in a prompt: two long ones must not push out the rest
+LONGEST_READ = (
+    1500  # the same where its answer is made of what stands in it: cut text beside a whole answer teaches invention
+)
 WORDINGS = (
     "{}",
     "Please do the following. {}",
@@ -78,7 +81,8 @@ class PromptFormat:
         if answer is None:
             return f"{asks}{described(task, inputs)}\n{answers}".rstrip(" ")
         text = described(without_found(task), inputs)
-        shown = text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN].rsplit(" ", 1)[0] + " ..."
+        longest = longest_shown(task)
+        shown = text if len(text) <= longest else text[:longest].rsplit(" ", 1)[0] + " ..."
         return f"{asks}{shown}\n{answers}{self.answer_text(task, answer)}"
 
     def answer_text(self, task: Task, value: Any) -> str:
@@ -131,6 +135,11 @@ class PromptFormat:
             descriptions={self.label_text(name): one for name, one in said.items()},
         )
         return words.ask().replace("\n- ", "\n" + self._marks.bullet)
+
+
+def longest_shown(task: Task) -> int:
+    """Return the most characters of an example's text that a prompt shows."""
+    return LONGEST_READ if isinstance(task.output, Fields) else LONGEST_SHOWN
 
 
 def reordered(shown: Sequence[Example], number: int) -> tuple[Example, ...]:

@@ -17,7 +17,7 @@ from whichway.strategies.parts import marks
 from whichway.strategies.parts.features import described, text_of
 from whichway.strategies.parts.neighbours import Neighbours, index_examples
 from whichway.strategies.parts.prompted import PromptSolution, draft_prompt, pick_shots
-from whichway.strategies.parts.prompting import LONGEST_SHOWN, WORDINGS, PromptFormat
+from whichway.strategies.parts.prompting import WORDINGS, PromptFormat, longest_shown
 from whichway.strategies.parts.writing import WrittenSolution
 
 RULES: Mapping[str, tuple[str, ...]] = {
@@ -152,7 +152,9 @@ class Pantry:
 
     def most(self, characters: int) -> int:
         """Return how many examples fit into so many characters."""
-        lengths = [min(LONGEST_SHOWN, len(described(self.task, row.inputs))) + 40 for row in self.rows] or [1]
+        lengths = [min(longest_shown(self.task), len(described(self.task, row.inputs))) + 40 for row in self.rows] or [
+            1
+        ]
         return min(len(self.rows), int(characters / (sum(lengths) / len(lengths))))
 
     def draft(self, recipe: Recipe) -> PromptSolution | WrittenSolution:

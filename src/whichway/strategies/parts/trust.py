@@ -48,9 +48,42 @@ class Trust:
         return replace(answer, confidence=sure)
 
 
-def trust_from(kept: Mapping[str, Any]) -> Trust:
-    """Undo `Trust.as_json`."""
-    return Trust(**kept)
+AS_SAID = Trust(slope=1.0, plain=1.0)  # log-odds as evidence become the probability that they say
+
+
+def trust_from(kept: Mapping[str, Any] | float) -> Trust:
+    """Undo `Trust.as_json`; a number is what earlier versions kept of labels behind an endpoint."""
+    return Trust(**kept) if isinstance(kept, Mapping) else replace(AS_SAID, plain=kept)
+
+
+def fit_odds(right: Sequence[bool], evidence: Sequence[float | None]) -> Trust:
+    """Fit confidences to whether answers with these log-odds are right, on labelled rows; held to what the odds say.
+
+    Right and wrong count a little less than wholly (Platt 1999, section 2.2), so that a few rows that are all right make nothing
+    certain. `plain` is the share of right answers by the rule of succession.
+    """
+    plain = round((sum(right) + 1) / (len(right) + 2), 4)
+    known = [(said, hit) for said, hit in zip(evidence, right, strict=True) if said is not None]
+    hits = sum(hit for _, hit in known)
+    high, low = (hits + 1) / (hits + 2), 1 / (len(known) - hits + 2)
+    pairs = [(said, high if hit else low) for said, hit in known]
+    return Trust(*_newton(pairs, 1.0), plain) if pairs else replace(AS_SAID, plain=plain)
+
+
+def rows_to_check(task: Task, rows: Sequence[Example], most: int, most_unknown: int) -> list[Example]:
+    """Return rows by which trust is learned: the first `most` of them.
+
+    Of texts where some have no answer, `most_unknown`, with the share without an answer that all rows have, and no fewer than
+    a threshold asks for: by chance alone a dozen rows often hold none.
+    """
+    unknown = [row.id for row in rows if row.target == ""]
+    if not isinstance(task.output, Text) or len(unknown) < FEWEST_UNKNOWN:
+        return list(rows[:most])
+    size = min(len(rows), most_unknown)
+    count = max(FEWEST_UNKNOWN, round(size * len(unknown) / len(rows)))
+    known = [row.id for row in rows if row.target != ""]
+    taken = {*unknown[:count], *known[: max(0, size - count)]}
+    return [row for row in rows if row.id in taken]
 
 
 def fit_trust(
@@ -93,19 +126,25 @@ def _with_threshold(
 
 
 def _logistic(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Fit base and slope of a logistic to soft targets by Newton's method; a little ridge keeps few rows tame."""
-    import numpy as np
-
+    """Return base and slope of a logistic of soft targets; of few, the base alone."""
     if len(pairs) < 8:
         mean = (sum(g for _, g in pairs) + 0.5) / (len(pairs) + 1)
         return round(math.log(mean / (1 - mean)), 6), 0.0
+    return _newton(pairs)
+
+
+def _newton(pairs: Sequence[tuple[float, float]], start: float = 0.0) -> tuple[float, float]:
+    """Fit base and slope by Newton's method; a little ridge around the slope `start` keeps few rows tame."""
+    import numpy as np
+
     table = np.array(pairs)
     centre, spread = table[:, 0].mean(), table[:, 0].std() or 1.0
     x = np.stack([np.ones(len(table)), (table[:, 0] - centre) / spread], axis=1)
-    weights, ridge = np.zeros(2), np.diag([1e-3, 0.5])
+    held, ridge = np.array([0.0, start * spread]), np.diag([1e-3, 0.5])
+    weights = held
     for _ in range(STEPS):
         p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        slope = x.T @ (table[:, 1] - p) - ridge @ weights
+        slope = x.T @ (table[:, 1] - p) - ridge @ (weights - held)
         weights = weights + np.linalg.solve((x * (p * (1 - p) + 1e-9)[:, None]).T @ x + ridge, slope)
     steep = max(0.0, float(weights[1])) / spread  # more evidence never means less trust
     return round(float(weights[0]) - steep * float(centre), 6), round(steep, 6)

@@ -16,6 +16,7 @@ from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.strategies.parts.answering import NONE, fit_reader
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
 from whichway.strategies.parts.store import apart, save_json
+from whichway.strategies.parts.trust import rows_to_check
 from whichway.strategies.parts.trying import best_of
 from whichway.strategies.parts.writing import WrittenSolution, trusted
 
@@ -56,7 +57,7 @@ def confident(
     tuned: PromptSolution | WrittenSolution, dev: Sequence[Example], seed: int
 ) -> PromptSolution | WrittenSolution:
     """Return the solution with confidences fitted on rows that were not trained on."""
-    rows = random.Random(seed).sample(list(dev), min(CHECKED, len(dev)))
+    rows = rows_to_check(tuned.task, random.Random(seed).sample(list(dev), len(dev)), CHECKED, CHECKED)
     if isinstance(tuned, WrittenSolution):
         return trusted(tuned, rows)
     table = tuned.table(rows) if rows else []
