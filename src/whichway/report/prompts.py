@@ -10,6 +10,7 @@ from whichway.report.sections import Cell, Column, Section, Table, table
 
 KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
 STEPS = {"prompt": "the prompt", "weights": "the weights", "prompt again": "the prompt again"}
+AGAIN = "searched again on all labels for the test part"
 MOST_LINES = 60  # of a diff
 
 
@@ -20,11 +21,22 @@ def prompts(report: Report) -> Section:
         "A prompt says the same in many forms. Where the score moves with the form, it is fragile: a small edit, or "
         "another version of the model, may move it as far."
     )
-    diff = "\n\n".join(_diff(one) for one in rows(report, "searches") if _changed(one))
+    diff = "\n\n".join(_diff(one) for one in _every(report) if _changed(one))
     said = tuple(step_sentence(one, metric(report)) for one in rows(report, "steps") if measured_steps(one))
     return Section(
         "prompts", "Prompts: fragile or firm, and what searching bought", lead if tables else "", said, tables, diff
     )
+
+
+def _every(report: Report) -> list[Row]:
+    """Return all searches, each followed by the same one made again on all labels, where that found another prompt."""
+    found: list[Row] = []
+    for one in rows(report, "searches"):
+        found.append(one)
+        again = mapping(one, "refitted")
+        if again and at(again, "best", "id") != at(one, "best", "id"):
+            found.append({**again, "strategy": f"{words.visible(one.get('strategy'))}, {AGAIN}"})
+    return found
 
 
 def _changed(search: Row) -> bool:
@@ -116,7 +128,7 @@ def _edits(report: Report) -> Table:
     stepped = [
         {**step, "strategy": way.get("strategy")} for way in rows(report, "steps") for step in rows(way, "steps")
     ]
-    for one in [*rows(report, "searches"), *stepped]:
+    for one in [*_every(report), *stepped]:
         for edit in rows(one, "edits"):
             bought = words.number(edit.get("bought")) if edit.get("rows") else None
             lines.append(

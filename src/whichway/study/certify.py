@@ -11,7 +11,7 @@ from whichway.study.bench import Bench, fit_seconds, fitted, load_solution, pred
 from whichway.study.evidence import LEVEL, joint_samples
 from whichway.study.facts import use_facts
 from whichway.study.lines import Line
-from whichway.study.measuring import measure_retrieval
+from whichway.study.measuring import measure_certified, measure_retrieval
 from whichway.study.recommend import Candidate, pick_finalists
 from whichway.study.split import DEV_SHARE, ENOUGH_TEST
 
@@ -139,6 +139,7 @@ def certify(bench: Bench, line: Line) -> None:
     rows = [bench.test[id_] for id_ in bench.split.test[:count]]
     solution = load_solution(bench, line, which)
     predict_blocks(bench, line, solution, rows, "test", which=which)
+    measure_certified(bench, line, solution, rows)
     measure_retrieval(bench, line, solution, rows, "test")
 
 

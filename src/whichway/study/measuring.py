@@ -34,7 +34,8 @@ SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
-IN_STEPS, LOOKUP = "in steps", "lookup"  # facts of a trial
+IN_STEPS, LOOKUP, PROMPT = "in steps", "lookup", "prompt"  # facts of a trial
+AGAIN = "fitted again on all labels"  # how a finalist's prompt came of the one that was compared
 
 
 def measure_retrieval(
@@ -122,7 +123,10 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
     """
     answered = bench.ledger.predictions(line.name, "validation")
     if isinstance(solution, Prompted):
-        keep_version(bench, line, solution, [answered[row.id][1] for row in rows if row.id in answered])
+        used = keep_version(bench, line, solution, [answered[row.id][1] for row in rows if row.id in answered])
+        state = bench.ledger.trial(line.name)
+        known = state[2].get(PROMPT) if state else None  # of the first fold
+        bench.ledger.set_trial(line.name, "running", facts={PROMPT: known or used})
     if isinstance(solution, Improved):
         bench.meter.phase = "seed"
         predict_blocks(bench, line, solution.seed(), rows, "seed", spare_s)
@@ -165,16 +169,33 @@ def step_part(number: int) -> str:
     return f"step-{number}"
 
 
-def keep_version(bench: Bench, line: Line, solution: Any, scores: Sequence[Any]) -> None:
-    """Keep a solution's prompt with its score on validation, its length and what its calls cost."""
+def measure_certified(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> None:
+    """Keep the prompt that was certified with its score on the test part: fitted again, it may be another one."""
+    if not isinstance(solution, Prompted):
+        return
+    state, answered = bench.ledger.trial(line.name), bench.ledger.predictions(line.name, "test")
+    scores = [answered[row.id][1] for row in rows if row.id in answered]
+    keep_version(bench, line, solution, scores, "test", str(state[2].get(PROMPT, "")) if state else "")
+
+
+def keep_version(
+    bench: Bench, line: Line, solution: Any, scores: Sequence[Any], part: str = "validation", parent: str = ""
+) -> str:
+    """Keep a solution's prompt with its score on a part, its length and what its calls cost; return its id, or nothing.
+
+    `parent` is the id of the prompt that was compared, where this one was fitted again after it.
+    """
     one = solution.version()
     if one is None:
-        return
+        return ""
+    if parent not in ("", one.id):
+        one = replace(one, parent=parent, change=AGAIN)
     spent = [s for t, p, _, s in bench.ledger.spends() if t == line.name and p.split(":")[0] == bench.meter.phase]
     whole = sum(spent, Spend())
     score = round(float(bench.metric.aggregate(scores)), 6) if scores else None
     version = replace(one, score=score, rows=len(scores), tokens=_length(bench, line, one), spend=whole)
-    bench.ledger.keep_prompt(line.name, "validation", version)
+    bench.ledger.keep_prompt(line.name, part, version)
+    return str(version.id)
 
 
 def measure_rewrites(bench: Bench, line: Line, spare_s: float = 0.0) -> None:

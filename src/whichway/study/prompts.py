@@ -8,6 +8,7 @@ from typing import Any
 
 from whichway.core.strategy import Improved, Staged, Step
 from whichway.study.bench import Bench, load_solution, solution_folder
+from whichway.study.certify import certified_as
 from whichway.study.evidence import paired_difference, score_interval
 from whichway.study.lines import Line
 from whichway.study.measuring import goes_in_steps, step_part
@@ -32,7 +33,10 @@ def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
 
 
 def searches(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Return for each prompt that was searched for: what it gains over its seed on validation, its edits, both texts."""
+    """Return for each prompt that was searched for: what it gains over its seed on validation, its edits, both texts.
+
+    `refitted` is the same of the search that was made again on all labels for the test part: that prompt is the one shipped.
+    """
     found = []
     for line in lines:
         before = bench.ledger.predictions(line.name, "seed")
@@ -46,22 +50,35 @@ def searches(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
         solution: Any = load_solution(bench, line, "fold-0")
         if not isinstance(solution, Improved):
             continue
-        best, seed = solution.version(), solution.seed().version()  # type: ignore[attr-defined]
         mine = [one for one in bench.ledger.prompts() if one["trial"] == line.name and one["part"] == "train"]
         found.append(
             {
                 "strategy": line.name,
-                "seed": {"id": seed.id, "text": seed.text},
-                "best": {"id": best.id, "text": best.text},
+                **_texts(solution),
+                "refitted": _refitted(bench, line),
                 "seed_score": score_interval(bench.metric, old, groups, seed=bench.split.seed).as_json(),
                 "best_score": score_interval(bench.metric, new, groups, seed=bench.split.seed).as_json(),
                 "gain": gain.as_json(),
-                "edits": [asdict(one) for one in solution.edits()],
                 "scored": len({one["id"] for one in mine}),
                 "facts": getattr(solution, "facts", {}),
             }
         )
     return found
+
+
+def _texts(solution: Any) -> dict[str, Any]:
+    """Return the seed of a search, what it found, and its edits."""
+    pair = {"seed": solution.seed().version(), "best": solution.version()}
+    texts = {name: {"id": one.id, "text": one.text} for name, one in pair.items()}
+    return {**texts, "edits": [asdict(one) for one in solution.edits()]}
+
+
+def _refitted(bench: Bench, line: Line) -> dict[str, Any] | None:
+    """Return what the search found again on all labels; None where it was not made again."""
+    how = certified_as(bench, line.name)
+    if not how or how["solution"] != "final" or not solution_folder(bench, line, "final").exists():
+        return None
+    return _texts(load_solution(bench, line, "final"))
 
 
 def steps(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
