@@ -11,7 +11,7 @@ import pytest
 from studies import WORDS, make_task
 
 from whichway import Options, Watcher, load_task, registry, run_study
-from whichway.core.strategy import Edit, PromptVersion
+from whichway.core.strategy import Edit, PromptVersion, Step
 from whichway.core.task import Prediction
 from whichway.report.prompts import prompts
 from whichway.study import pursuit
@@ -59,10 +59,28 @@ class _Looked:
         """It is there."""
 
 
+@dataclass(frozen=True)
+class Climbing(Looking):
+    """Goes in two steps under the same prompt: the first knows less."""
+
+    def load(self, task: Any, folder: Path, kit: Any) -> Any:
+        return _Climbed(task.output.names, 0)
+
+
+@dataclass(frozen=True)
+class _Climbed(_Looked):
+    def version(self) -> PromptVersion:
+        return PromptVersion("Sort it.", (("user", "Sort it."),))
+
+    def steps(self) -> list[Step]:
+        return [Step(name, "", _Looked(self.names, 0, name == "prompt")) for name in ("prompt", "weights")]
+
+
 @pytest.fixture
 def looking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.names("strategy")
     monkeypatch.setitem(registry._things["strategy"], "looking", Looking)
+    monkeypatch.setitem(registry._things["strategy"], "climbing", Climbing)
     yield
 
 
@@ -109,3 +127,11 @@ def test_a_prompt_that_answered_a_few_rows_in_a_race_is_kept(
     run_study(load_task(task), tmp_path / "run", Options(), Watcher())
     found = [one for one in read_prompts(tmp_path / "run") if one["part"] == "validation"]
     assert found[0]["rows"] == pursuit.SCREENED and found[0]["score"] is not None
+
+
+def test_steps_under_the_same_prompt_are_kept_each_with_its_own_score(tmp_path: Path, looking: None) -> None:
+    task = make_task(tmp_path, 300, "strategies: {only: [majority, climbing]}\n")
+    run_study(load_task(task), tmp_path / "run", Options(), Watcher())
+    found = {one["change"]: one for one in read_prompts(tmp_path / "run") if one["part"] == "validation"}
+    first, last = found["step: prompt"], found["step: weights"]
+    assert first["id"] == last["id"] and first["rows"] == last["rows"] and first["score"] < last["score"]

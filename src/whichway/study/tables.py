@@ -65,7 +65,7 @@ prompts = sa.Table(
     *(sa.Column(name, sa.Text, nullable=False) for name in ("parent", "change", "text", "messages")),
     *(sa.Column(name, sa.Float, nullable=True) for name in ("score", "seconds", "usd")),
     *(sa.Column(name, sa.Integer, nullable=False) for name in ("rows", "tokens")),
-    sa.UniqueConstraint("id", "trial", "part", "rows"),
+    sa.UniqueConstraint("id", "trial", "part", "rows", "change"),
 )
 vectors = sa.Table(
     "vectors", book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)
