@@ -150,10 +150,19 @@ def test_at_the_deadline_the_job_is_cancelled(ledger: Ledger, tmp_path: Path) ->
     provider = Provider(looks=10**6)
     with pytest.raises(BudgetReached, match="was cancelled"):
         model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path, 1.0))
-    assert provider.jobs[0]["status"] == "cancelled" and spent(ledger) == 0
+    assert provider.jobs[0]["status"] == "cancelled"
+    set_aside = spent(ledger)
+    assert set_aside > TOKENS * 100 / 1e6, "nobody has said what it trained on: all that was set aside stays charged"
     provider.looks = 1  # with more time the same command makes a new job
     assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
-    assert len(provider.jobs) == 2
+    assert len(provider.jobs) == 2 and spent(ledger) == pytest.approx(set_aside + TOKENS * 100 / 1e6)
+
+
+def test_a_cancelled_job_is_booked_at_the_tokens_that_it_says_it_has_trained_on(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(looks=10**6, trained=150)
+    with pytest.raises(BudgetReached, match="was cancelled"):
+        model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path, 0.5))
+    assert spent(ledger) == pytest.approx(150 * 100 / 1e6)
 
 
 def test_a_job_that_could_pass_the_cap_is_refused_before_anything_is_sent(ledger: Ledger, tmp_path: Path) -> None:
