@@ -15,7 +15,7 @@ from whichway.core.strategy import Edit, PromptVersion, Step
 from whichway.core.task import Prediction
 from whichway.report.prompts import prompts
 from whichway.study import pursuit
-from whichway.study.ledger import read_prompts
+from whichway.study.ledger import Ledger, read_prompts
 
 
 @dataclass(frozen=True)
@@ -135,3 +135,23 @@ def test_steps_under_the_same_prompt_are_kept_each_with_its_own_score(tmp_path: 
     found = {one["change"]: one for one in read_prompts(tmp_path / "run") if one["part"] == "validation"}
     first, last = found["step: prompt"], found["step: weights"]
     assert first["id"] == last["id"] and first["rows"] == last["rows"] and first["score"] < last["score"]
+
+
+def test_a_certified_search_is_compared_with_its_seed_on_the_same_test_rows(tmp_path: Path, looking: None) -> None:
+    report = run(tmp_path)
+    (trial,) = [one for one in report["trials"] if one["strategy"] == "looking"]
+    (search,) = report["searches"]
+    found = search["test"]
+    assert found["best_score"]["value"] == trial["test"]["value"] and found["gain"]["n"] == trial["test"]["n"]
+    assert found["gain"]["value"] == pytest.approx(found["best_score"]["value"] - found["seed_score"]["value"])
+    assert found["gain"]["low"] > 0
+    book = Ledger(tmp_path / "run")
+    opened = [said["finalists"] for what, said in book.decisions() if what == "test part opened"]
+    assert book.calls("looking", "test-seed") and all(not name.startswith("seed") for one in opened for name in one)
+    book.close()
+    kept = [one for one in read_prompts(tmp_path / "run") if one["change"] == "seed, no finalist"]
+    assert [(one["part"], one["rows"]) for one in kept] == [("test", trial["test"]["n"])]
+    section = prompts(report)
+    (gains,) = [one for one in section.tables if one.caption.startswith("What the search bought")]
+    assert [row[0].text for row in gains.rows] == ["looking", "looking, on the test part"]
+    assert "no finalist" in gains.rows[1][0].small

@@ -11,6 +11,7 @@ from whichway.report.sections import Cell, Column, Section, Table, table
 KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
 STEPS = {"prompt": "the prompt", "weights": "the weights", "prompt again": "the prompt again"}
 AGAIN = "searched again on all labels for the test part"
+TESTED = "on the test part"
 MOST_LINES = 60  # of a diff
 
 
@@ -106,17 +107,32 @@ def _kind(found: Row, known: Row) -> Cell:
 
 def _gains(report: Report) -> Table:
     known, lines = metric(report), []
-    for one in rows(report, "searches"):
+    tested = [
+        {**mapping(one, "test"), "strategy": f"{words.visible(one.get('strategy'))}, {TESTED}"}
+        for one in rows(report, "searches")
+        if mapping(one, "test")
+    ]
+    for one in [*rows(report, "searches"), *tested]:
         gain, _, around = words.difference(mapping(one, "gain"), known).partition(" ")
         lines.append(
             (
-                Cell(words.visible(one.get("strategy")), f"{words.count(one.get('scored'))} prompts scored"),
+                Cell(words.visible(one.get("strategy")), _scored_prompts(one)),
                 *(_scored(mapping(one, name), known) for name in ("seed_score", "best_score")),
                 Cell(gain, around.strip("()")),
             )
         )
     columns = (Column("way", False), Column("seed"), Column("found"), Column("gain on the same rows"))
-    return table("What the search bought, on validation rows that it never saw", columns, lines)
+    return table(
+        "What the search bought, on rows that it never saw: of validation, and of the test part where it was certified",
+        columns,
+        lines,
+    )
+
+
+def _scored_prompts(search: Row) -> str:
+    if search.get("scored") is None:
+        return "the seed is no finalist: it decides nothing"
+    return f"{words.count(search.get('scored'))} prompts scored"
 
 
 def _scored(found: Row, known: Row) -> Cell:

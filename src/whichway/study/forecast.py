@@ -208,7 +208,10 @@ class _Run:
         with ExitStack() as asked:
             for name in asked_endpoints(self.line, self.cast):
                 asked.enter_context(self.cast[name].afresh())
-            return refitted + self._predicted(solution, like) * (len(self.split.test) / max(1, len(like)))
+            answers = self._predicted(solution, like)
+            if isinstance(solution, Improved):
+                answers += self._predicted(solution.seed(), like)
+            return refitted + answers * (len(self.split.test) / max(1, len(like)))
 
     def searched(self) -> Bill | None:
         """Return the most that a search may ask: every prompt on every row; None where nothing is searched for."""
