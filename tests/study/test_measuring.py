@@ -42,6 +42,7 @@ def run(folder: Path, server: FaultServer) -> dict[str, Any]:
         "price: {input: 1.0, output: 4.0}}}}\n"
     )
     report = run_study(load_task(folder / "task.yaml"), folder / "run", Options(only=(WAY,)), Watcher())
+    assert report["timing"]["at_once"]["far"]["learnt"] == report["timing"]["at_once"]["far"]["allowed"] > 1
     (found,) = [one for one in report["trials"] if one["strategy"] == WAY]
     return dict(found)
 
