@@ -266,8 +266,40 @@ def test_the_official_client_fine_tunes_here_from_file_to_answer(tmp_path: Path)
             for name in (done.fine_tuned_model, BASE)
         ]
         assert said[0] == "red" and said[1] != "red"
+        stream = client.chat.completions.create(
+            model=done.fine_tuned_model, messages=asked, temperature=0, max_tokens=8, stream=True
+        )
+        assert "".join(one.choices[0].delta.content or "" for one in stream) == "red"
         client.files.delete(file.id)
         assert not list(client.files.list())
+    finally:
+        server.end()
+
+
+def test_the_words_of_a_language_model_are_streamed_while_it_writes(tmp_path: Path) -> None:
+    server = Serving(laid(tmp_path), "--training")
+    try:
+        client = server.client()
+        asked: Any = {"model": BASE, "messages": [{"role": "user", "content": "Tell a long story of a red kite."}]}
+        asked |= {"temperature": 0, "max_tokens": 64}
+        whole = client.chat.completions.create(**asked)  # the model is loaded with it
+        began, came, chunks = time.monotonic(), [], []
+        for chunk in client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
+            chunks.append(chunk)
+            if chunk.choices and chunk.choices[0].delta.content:
+                came.append(time.monotonic() - began)
+        text = "".join(one.choices[0].delta.content or "" for one in chunks if one.choices)
+        assert text == whole.choices[0].message.content and len(came) > 10
+        assert came[0] < came[-1] / 2, "the first word is read long before the last one is written"
+        assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+        assert chunks[-1].usage == whole.usage
+        with client.chat.completions.create(**{**asked, "max_tokens": 2048}, stream=True) as stream:
+            next(iter(stream))  # who hangs up does not keep others waiting
+        began = time.monotonic()
+        client.chat.completions.create(**{**asked, "max_tokens": 1})
+        assert time.monotonic() - began < 10
+        with pytest.raises(openai.BadRequestError, match="max_tokens"):
+            client.chat.completions.create(**{**asked, "max_tokens": 0}, stream=True)
     finally:
         server.end()
 

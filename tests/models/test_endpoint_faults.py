@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import threading
 import time
 import tracemalloc
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 from endpoint_play import HASTE, Play, ask, echo, model_at, one, rows, states
@@ -15,7 +17,9 @@ from fault_server import Fault, Seen, answer, refusal
 
 from whichway.core.model import Request
 from whichway.errors import ProviderError
+from whichway.models.endpoint import EndpointModel
 from whichway.models.endpoint_patience import Patience, Throttle
+from whichway.study.kit import TrialMeter
 from whichway.study.ledger import Ledger
 
 
@@ -248,3 +252,26 @@ def test_what_begins_alike_goes_out_together(play: Play, ledger: Ledger) -> None
     assert [one.text for one in model.generate(asked)] == [f"row {i}" for i in range(12)]
     sent = [one.body["messages"][0]["content"] for one in server.log]
     assert sent == sorted(sent)
+
+
+@pytest.mark.parametrize("fault", [Fault(503), Fault(400)], ids=["5xx", "4xx"])
+def test_only_answers_raise_how_much_is_asked_at_once(play: Play, ledger: Ledger, fault: Fault) -> None:
+    model = model_at(play(fault), ledger, Patience(attempts=3, base_s=0.01, cap_s=0.02), max_concurrency=8)
+    model.throttle.limit = 2.0
+    with contextlib.suppress(ProviderError):
+        model.generate([ask(f"row {i}") for i in range(4)])
+    assert model.throttle.limit == 2.0
+    good = model_at(play(Fault(body=answer("a"))), ledger, max_concurrency=8)
+    good.throttle.limit = 2.0
+    good.generate([ask("row")])
+    assert good.throttle.limit > 2.0
+
+
+def test_a_refused_connection_raises_nothing_and_a_tuned_model_shares_the_limit(ledger: Ledger) -> None:
+    settings = SimpleNamespace(base_url="http://127.0.0.1:9", model="m", key_env=None, timeout_s=1.0, max_concurrency=8)
+    settings.price = SimpleNamespace(input=1.0, output=2.0, cached_input=None)
+    model = EndpointModel("far", settings, TrialMeter(ledger), Patience(attempts=2, base_s=0.01, cap_s=0.02))
+    model.throttle.limit = 2.0
+    with contextlib.suppress(ProviderError):
+        model.generate([ask("row")])
+    assert model.throttle.limit == 2.0 and model.tuned("ft:m").throttle is model.throttle

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from fault_server import answer
 from tuning_server import TOKENS, Provider
 
+from whichway.core.output import Labels
 from whichway.core.strategy import Budget, Kit
+from whichway.core.task import Example, Field, Task
 from whichway.errors import BudgetReached, NotApplicable, ProviderError, UsageError
 from whichway.models.endpoint import EndpointModel
 from whichway.models.endpoint_patience import Patience
 from whichway.models.pricing import Tariff
+from whichway.registry import get
+from whichway.strategies.finetune import Finetune
 from whichway.study.kit import TrialMeter
 from whichway.study.ledger import Ledger
 
@@ -150,10 +158,19 @@ def test_at_the_deadline_the_job_is_cancelled(ledger: Ledger, tmp_path: Path) ->
     provider = Provider(looks=10**6)
     with pytest.raises(BudgetReached, match="was cancelled"):
         model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path, 1.0))
-    assert provider.jobs[0]["status"] == "cancelled" and spent(ledger) == 0
+    assert provider.jobs[0]["status"] == "cancelled"
+    set_aside = spent(ledger)
+    assert set_aside > TOKENS * 100 / 1e6, "nobody has said what it trained on: all that was set aside stays charged"
     provider.looks = 1  # with more time the same command makes a new job
     assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
-    assert len(provider.jobs) == 2
+    assert len(provider.jobs) == 2 and spent(ledger) == pytest.approx(set_aside + TOKENS * 100 / 1e6)
+
+
+def test_a_cancelled_job_is_booked_at_the_tokens_that_it_says_it_has_trained_on(ledger: Ledger, tmp_path: Path) -> None:
+    provider = Provider(looks=10**6, trained=150)
+    with pytest.raises(BudgetReached, match="was cancelled"):
+        model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path, 0.5))
+    assert spent(ledger) == pytest.approx(150 * 100 / 1e6)
 
 
 def test_a_job_that_could_pass_the_cap_is_refused_before_anything_is_sent(ledger: Ledger, tmp_path: Path) -> None:
@@ -170,6 +187,42 @@ def test_a_failed_job_says_why(ledger: Ledger, tmp_path: Path) -> None:
     assert spent(ledger) == 0
     provider.looks, provider.status = 1, "succeeded"
     assert model_at(provider, ledger).tune(ROWS, [], SETTINGS, kit(tmp_path)).name == "ft:small:1"
+
+
+class Kinds:
+    """Vectors that say a row's kind alone."""
+
+    def embed(self, texts: Any) -> Any:
+        return np.eye(2)[[int("even" in one) for one in texts]]
+
+
+def test_nearest_examples_stand_in_what_is_trained_and_in_what_is_asked(ledger: Ledger, tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def says(messages: Any) -> Any:
+        asked.append(messages)
+        return answer("a")
+
+    provider, labels = Provider(says=says), Labels(("a", "b"))
+    task = Task("t", "Say.", (Field("text"),), labels, get("metric", "accuracy")())
+    rows = [Example(f"r{i}", {"text": f"{'odd' if i % 2 else 'even'} {i}"}, "ab"[i % 2]) for i in range(36)]
+    models = {"mine": model_at(provider, ledger)}
+    own = replace(kit(tmp_path), models=models, embedder=Kinds())
+    made = Finetune(model="mine", shown=2, epochs=1).fit(task, rows[:24], rows[24:], own)
+    for content, some in zip(provider.files.values(), (rows[:24], rows[24:]), strict=True):
+        chats = [json.loads(line)["messages"] for line in content.splitlines() if line.startswith(b"{")]
+        assert len(chats) == len(some) and all(len(chat) == 6 for chat in chats)
+        for chat, row in zip(chats, some, strict=True):
+            texts = [one["content"] for one in chat]
+            kind = row.inputs["text"].split()[0]
+            assert all(kind in one for one in texts[::2]) and texts[1] == texts[3] == texts[5] == row.target
+            assert sum(f"{row.inputs['text']}\n" in f"{one}\n" for one in texts) == 1, "a row does not carry itself"
+    made.save(tmp_path)
+    asked.clear()
+    Finetune(model="mine", shown=2).load(task, tmp_path, own).predict([{"text": "odd 99"}])
+    assert len(asked[0]) == 5 and all("odd" in one["content"] for one in asked[0][::2])
+    with pytest.raises(NotApplicable, match="'rank' does nothing at an endpoint"):
+        Finetune(model="mine", rank=4).fit(task, rows, [], own)
 
 
 def test_who_does_not_say_that_it_fine_tunes_or_what_it_costs_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:

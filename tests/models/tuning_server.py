@@ -14,7 +14,8 @@ TOKENS = 400  # that it says it has trained on
 class Provider:
     """A provider of files and jobs on a free port, with a script: how a job goes, and what breaks on the way.
 
-    `says` maps the messages of a chat to its answer and what it used; `counts` a training file to its tokens.
+    `says` maps the messages of a chat to its answer and what it used; `counts` a training file to its tokens. `trained` is
+    what a look at a cancelled job says that is billed; the answer to cancelling it does not say that.
     """
 
     def __init__(
@@ -24,12 +25,13 @@ class Provider:
         breaks: tuple[str, ...] = (),
         says: Callable[[list[dict[str, str]]], dict[str, Any]] | None = None,
         counts: Callable[[bytes], float] | None = None,
+        trained: int | None = None,
     ) -> None:
         self.files: dict[str, bytes] = {}
         self.jobs: list[dict[str, Any]] = []
         self.looks, self.status, self.breaks = looks, status, list(breaks)
         self.asked: list[str] = []
-        self.says, self.counts = says, counts
+        self.says, self.counts, self.trained = says, counts, trained
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,6 +70,13 @@ class Provider:
             return self._say(to, 200, {"object": "list", "data": [], "has_more": False})
         if path.endswith("/cancel"):
             job["status"] = "cancelled"
+        else:
+            self._go_on(job)
+        self._say(to, 200, job)
+
+    def _go_on(self, job: dict[str, Any]) -> None:
+        if job["status"] == "cancelled":
+            job["trained_tokens"] = self.trained
         elif job["status"] == "running":
             self.looks -= 1
             if self.looks <= 0:
@@ -79,7 +88,6 @@ class Provider:
                     if done
                     else {"error": {"code": "x", "message": "bad rows"}}
                 )
-        self._say(to, 200, job)
 
     def _tokens(self, job: dict[str, Any]) -> int:
         if self.counts is None:

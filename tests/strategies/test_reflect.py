@@ -64,7 +64,12 @@ def test_the_instruction_is_rewritten_from_mistakes_and_compared_with_its_seed(t
     *others, edit = found.edits()
     assert edit.what == "instruction" and edit.after == NEW and 0.4 < edit.bought < 0.6
     # It began at the best of diverse prompts, which differs from the seed in more than the instruction: that is told, too.
-    assert others and all(one.before != one.after and one.rows == 0 for one in others)
+    # Each is taken back by itself under the new instruction, which alone matters to this model; the context went into it.
+    assert others and all(one.before != one.after and one.bought == 0 for one in others)
+    assert all(one.rows == (0 if one.what == "context" else 48) for one in others), others
+    back = [one for one in said if one.change.endswith(" taken back")]
+    assert len(back) == sum(one.rows > 0 for one in others) >= 1
+    assert all(one.parent == found.version().id and one.rows == 48 and NEW in one.text for one in back)
     text, draw = model.reflections[0]
     assert "The right answer is: delivery" in text and "Sort the message." in text and draw == 1
     asked = [{"text": "about delivery 99"}, {"text": "about refund 98"}]
@@ -155,3 +160,17 @@ def test_it_is_not_opened_where_nothing_is_to_be_gained(tmp_path: Path) -> None:
 def test_a_reflector_that_is_down_ends_the_trial_with_its_problem(tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match="writer: down"):
         fitted(Writer(fails=True), tmp_path)
+
+
+def test_a_change_of_layout_that_matters_under_the_new_instruction_is_told_with_what_it_bought(tmp_path: Path) -> None:
+    class Bare(Writer):
+        """A model that examples mislead on every row but those that ask for a refund."""
+
+        def _one(self, request: Any) -> Reply:
+            reply = super()._one(request)
+            return Reply("refund", Spend()) if len(request.messages) > 2 and "```" not in reply.text else reply
+
+    found = fitted(Bare(), tmp_path, calls=400)
+    edits = {one.what: one for one in found.edits()}
+    assert edits["number of examples"].after == "0" and edits["number of examples"].bought > 0.4
+    assert edits["number of examples"].rows == 48

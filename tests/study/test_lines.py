@@ -189,6 +189,19 @@ def test_an_endpoint_that_fine_tunes_is_fine_tuned(lines):
     assert found["finetune@big"].model == "big" and not found["finetune@big"].excluded
 
 
+def test_a_setting_that_does_nothing_at_an_endpoint_is_refused_and_a_familys_is_for_local_lines(lines):
+    tuning = ENDPOINT.replace("big-1,", "big-1, fine_tuning: true,")
+    said = "strategies: {settings: {%s}}\n"
+    found = {line.name: line for line in lines(tuning + said % "finetune: {rank: 4, epochs: 2}")}
+    local, there = found["finetune"].strategy, found["finetune@big"].strategy
+    assert (local.rank, local.epochs, there.rank, there.epochs) == (4, 2, 16, 2)
+    found = {line.name: line for line in lines(tuning + said % '"finetune@big": {shown: 3}')}
+    assert found["finetune@big"].strategy.shown == 3
+    for wrong in ('"finetune@big": {preference: 0.2}', "finetune: {model: big, preference: 0.2}"):
+        with pytest.raises(TaskFileError, match="'preference' does nothing at an endpoint"):
+            lines(tuning + said % wrong)
+
+
 def test_what_reads_no_instruction_is_kept_when_it_is_edited(lines, tmp_path):
     from dataclasses import replace
 

@@ -18,6 +18,7 @@ from whichway.study.run import Options, Watcher, run_study
 
 COLOURS = ("red", "green", "blue")
 WAY = "prompt-few@far"
+ASKED_USD = (10 * 1.0 + 2 * 4.0) / 1e6  # of one call: what `answer` says was used, at the prices below
 
 
 def whim(seen: Seen) -> Fault:
@@ -41,6 +42,7 @@ def run(folder: Path, server: FaultServer) -> dict[str, Any]:
         "price: {input: 1.0, output: 4.0}}}}\n"
     )
     report = run_study(load_task(folder / "task.yaml"), folder / "run", Options(only=(WAY,)), Watcher())
+    assert report["timing"]["at_once"]["far"]["learnt"] == report["timing"]["at_once"]["far"]["allowed"] > 1
     (found,) = [one for one in report["trials"] if one["strategy"] == WAY]
     return dict(found)
 
@@ -60,6 +62,10 @@ def test_every_form_is_asked_and_kept_and_answers_drawn_again_are_told_apart(tmp
     assert len(others) == sum(most for kind, most in REWRITES.items() if kind != "repeat")
     assert {one["change"] for one in others} == {"another format", "another wording", "another order"}
     assert {one["parent"] for one in others} == {every[0]["id"]} and {one["score"] for one in others} == {1.0}
+    per_form = found["sensitivity"]["rows"] * ASKED_USD
+    assert {round(one["usd"], 12) for one in others} == {round(per_form, 12)} and all(
+        one["seconds"] > 0 for one in others
+    )
 
 
 def test_forms_that_were_measured_count_where_time_ends_among_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from whichway.models import anatomy
@@ -84,12 +84,29 @@ def _written(network: Any, ask: Ask, stops: frozenset[int]) -> Written:
         pad_token_id=min(stops, default=0),
         logits_processor=[_held(ask.matcher)] if ask.matcher else None,
         output_logits=True,
+        streamer=_Heard(ask.hear) if ask.hear else None,
         return_dict_in_generate=True,
         **(drawn if ask.heat > 0 else {"do_sample": False}),
     )
     new = list(out.sequences[0, len(ask.tokens) :].tolist())
     gains = [float(one[0].float().log_softmax(-1)[token]) for one, token in zip(out.logits, new, strict=False)]
     return Written(new, sum(gains))
+
+
+class _Heard:
+    """What transformers hands each new token to, after the prompt itself."""
+
+    def __init__(self, hear: Callable[[Sequence[int]], None]) -> None:
+        self.hear, self.tokens, self.is_begun = hear, list[int](), False
+
+    def put(self, tokens: Any) -> None:
+        if self.is_begun:
+            self.tokens += tokens.reshape(-1).tolist()
+            self.hear(self.tokens)
+        self.is_begun = True
+
+    def end(self) -> None:
+        """Whoever asked for the text ends it."""
 
 
 def _held(matcher: Any) -> Any:

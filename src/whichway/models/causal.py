@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
 from whichway.models.laid_out import lay_out
 from whichway.models.scoring import PrefixScorer
+from whichway.models.telling import Telling
 from whichway.models.token_memo import memo_of
 from whichway.registry import register
 
@@ -84,8 +86,18 @@ class CausalModel:
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer requests, greedily unless a temperature is given; what prompts share is read once."""
+        return self._generated(requests, None)
+
+    def tell(self, request: Request, say: Callable[[str], None]) -> Reply:
+        """Answer one request, and say its text in pieces while it is written; they make up the text of the reply."""
+        telling = Telling(lambda new: str(self.tokenizer.decode(new, skip_special_tokens=True)), request.stop, say)
+        (reply,) = self._generated([request], telling.hear)
+        telling.end(reply.text)
+        return reply
+
+    def _generated(self, requests: Sequence[Request], hear: Callable[[Sequence[int]], None] | None) -> list[Reply]:
         began = time.perf_counter()
-        asks = [self._ask(request) for request in requests]
+        asks = [replace(self._ask(request), hear=hear) for request in requests]
         stops = self.stops()
         seed = max((one.draw for one in requests), default=0)
         near = [len(ask.tokens) + ask.most <= self.scorer.reach for ask in asks]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,17 @@ COMPACT_FROM = 0.25  # share of finished rows at which the others move together
 
 @dataclass(frozen=True)
 class Ask:
-    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token, `stops` end it beside everybody's."""
+    """One prompt to continue, by at most `most` tokens; `heat` 0 takes the likeliest token, `stops` end it beside everybody's.
+
+    `hear` is handed all new tokens after each of them; what it raises ends the writing.
+    """
 
     tokens: tuple[int, ...]
     most: int
     heat: float = 0.0
     matcher: Any = None  # of grammar.py: what the answer is held to
     stops: frozenset[int] = frozenset()
+    hear: Callable[[Sequence[int]], None] | None = None
 
 
 @dataclass
@@ -138,8 +142,7 @@ class _Batch:
             likely = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
             for row, token, gain in zip(self.alive, tokens.tolist(), likely.tolist(), strict=True):
                 if not self._done(written[row], row):
-                    written[row].tokens.append(token)
-                    written[row].likelihood += gain
+                    self._take(written[row], row, token, gain)
             open_ = [at for at, row in enumerate(self.alive) if not self._done(written[row], row)]
             if not open_:
                 break
@@ -149,6 +152,13 @@ class _Batch:
                 self.alive, tokens = [self.alive[at] for at in open_], tokens[keep]
             logits = self._next(tokens, step)
         return written
+
+    def _take(self, written: Written, row: int, token: int, gain: float) -> None:
+        written.tokens.append(token)
+        written.likelihood += gain
+        hear = self.asks[row].hear
+        if hear is not None:
+            hear(written.tokens)
 
     def _done(self, written: Written, row: int) -> bool:
         tokens = written.tokens

@@ -14,7 +14,7 @@ from whichway.core.strategy import Kit
 from whichway.errors import NotApplicable, ProviderError, UsageError
 from whichway.models.endpoint_batch import FEWEST, Batches
 from whichway.models.endpoint_call import Caller, Till
-from whichway.models.endpoint_patience import Patience
+from whichway.models.endpoint_patience import Patience, Throttle
 from whichway.models.endpoint_probe import learn_offer
 from whichway.models.endpoint_request import Job, Profile, recall_reply, request_keys
 from whichway.models.endpoint_tuning import HostedTuning, Tuned
@@ -46,8 +46,15 @@ class EndpointModel:
     is_local = False
 
     def __init__(
-        self, name: str, settings: Any, meter: Meter, patience: Patience = PATIENCE, in_study: bool = False
+        self,
+        name: str,
+        settings: Any,
+        meter: Meter,
+        patience: Patience = PATIENCE,
+        in_study: bool = False,
+        throttle: Throttle | None = None,
     ) -> None:
+        self.throttle = throttle or Throttle(settings.max_concurrency)
         self.name, self.settings, self.meter, self.patience = name, settings, meter, patience
         self.in_study = in_study
         self._profile = Profile(
@@ -121,10 +128,10 @@ class EndpointModel:
             wire.close()
 
     def tuned(self, model: str) -> EndpointModel:
-        """Return the endpoint with another model, one that was fine-tuned there."""
+        """Return the endpoint with another model, one that was fine-tuned there: together they ask as much as it takes."""
         price = known_price(self.name, self.settings)
         renamed = Renamed(self.settings, model, price.tuned or price.plain)
-        return EndpointModel(self.name, renamed, self.meter, self.patience, self.in_study)
+        return EndpointModel(self.name, renamed, self.meter, self.patience, self.in_study, self.throttle)
 
     def _ready(self) -> Caller:
         """Return the caller, made at the first call."""
@@ -132,9 +139,7 @@ class EndpointModel:
             key = self._key()
             wire = Wire(self._profile.base_url, key, self.settings.max_concurrency)
             weakref.finalize(self, wire.close)
-            caller = Caller(
-                self._profile, self._till, self.patience, wire, Redactor(key), self.settings.max_concurrency
-            )
+            caller = Caller(self._profile, self._till, self.patience, wire, Redactor(key), self.throttle)
             if self.in_study:
                 learn_offer(caller, self._profile, self.meter)
             self._caller = caller

@@ -118,10 +118,10 @@ class Caller:
     """Makes calls to one endpoint and remembers what it learns about it; safe to use from several threads."""
 
     def __init__(
-        self, profile: Profile, till: Till, patience: Patience, wire: Wire, redact: Redactor, most: int = 1024
+        self, profile: Profile, till: Till, patience: Patience, wire: Wire, redact: Redactor, throttle: Throttle
     ) -> None:
         self.profile, self.till, self.patience = profile, till, patience
-        self.throttle = Throttle(most)
+        self.throttle = throttle
         self.wire, self.redact = wire, redact
         self.breaker = Breaker(patience)
         self.has_answered = False
@@ -169,7 +169,10 @@ class Caller:
                 seconds = time.monotonic() - began
                 if outcome.status in WRONG_SETUP:  # before anybody takes this place
                     stop.set()
-            self.throttle.refused() if outcome.status == 429 else self.throttle.answered()
+            if outcome.status == 429:
+                self.throttle.refused()
+            elif 200 <= outcome.status < 300:  # an error, or silence, is no word that more would be welcome
+                self.throttle.answered()
             course.left_s -= seconds
             return self._judge(course, outcome, seconds, stop)
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -156,14 +157,15 @@ class HostedTuning:
     def _settle_difference(self, key: str, job: Any, bound: Spend | None) -> None:
         """Book what the job cost less than was set aside for it: billed are the tokens it has trained on.
 
-        Without a bound nothing was set aside, because another run pays.
+        A job that ended without a word on them (cancelled while it ran, say) may be billed for some: then what was set aside
+        stays charged. Without a bound nothing was set aside, because another run pays.
         """
         tokens = int(job.trained_tokens or 0)
         spend = Spend()
-        if bound is not None:
+        if bound is not None and job.trained_tokens is not None:
             spend = Spend(usd=tokens * self.price / 1e6 - bound.usd, tokens_in=tokens - bound.tokens_in)
         ticket = self.meter.reserve(f"{key}/end", "tuning", Spend(usd=max(0.0, spend.usd)))
-        self.meter.settle(ticket, spend, {"status": job.status, "trained_tokens": tokens})
+        self.meter.settle(ticket, spend, {"status": job.status, "trained_tokens": job.trained_tokens})
 
     def _uploaded(self, content: bytes, part: str, kit: Kit) -> str:
         """Return the id of a file at the endpoint; nothing is sent where there is nothing."""
@@ -189,9 +191,17 @@ class HostedTuning:
             if kit.budget.remaining_s() <= 0:
                 if not is_paid:
                     return job, False
-                return self._errands.do("cancelling the job", lambda sdk: sdk.fine_tuning.jobs.cancel(id_)), False
+                return self._cancelled(id_), False
             time.sleep(min(pause, max(0.05, kit.budget.remaining_s())))
             pause = min(LOOK_S[1], 1.5 * pause)
+
+    def _cancelled(self, id_: str) -> Any:
+        """Cancel a job; look once more where the answer does not yet say how many tokens are billed."""
+        job = self._errands.do("cancelling the job", lambda sdk: sdk.fine_tuning.jobs.cancel(id_))
+        if job.trained_tokens is None:
+            with contextlib.suppress(ProviderError):
+                job = self._errands.do("the job's state", lambda sdk: sdk.fine_tuning.jobs.retrieve(id_))
+        return job
 
     def _tell(self, id_: str, job: Any, kit: Kit) -> None:
         events = self._errands.do("the job's events", lambda sdk: sdk.fine_tuning.jobs.list_events(id_, limit=1)).data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whichway.report import words
@@ -130,7 +130,17 @@ def spend(report: Report) -> Section:
         lead = f"This study took {time}, {words.money(total.get('usd'))} and {tokens} tokens.{_planned(total)}"
     shown = (table("Spend by way and phase", columns, lines),) if lines else ()
     prices = tuple(words.price(one) for one in rows(report, "prices"))
-    return Section("spend", "What the study cost", lead, prices, shown, is_plotted=True)
+    return Section("spend", "What the study cost", lead, (*prices, *_at_once(report)), shown, is_plotted=True)
+
+
+def _at_once(report: Report) -> list[str]:
+    """Say how many calls at once each endpoint takes, as far as the study has learnt it."""
+    return [
+        f"{words.visible(name)} takes {words.count(at(one, 'learnt'))} calls at once, as learnt from its refusals "
+        f"(max_concurrency {words.count(at(one, 'allowed'))})."
+        for name, one in mapping(report, "timing", "at_once").items()
+        if isinstance(one, Mapping) and (words.number(at(one, "learnt")) or 0) < (words.number(at(one, "allowed")) or 0)
+    ]
 
 
 def _planned(total: Row) -> str:

@@ -10,6 +10,8 @@ from whichway.report.sections import Cell, Column, Section, Table, table
 
 KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
 STEPS = {"prompt": "the prompt", "weights": "the weights", "prompt again": "the prompt again"}
+AGAIN = "searched again on all labels for the test part"
+TESTED = "on the test part"
 MOST_LINES = 60  # of a diff
 
 
@@ -20,11 +22,22 @@ def prompts(report: Report) -> Section:
         "A prompt says the same in many forms. Where the score moves with the form, it is fragile: a small edit, or "
         "another version of the model, may move it as far."
     )
-    diff = "\n\n".join(_diff(one) for one in rows(report, "searches") if _changed(one))
+    diff = "\n\n".join(_diff(one) for one in _every(report) if _changed(one))
     said = tuple(step_sentence(one, metric(report)) for one in rows(report, "steps") if measured_steps(one))
     return Section(
         "prompts", "Prompts: fragile or firm, and what searching bought", lead if tables else "", said, tables, diff
     )
+
+
+def _every(report: Report) -> list[Row]:
+    """Return all searches, each followed by the same one made again on all labels, where that found another prompt."""
+    found: list[Row] = []
+    for one in rows(report, "searches"):
+        found.append(one)
+        again = mapping(one, "refitted")
+        if again and at(again, "best", "id") != at(one, "best", "id"):
+            found.append({**again, "strategy": f"{words.visible(one.get('strategy'))}, {AGAIN}"})
+    return found
 
 
 def _changed(search: Row) -> bool:
@@ -94,17 +107,32 @@ def _kind(found: Row, known: Row) -> Cell:
 
 def _gains(report: Report) -> Table:
     known, lines = metric(report), []
-    for one in rows(report, "searches"):
+    tested = [
+        {**mapping(one, "test"), "strategy": f"{words.visible(one.get('strategy'))}, {TESTED}"}
+        for one in rows(report, "searches")
+        if mapping(one, "test")
+    ]
+    for one in [*rows(report, "searches"), *tested]:
         gain, _, around = words.difference(mapping(one, "gain"), known).partition(" ")
         lines.append(
             (
-                Cell(words.visible(one.get("strategy")), f"{words.count(one.get('scored'))} prompts scored"),
+                Cell(words.visible(one.get("strategy")), _scored_prompts(one)),
                 *(_scored(mapping(one, name), known) for name in ("seed_score", "best_score")),
                 Cell(gain, around.strip("()")),
             )
         )
     columns = (Column("way", False), Column("seed"), Column("found"), Column("gain on the same rows"))
-    return table("What the search bought, on validation rows that it never saw", columns, lines)
+    return table(
+        "What the search bought, on rows that it never saw: of validation, and of the test part where it was certified",
+        columns,
+        lines,
+    )
+
+
+def _scored_prompts(search: Row) -> str:
+    if search.get("scored") is None:
+        return "the seed is no finalist: it decides nothing"
+    return f"{words.count(search.get('scored'))} prompts scored"
 
 
 def _scored(found: Row, known: Row) -> Cell:
@@ -116,7 +144,7 @@ def _edits(report: Report) -> Table:
     stepped = [
         {**step, "strategy": way.get("strategy")} for way in rows(report, "steps") for step in rows(way, "steps")
     ]
-    for one in [*rows(report, "searches"), *stepped]:
+    for one in [*_every(report), *stepped]:
         for edit in rows(one, "edits"):
             bought = words.number(edit.get("bought")) if edit.get("rows") else None
             lines.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -41,7 +41,7 @@ class Finetune:
     epochs are searched for, beginning at these, judged by the loss on dev, in up to 60 % of the time that is left.
 
     Where `model` is an endpoint that fine-tunes (`fine_tuning: true`), the rows are sent there, and the settings are those
-    its jobs know: epochs and batch.
+    its jobs know, epochs and batch, and `shown`; any other is refused.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -64,16 +64,18 @@ class Finetune:
     needs: ClassVar[tuple[str, ...]] = ("causal",)
     trains: ClassVar[bool] = True
     reads_instruction: ClassVar[bool] = False
+    at_endpoint: ClassVar[tuple[str, ...]] = ("model", "epochs", "batch", "shown")
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> Tuned | HostedSolution:
         model: Any = kit.models[self.model]
-        if hasattr(model, "tune"):
-            return fit_hosted(task, model, train, dev, {"epochs": self.epochs, "batch": self.batch}, kit)
-        if not hasattr(model, "train"):
-            raise NotApplicable(f"The model {self.model!r} cannot be trained here.", "Fine-tune a local causal model.")
         if self.shown and kit.embedder is None:
             raise NotApplicable("Retrieved examples need an embedder, and there is none.", "Install whichway[local].")
+        if hasattr(model, "tune"):
+            self._refuse_idle()
+            return fit_hosted(task, model, train, dev, {"epochs": self.epochs, "batch": self.batch}, kit, self.shown)
+        if not hasattr(model, "train"):
+            raise NotApplicable(f"The model {self.model!r} cannot be trained here.", "Fine-tune a local causal model.")
         draft = self._draft(task, model, train, kit)
         settings = self._settings()
         liking = Liking(self.preference, self.judged) if self.preferences == "judge" else Liking(self.preference)
@@ -100,6 +102,13 @@ class Finetune:
         if (folder / "hosted.json").exists():
             return load_hosted(task, folder, kit.models[self.model], kit)
         return load_tuned(task, folder, kit.models[self.model], kit)
+
+    def _refuse_idle(self) -> None:
+        """Raise NotApplicable where a setting was asked for that does nothing at an endpoint."""
+        idle = [one.name for one in fields(self) if one.name not in self.at_endpoint]
+        asked = [name for name in idle if getattr(self, name) != getattr(Finetune, name)]
+        if asked:
+            raise NotApplicable(f"The setting {asked[0]!r} does nothing at an endpoint.", "Leave it out.")
 
     def _draft(self, task: Task, model: Any, train: Sequence[Example], kit: Kit) -> PromptSolution | WrittenSolution:
         """Return the bare prompt, which cannot yet say how sure it is."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 from whichway.core.model import Request, Scorer, Spend
 from whichway.core.strategy import Edit, Kit, Progress
 from whichway.core.task import Example, Prediction, Task
-from whichway.errors import ProviderError, WhichwayError
+from whichway.errors import BudgetReached, ProviderError, WhichwayError
 from whichway.registry import register
 from whichway.strategies.parts.answering import LikelihoodReader
 from whichway.strategies.parts.features import described
 from whichway.strategies.parts.prompted import PromptSolution, draft_prompt
-from whichway.strategies.parts.racing import Paid, Race, answered, row_values
+from whichway.strategies.parts.racing import Paid, Race, Runner, answered, gaps, row_values
 from whichway.strategies.parts.recipe import Pantry
 from whichway.strategies.parts.search import Search
 from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, race_home, ready, rows_to_score
@@ -94,7 +94,8 @@ class Reflect:
         ):  # gepa goes on after an error: a budget that is used up, or an endpoint that is down, ends it
             raise adapter.troubles[0]
         best = adapter.draft_of(found.best_candidate[PART])
-        edits = (*search.edits_of(recipe), *self._edits(found, first, len(scored)))
+        layout = adapter.layout_edits(search, found.best_candidate[PART], used)
+        edits = (*layout, *self._edits(found, first, len(scored)))
         seed = ready(pantry.draft(search.seed_recipe), pantry, race, train)
         facts: dict[str, Any] = {"scored": len(found.candidates), "reflections": adapter.reflections}
         facts["headroom"] = dict(zip(("value", "low", "high"), (round(one, 4) for one in room), strict=True))
@@ -142,12 +143,53 @@ class _Adapter:
 
         return call
 
-    def draft_of(self, instruction: str) -> PromptSolution | WrittenSolution:
-        """Return the prompt with another instruction in place of the task's instruction and context."""
-        form = replace(self.base.form, said=instruction, context=False)
-        examples = self.base.near if self.base.near is not None else self.base.shown
-        pantry = self.pantry
-        return draft_prompt(pantry.task, pantry.model, form, examples, self.base.shots, pantry.rows)
+    def draft_of(
+        self, instruction: str, layout: PromptSolution | WrittenSolution | None = None
+    ) -> PromptSolution | WrittenSolution:
+        """Return the prompt with another instruction in place of the task's instruction and context; or so in another layout."""
+        base, pantry = layout or self.base, self.pantry
+        form = replace(base.form, said=instruction, context=False)
+        examples = base.near if base.near is not None else base.shown
+        return draft_prompt(pantry.task, pantry.model, form, examples, base.shots, pantry.rows)
+
+    def layout_edits(self, search: Search, instruction: str, used: Callable[[], float]) -> tuple[Edit, ...]:
+        """Return what the screening changed beside the instruction, each taken back by itself under the one that was found.
+
+        Where time or money end meanwhile, what is left of them is told without what it bought.
+        """
+        recipe = search.recipes[search.best.id]
+        names, edits = recipe.differing(search.seed_recipe), list(search.edits_of(recipe))
+        try:
+            whole = self._raced(search, self.draft_of(instruction), used, "")
+            for at, name in enumerate(names):
+                layout = self.pantry.draft(recipe.with_from(search.seed_recipe, name))
+                without = self.draft_of(instruction, layout)
+                if without.version().id == whole.id:  # the context, say, which the instruction holds or leaves out
+                    continue
+                both = gaps(whole, self._raced(search, without, used, f"{edits[at].what} taken back", whole.id))
+                if both:
+                    edits[at] = replace(edits[at], bought=round(sum(both) / len(both), 4), rows=len(both))
+        except BudgetReached:
+            pass  # the prompt is found
+        return tuple(edits)
+
+    def _raced(
+        self,
+        search: Search,
+        draft: PromptSolution | WrittenSolution,
+        used: Callable[[], float],
+        change: str,
+        parent: str = "",
+    ) -> Runner:
+        """Score a prompt on all rows of a search, and record it where it came of another one."""
+        version = draft.version()
+        runner = search.race.enter(version.id, draft)
+        search.race.run(runner, None, lambda: used() > 1)
+        if parent and runner.values:
+            length = length_of(self.pantry.model, version.text)
+            told = replace(version, parent=parent, change=change, score=round(runner.mean, 6), rows=len(runner.values))
+            self.kit.record(replace(told, tokens=length, spend=runner.spend))
+        return runner
 
     def evaluate(self, batch: list[Example], candidate: dict[str, str], capture_traces: bool = False) -> Any:
         """Answer rows under an instruction and score each of them."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from whichway.core.strategy import Progress
+from whichway.core.strategy import Progress, Prompted
 from whichway.core.task import worth
 from whichway.models.hardware import slowness
 from whichway.study.beliefs import Arm
@@ -15,6 +15,7 @@ from whichway.study.bench import BLOCK, PART, Bench, fitted, predict_blocks, ste
 from whichway.study.growth import LEARNING, measure_rung
 from whichway.study.guaranteed import not_exchangeable
 from whichway.study.lines import Line
+from whichway.study.measuring import keep_version
 from whichway.study.plan import START_S, estimate
 from whichway.study.trial import guarded
 
@@ -169,6 +170,10 @@ class LiveArena:
             self.bench.meter.phase = "validation"
             which = f"fold-{number}"
             predict_blocks(self.bench, line, solution, rows[:wanted], "validation", self.spare_s(), which)
+            if isinstance(solution, Prompted):  # it may be dropped after this
+                answered = self.bench.ledger.predictions(line.name, "validation")
+                known = [answered[row.id][1] for row in rows if row.id in answered]
+                keep_version(self.bench, line, solution, known)
             offset += len(rows)
 
     def _low(self, arm: int, upto: int) -> None:

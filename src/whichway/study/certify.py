@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from whichway.core.strategy import Improved
 from whichway.errors import BudgetReached
 from whichway.study.bench import Bench, fit_seconds, fitted, load_solution, predict_blocks
 from whichway.study.evidence import LEVEL, joint_samples
 from whichway.study.facts import use_facts
 from whichway.study.lines import Line
-from whichway.study.measuring import measure_retrieval
+from whichway.study.measuring import keep_version, measure_certified, measure_retrieval
 from whichway.study.recommend import Candidate, pick_finalists
 from whichway.study.split import DEV_SHARE, ENOUGH_TEST
 
@@ -19,6 +20,7 @@ LEAST_TEST = 100  # fewer rows than this certify nothing
 MOST_FINALISTS = 3
 LARGE_TEST = 1000  # rows that are enough of a slow strategy: an interval of five points
 SLOW_TEST_S = 60.0
+TEST_SEED = "test-seed"  # the part that holds a seed's answers to test rows
 SAFE = 0.85  # of the time that is left: speeds were measured on few rows
 
 
@@ -139,7 +141,29 @@ def certify(bench: Bench, line: Line) -> None:
     rows = [bench.test[id_] for id_ in bench.split.test[:count]]
     solution = load_solution(bench, line, which)
     predict_blocks(bench, line, solution, rows, "test", which=which)
+    measure_certified(bench, line, solution, rows)
     measure_retrieval(bench, line, solution, rows, "test")
+
+
+def measure_seed(bench: Bench, line: Line) -> None:
+    """Answer the test rows of a certified finalist that was searched for with the seed of its search, too.
+
+    The seed is no finalist: it is compared with what the search made of it, and decides nothing. Raises BudgetReached where
+    time or money end meanwhile.
+    """
+    how = certified_as(bench, line.name)
+    if not how or not bench.ledger.predictions(line.name, "seed"):
+        return
+    solution = load_solution(bench, line, how["solution"])
+    if not isinstance(solution, Improved):
+        return
+    bench.meter.trial, bench.meter.phase = line.name, TEST_SEED
+    rows = [bench.test[id_] for id_ in bench.split.test[: how["rows"]]]
+    predict_blocks(bench, line, solution.seed(), rows, TEST_SEED)
+    answered = bench.ledger.predictions(line.name, TEST_SEED)
+    keep_version(
+        bench, line, solution.seed(), [answered[row.id][1] for row in rows], "test", change="seed, no finalist"
+    )
 
 
 def certified_as(bench: Bench, name: str) -> dict[str, Any] | None:

@@ -94,7 +94,9 @@ def split_of(bench: Bench) -> dict[str, Any]:
 
 def timing(bench: Bench) -> dict[str, Any]:
     started = bench.ledger.noted("started") or _now()
-    return {"started": started, "finished": _now(), "machine": machine()}
+    at_once = {**(bench.ledger.noted("at once") or {}), **bench.shelf.at_once()}
+    bench.ledger.note("at once", at_once)
+    return {"started": started, "finished": _now(), "machine": machine(), "at_once": at_once}
 
 
 def machine() -> dict[str, Any]:

@@ -33,6 +33,9 @@ LOOKED_THROUGH = 400  # documents up to which a retrieval is chosen as in the st
 READ_THROUGH = 100_000  # words of them: some seconds of the encoder's, which the study then finds done
 SEARCH_S = 20.0  # a rehearsed search ends by then: it is an estimate, and a plan should not keep one waiting
 FURTHER_PROMPTS = 22  # a search scores beside those it is asked for: diverse ones, merged ones, changes taken back
+TAKEN_BACK = (
+    4  # prompts by which a reflection learns what each change of layout bought: the whole one, and one for each
+)
 SURE = 1.25  # by how much calls may be dearer than rehearsed: tokenizers differ
 WIDTH = 256  # of a stand-in's vectors
 FINALISTS = 2.5  # the two best are always certified, a third one where it may be as good
@@ -222,7 +225,10 @@ class _Run:
         with ExitStack() as asked:
             for name in asked_endpoints(self.line, self.cast):
                 asked.enter_context(self.cast[name].afresh())
-            return refitted + self._predicted(solution, like) * (len(self.split.test) / max(1, len(like)))
+            answers = self._predicted(solution, like)
+            if isinstance(solution, Improved):
+                answers += self._predicted(solution.seed(), like)
+            return refitted + answers * (len(self.split.test) / max(1, len(like)))
 
     def searched(self) -> Bill | None:
         """Return the most that a search may ask: every prompt on every row; None where nothing is searched for."""
@@ -234,7 +240,7 @@ class _Run:
         if self.line.way == "optimise":
             calls = (self.strategy.prompts + FURTHER_PROMPTS) * rows
             return Bill(calls, calls * answer)
-        calls = self.strategy.calls + FURTHER_PROMPTS * rows if own else 0
+        calls = self.strategy.calls + (FURTHER_PROMPTS + TAKEN_BACK) * rows if own else 0
         texts = self.strategy.calls / 4 if (self.strategy.reflector or self.line.model) in self.cast else 0
         text = max(SURE * one.dear[1] for one in self.cast.values())
         return Bill(calls + texts, calls * answer + texts * text)

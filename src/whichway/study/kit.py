@@ -51,6 +51,11 @@ class ModelShelf(Mapping[str, Any]):
         """Tell whether a model is an endpoint that is asked in batches."""
         return self.in_study and bool(getattr(self.endpoints.get(name), "batch", False))
 
+    def at_once(self) -> dict[str, dict[str, int]]:
+        """Return for each endpoint that was asked how many calls at once it takes, as was learnt, and how many are allowed."""
+        asked = {name: self._made[name].throttle for name in self.endpoints if name in self._made}
+        return {name: {"learnt": int(one.limit), "allowed": one.most} for name, one in asked.items()}
+
     def embedder(self) -> Any:
         """Return the sentence encoder of the task file, made at the first call."""
         if self._encoder is None:

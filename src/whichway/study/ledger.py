@@ -20,7 +20,7 @@ from whichway.errors import BudgetReached, LedgerError
 from whichway.study import tables
 from whichway.study.commits import Commits
 
-VERSION = 3
+VERSION = 4
 TIMED_EVERY_S = 0.5  # what a killed process has used is known to this, without writing it down with every call
 # What is done for every call is put together once.
 _WHOSE, _SPENT = ("trial", "phase", "state"), ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
@@ -293,7 +293,7 @@ class Ledger:
     # -- prompts and vectors ----------------------------------------------------------------------------------------
 
     def keep_prompt(self, trial: str, part: str, one: PromptVersion) -> None:
-        """Keep a prompt that was scored, once for each number of rows; a prompt is never forgotten."""
+        """Keep a prompt that was scored, once for each number of rows and each change; a prompt is never forgotten."""
         row: dict[str, Any] = {"id": one.id, "trial": trial, "part": part, "parent": one.parent, "change": one.change}
         row |= {"text": one.text, "messages": _dump(one.messages), "score": one.score, "rows": one.rows}
         row |= {"tokens": one.tokens, "seconds": one.spend.seconds, "usd": one.spend.usd}
@@ -306,7 +306,7 @@ class Ledger:
         return [{**row._mapping, "messages": json.loads(row.messages)} for row in found]
 
     def keep_scored(self, prompts: Sequence[Mapping[str, Any]]) -> None:
-        """Keep prompts as `prompts` tells them, each once for each number of rows."""
+        """Keep prompts as `prompts` tells them, each once for each number of rows and each change."""
         with self.transaction() as db:
             if prompts:
                 db.execute(tables.prompts.insert().prefix_with("OR IGNORE"), [dict(one) for one in prompts])

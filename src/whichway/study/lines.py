@@ -96,8 +96,7 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
             )
     budget, lines = means or Means(settings.budget.usd, settings.budget.minutes), []
     for name, way, fixed in every:
-        family = {key: value for key, value in chosen.settings.get(way, {}).items() if name == way or key not in fixed}
-        said = {**family, **chosen.settings.get(name, {})}
+        said = _said(name, way, fixed, settings)
         wanted = only or chosen.only
         if (wanted and not {name, way} & set(wanted)) or {name, way} & set(chosen.skip):
             continue
@@ -110,6 +109,25 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
     if not lines:
         raise TaskFileError("No strategy is left to run.", "Widen strategies.only, strategies.skip or --only.")
     return lines
+
+
+def _said(name: str, way: str, fixed: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """Return the settings of a line: its own before those of its family.
+
+    Where a strategy says what it reads `at_endpoint`, a family's other settings are for its local lines alone, and one that is
+    named for a line that answers there is refused: it would do nothing.
+    """
+    chosen = settings.strategies.settings
+    family = {key: value for key, value in chosen.get(way, {}).items() if name == way or key not in fixed}
+    own = {**(family if name == way else {}), **chosen.get(name, {})}
+    reads = getattr(get("strategy", way), "at_endpoint", None)
+    if reads is None or {**fixed, **own}.get("model") not in settings.models.endpoints:
+        return {**family, **own}
+    idle = [key for key in own if key not in reads and key in get("strategy", way).__dataclass_fields__]
+    if idle:
+        fix = f"Leave it out; what counts there: {', '.join(reads)}."
+        raise TaskFileError(f"strategies.settings.{name}: {idle[0]!r} does nothing at an endpoint.", fix)
+    return {**{key: value for key, value in family.items() if key in reads}, **own}
 
 
 def _worded(line: Line, task: Task) -> Line:

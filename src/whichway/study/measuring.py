@@ -34,7 +34,8 @@ SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
-IN_STEPS, LOOKUP = "in steps", "lookup"  # facts of a trial
+IN_STEPS, LOOKUP, PROMPT = "in steps", "lookup", "prompt"  # facts of a trial
+AGAIN = "fitted again on all labels"  # how a finalist's prompt came of the one that was compared
 
 
 def measure_retrieval(
@@ -122,7 +123,11 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
     """
     answered = bench.ledger.predictions(line.name, "validation")
     if isinstance(solution, Prompted):
-        keep_version(bench, line, solution, [answered[row.id][1] for row in rows if row.id in answered])
+        scores = [answered[row.id][1] for row in rows if row.id in answered]
+        used = keep_version(bench, line, solution, scores)
+        state = bench.ledger.trial(line.name)
+        known = state[2].get(PROMPT) if state else None  # of the first fold
+        bench.ledger.set_trial(line.name, "running", facts={PROMPT: known or used})
     if isinstance(solution, Improved):
         bench.meter.phase = "seed"
         predict_blocks(bench, line, solution.seed(), rows, "seed", spare_s)
@@ -146,12 +151,13 @@ def measure_steps(bench: Bench, line: Line) -> None:
         solution: Any = load_solution(bench, line, f"fold-{number}")
         rows = [bench.rows[id_] for id_ in bench.split.validation if id_ in set(fold.validation)]
         known = [(at, one.solution) for at, one in enumerate(solution.steps()) if one.solution is not None]
+        names = [f"step: {one.name}" for one in solution.steps()]
         for at, one in known[:-1]:
             bench.meter.phase = part = step_part(at)
             predict_blocks(bench, line, one, rows, part)
             if isinstance(one, Prompted):
                 answered = bench.ledger.predictions(line.name, part)
-                keep_version(bench, line, one, [answered[row.id][1] for row in rows])
+                keep_version(bench, line, one, [answered[row.id][1] for row in rows], change=names[at])
 
 
 def goes_in_steps(bench: Bench, line: Line) -> bool:
@@ -165,16 +171,46 @@ def step_part(number: int) -> str:
     return f"step-{number}"
 
 
-def keep_version(bench: Bench, line: Line, solution: Any, scores: Sequence[Any]) -> None:
-    """Keep a solution's prompt with its score on validation, its length and what its calls cost."""
+def measure_certified(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> None:
+    """Keep the prompt that was certified with its score on the test part: fitted again, it may be another one."""
+    if not isinstance(solution, Prompted):
+        return
+    state, answered = bench.ledger.trial(line.name), bench.ledger.predictions(line.name, "test")
+    scores = [answered[row.id][1] for row in rows if row.id in answered]
+    keep_version(bench, line, solution, scores, "test", str(state[2].get(PROMPT, "")) if state else "")
+
+
+def keep_version(
+    bench: Bench,
+    line: Line,
+    solution: Any,
+    scores: Sequence[Any],
+    part: str = "validation",
+    parent: str = "",
+    change: str = "",
+) -> str:
+    """Keep a solution's prompt with its score on a part, its length and what its calls cost; return its id, or nothing.
+
+    `parent` is the id of the prompt that was compared, where this one was fitted again after it; `change` says how it came
+    to be. A step of several is told from another under the same prompt by its name.
+    """
     one = solution.version()
     if one is None:
-        return
+        return ""
+    if parent not in ("", one.id):
+        one = replace(one, parent=parent, change=AGAIN)
+    elif change or isinstance(solution, Staged):
+        one = replace(one, change=change or f"step: {_last_step(solution)}")
     spent = [s for t, p, _, s in bench.ledger.spends() if t == line.name and p.split(":")[0] == bench.meter.phase]
     whole = sum(spent, Spend())
     score = round(float(bench.metric.aggregate(scores)), 6) if scores else None
     version = replace(one, score=score, rows=len(scores), tokens=_length(bench, line, one), spend=whole)
-    bench.ledger.keep_prompt(line.name, "validation", version)
+    bench.ledger.keep_prompt(line.name, part, version)
+    return str(version.id)
+
+
+def _last_step(solution: Staged) -> str:
+    return [one.name for one in solution.steps() if one.solution is not None][-1]
 
 
 def measure_rewrites(bench: Bench, line: Line, spare_s: float = 0.0) -> None:
@@ -214,10 +250,13 @@ def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
             other = solution.rewritten(kind, number)
             if other is not None:
                 bench.say(line.name, Progress(f"prompt in another {kind}", number + 1, REWRITES[kind]))
+                before, start = _paid(bench, line), time.monotonic()
                 found = _compared(bench, some, first, other.predict([row.inputs for row in some]))
+                cost = Spend(seconds=time.monotonic() - start, usd=_paid(bench, line) - before)
                 forms.setdefault(kind, []).append(found)
                 if kind != "repeat":  # the same prompt again
-                    _keep_reworded(bench, line, (solution, other), f"another {kind}", found["score"], len(some))
+                    said = PromptVersion("", (), "", f"another {kind}", found["score"], len(some), spend=cost)
+                    _keep_reworded(bench, line, (solution, other), said)
     except BudgetReached:
         if not forms:
             raise
@@ -232,14 +271,19 @@ def _turns() -> list[tuple[str, int]]:
     return [(kind, number) for number in numbers for kind, most in REWRITES.items() if number < most]
 
 
-def _keep_reworded(bench: Bench, line: Line, pair: Sequence[Any], change: str, score: float, rows: int) -> None:
-    """Keep another form of a prompt with its score: of every prompt that was scored there is to be a record."""
+def _paid(bench: Bench, line: Line) -> float:
+    """Return the dollars that other forms of a prompt have cost so far."""
+    return sum(s.usd for t, p, _, s in bench.ledger.spends() if t == line.name and p.split(":")[0] == "consistency")
+
+
+def _keep_reworded(bench: Bench, line: Line, pair: Sequence[Any], said: PromptVersion) -> None:
+    """Keep another form of a prompt with its score and its cost, as `said`: of every prompt that was scored there is a record."""
     before, after = (one.version() if isinstance(one, Prompted) else None for one in pair)
     if before is not None and after is not None:
-        said = replace(
-            after, parent=before.id, change=change, score=score, rows=rows, tokens=_length(bench, line, after)
+        kept = replace(
+            said, text=after.text, messages=after.messages, parent=before.id, tokens=_length(bench, line, after)
         )
-        bench.ledger.keep_prompt(line.name, "validation", said)
+        bench.ledger.keep_prompt(line.name, "validation", kept)
 
 
 def _length(bench: Bench, line: Line, one: PromptVersion) -> int:

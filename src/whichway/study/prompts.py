@@ -8,6 +8,7 @@ from typing import Any
 
 from whichway.core.strategy import Improved, Staged, Step
 from whichway.study.bench import Bench, load_solution, solution_folder
+from whichway.study.certify import TEST_SEED, certified_as
 from whichway.study.evidence import paired_difference, score_interval
 from whichway.study.lines import Line
 from whichway.study.measuring import goes_in_steps, step_part
@@ -32,7 +33,11 @@ def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
 
 
 def searches(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Return for each prompt that was searched for: what it gains over its seed on validation, its edits, both texts."""
+    """Return for each prompt that was searched for: what it gains over its seed on validation, its edits, both texts.
+
+    `refitted` is the same of the search that was made again on all labels for the test part: that prompt is the one shipped.
+    `test` holds both scores and the gain on the test rows that it was certified on; the seed is no finalist.
+    """
     found = []
     for line in lines:
         before = bench.ledger.predictions(line.name, "seed")
@@ -40,28 +45,56 @@ def searches(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:
             continue
         after = bench.ledger.predictions(line.name, "validation")
         ids = [id_ for id_ in bench.split.validation if id_ in before and id_ in after]
-        groups = [bench.rows[id_].group for id_ in ids]
-        old, new = ([part[id_][1] for id_ in ids] for part in (before, after))
-        gain = paired_difference(bench.metric, new, old, groups, bench.split.seed)
         solution: Any = load_solution(bench, line, "fold-0")
         if not isinstance(solution, Improved):
             continue
-        best, seed = solution.version(), solution.seed().version()  # type: ignore[attr-defined]
         mine = [one for one in bench.ledger.prompts() if one["trial"] == line.name and one["part"] == "train"]
         found.append(
             {
                 "strategy": line.name,
-                "seed": {"id": seed.id, "text": seed.text},
-                "best": {"id": best.id, "text": best.text},
-                "seed_score": score_interval(bench.metric, old, groups, seed=bench.split.seed).as_json(),
-                "best_score": score_interval(bench.metric, new, groups, seed=bench.split.seed).as_json(),
-                "gain": gain.as_json(),
-                "edits": [asdict(one) for one in solution.edits()],
+                **_texts(solution),
+                "refitted": _refitted(bench, line),
+                "test": _on_test(bench, line),
+                **_compared(bench, ids, before, after),
                 "scored": len({one["id"] for one in mine}),
                 "facts": getattr(solution, "facts", {}),
             }
         )
     return found
+
+
+def _texts(solution: Any) -> dict[str, Any]:
+    """Return the seed of a search, what it found, and its edits."""
+    pair = {"seed": solution.seed().version(), "best": solution.version()}
+    texts = {name: {"id": one.id, "text": one.text} for name, one in pair.items()}
+    return {**texts, "edits": [asdict(one) for one in solution.edits()]}
+
+
+def _refitted(bench: Bench, line: Line) -> dict[str, Any] | None:
+    """Return what the search found again on all labels; None where it was not made again."""
+    how = certified_as(bench, line.name)
+    if not how or how["solution"] != "final" or not solution_folder(bench, line, "final").exists():
+        return None
+    return _texts(load_solution(bench, line, "final"))
+
+
+def _on_test(bench: Bench, line: Line) -> dict[str, Any] | None:
+    """Return the scores of seed and finalist, and the gain, on the test rows that both have answered; None where none."""
+    before, after = (bench.ledger.predictions(line.name, part) for part in (TEST_SEED, "test"))
+    ids = [id_ for id_ in bench.split.test if id_ in before and id_ in after]
+    return _compared(bench, ids, before, after) if ids else None
+
+
+def _compared(bench: Bench, ids: Sequence[str], before: Any, after: Any) -> dict[str, Any]:
+    """Return the scores of a seed and of what a search made of it on the same rows, and the difference."""
+    rows, seed = {**bench.rows, **bench.test}, bench.split.seed
+    groups = [rows[id_].group for id_ in ids]
+    old, new = ([part[id_][1] for id_ in ids] for part in (before, after))
+    return {
+        "seed_score": score_interval(bench.metric, old, groups, seed=seed).as_json(),
+        "best_score": score_interval(bench.metric, new, groups, seed=seed).as_json(),
+        "gain": paired_difference(bench.metric, new, old, groups, seed).as_json(),
+    }
 
 
 def steps(bench: Bench, lines: Sequence[Line]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from whichway.core.task import Example, Metric, Task, Teachable
 from whichway.errors import BudgetReached, LedgerError, WhichwayError
 from whichway.study.bench import Bench, is_begun, solution_folder
 from whichway.study.beside import Beside
-from whichway.study.certify import MOST_FINALISTS, certify, choose_finalists, test_seconds, wanted
+from whichway.study.certify import MOST_FINALISTS, certify, choose_finalists, measure_seed, test_seconds, wanted
 from whichway.study.content import study_content
 from whichway.study.decision import keep_decision
 from whichway.study.growth import measure_growth
@@ -202,6 +202,7 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
         watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
+    _test_seeds(bench, everyone)
     complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
     measure_growth(bench, everyone)
     _measure_steps(bench, everyone)
@@ -284,6 +285,15 @@ def _certify_all(bench: Bench, lines: Sequence[Line], names: Sequence[str]) -> b
             if bench.ledger.noted("debug"):
                 raise
     return True
+
+
+def _test_seeds(bench: Bench, lines: Sequence[Line]) -> None:
+    """Compare finalists that were searched for with their own seeds on the test part, too, once all are certified."""
+    for line in lines:
+        try:
+            measure_seed(bench, line)
+        except WhichwayError as error:
+            bench.ledger.decide("seed not tested", {"strategy": line.name, "reason": error.problem})
 
 
 def _measure_steps(bench: Bench, lines: Sequence[Line]) -> None:

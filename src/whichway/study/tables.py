@@ -61,11 +61,11 @@ prompts = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("id", sa.Text, nullable=False, index=True),  # of its text
     sa.Column("trial", sa.Text, nullable=False),
-    sa.Column("part", sa.Text, nullable=False),  # train: rows to learn from; validation
+    sa.Column("part", sa.Text, nullable=False),  # train: rows to learn from; validation; test
     *(sa.Column(name, sa.Text, nullable=False) for name in ("parent", "change", "text", "messages")),
     *(sa.Column(name, sa.Float, nullable=True) for name in ("score", "seconds", "usd")),
     *(sa.Column(name, sa.Integer, nullable=False) for name in ("rows", "tokens")),
-    sa.UniqueConstraint("id", "trial", "part", "rows"),
+    sa.UniqueConstraint("id", "trial", "part", "rows", "change"),
 )
 vectors = sa.Table(
     "vectors", book, sa.Column("key", sa.Text, primary_key=True), sa.Column("vector", sa.LargeBinary, nullable=False)

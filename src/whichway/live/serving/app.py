@@ -16,6 +16,7 @@ from whichway.live.serving.refusal import Refusal, error_body
 from whichway.live.serving.uploads import upload_routes
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GRACE_S = 5  # for what is being streamed when the server ends
 LARGEST_BYTES = 100 * 2**20
 
 
@@ -127,7 +128,11 @@ def serve(
             ) from error
         shown = f"[{host}]" if ":" in host else host
         print(f"Serving {', '.join(desk.names())} on http://{shown}:{sock.getsockname()[1]}/v1", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S
+            )
+        )
         try:
             server.run(sockets=[sock])
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from whichway.errors import BudgetReached, ProviderError, UsageError
 from whichway.live.answer import answer_row
 from whichway.live.serving.models import Desk, Served, inputs_from
 from whichway.live.serving.refusal import Refusal, body_of, error_body, object_in, whole_in
+from whichway.live.serving.streaming import Writing, events, words
 
 MOST_ROWS = 1000
 MOST_TOKENS, USUAL_TOKENS = 2048, 256
@@ -42,10 +42,10 @@ def chat_routes(desk: Desk) -> list[Any]:
     async def chat(request: Any) -> Any:
         said = await body_of(request)
         usage = bool(object_in(said, "stream_options").get("include_usage"))
-        made = await run_in_threadpool(_complete, desk, said)
         if not said.get("stream"):
-            return JSONResponse(made)
-        return StreamingResponse(_stream(made, usage), media_type="text/event-stream")
+            return JSONResponse(await run_in_threadpool(_complete, desk, said))
+        streamed = await run_in_threadpool(_streamed, desk, said, usage)
+        return StreamingResponse(streamed, media_type="text/event-stream")
 
     async def predict(request: Any) -> Any:
         return JSONResponse(await run_in_threadpool(_predict, desk, await body_of(request)))
@@ -138,6 +138,22 @@ def _complete(desk: Desk, said: Mapping[str, Any]) -> dict[str, Any]:
     return _completion(desk, name, messages, text, "stop", extra)
 
 
+def _streamed(desk: Desk, said: Mapping[str, Any], usage: bool) -> Iterator[str]:
+    """Answer as events: a language model is heard while it writes, a solution's answer is made whole first."""
+    name, messages = _named(desk, said)
+    if desk.solution(name) is not None:
+        made = _complete(desk, said)
+        return events(made, words(made["choices"][0]["message"]["content"]), lambda: made, usage)
+    asked, head = _ask(said, messages), _completion(desk, name, messages, "", "stop", {})
+    writing = Writing(lambda say: desk.tell(name, asked, say))
+    return events(
+        head,
+        writing,
+        lambda: _completion(desk, name, messages, writing.reply.text, writing.reply.finish, {}),
+        usage,
+    )
+
+
 def _named(desk: Desk, said: Mapping[str, Any]) -> tuple[str, tuple[tuple[Any, str], ...]]:
     name, messages = str(said.get("model") or desk.main.name), _messages(said)
     _known(desk, name)
@@ -194,23 +210,3 @@ def _ask(said: Mapping[str, Any], messages: Any) -> Ask:
         raise Refusal(400, f"`stop` must be a text, or a list of at most {MOST_STOPS}.")
     schema = object_in(object_in(object_in(said, "response_format"), "json_schema"), "schema") or None
     return Ask(messages, most, float(heat), None, schema, stop=tuple(stops), draw=whole_in(said, "seed", 0, *SEEDS))
-
-
-def _stream(made: Mapping[str, Any], usage: bool) -> Iterator[str]:
-    """Yield an answer as server-sent events: the role, the text word by word, why it ended, and [DONE]."""
-    head = {key: made[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    choice = made["choices"][0]
-
-    def event(delta: Mapping[str, Any], finish: str | None = None) -> str:
-        rows = [{"index": 0, "delta": delta, "finish_reason": finish}]
-        more = {"whichway": made["whichway"]} if finish and "whichway" in made else {}
-        return f"data: {json.dumps({**head, 'choices': rows, **more}, ensure_ascii=False)}\n\n"
-
-    yield event({"role": "assistant", "content": ""})
-    words = choice["message"]["content"].split(" ")
-    for i, word in enumerate(words):
-        yield event({"content": word if i == len(words) - 1 else word + " "})
-    yield event({}, choice["finish_reason"])
-    if usage:
-        yield f"data: {json.dumps({**head, 'choices': [], 'usage': made['usage']})}\n\n"
-    yield "data: [DONE]\n\n"

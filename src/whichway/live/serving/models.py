@@ -93,14 +93,27 @@ class Desk:
 
     def write(self, name: str, requests: Sequence[Request]) -> list[Reply] | None:
         """Let the base model or a fine-tuned one write; None where there is none of this name."""
+        model = self._writer(name)
+        if model is None:
+            return None
+        with self._compute:
+            replies: list[Reply] = model.generate(requests)
+            return replies
+
+    def tell(self, name: str, request: Request, say: Callable[[str], None]) -> Reply:
+        """Let such a model write, and say its text in pieces while it does."""
+        model = self._writer(name)
+        with self._compute:
+            reply: Reply = model.tell(request, say)
+            return reply
+
+    def _writer(self, name: str) -> Any:
         if self.tuning is None or name not in [*self.tuning.base_names(), *self.tuning.tuned()]:
             return None
         with self._lock:
             if name not in self._made:
                 self._made[name] = self.tuning.load(name)
-        with self._compute:
-            replies: list[Reply] = self._made[name].generate(requests)
-            return replies
+            return self._made[name]
 
     def count(self, text: str) -> int:
         """Return the tokens of a text, or an estimate where no language model is loaded."""
