@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sample import report
 
-from whichway.report.verdict import certainty, certainty_share
+from whichway.report.markdown import render_markdown
+from whichway.report.verdict import certainty, certainty_share, fragile
 
 WAYS = report()["recommendation"]
 
@@ -40,3 +41,16 @@ def test_a_report_of_before_tells_what_it_has():
 def test_without_a_recommendation_nothing_is_said_to_be_likely():
     found = report(recommendation={**WAYS, "strategy": None, "p_good_enough": 0.9})
     assert certainty_share(found) is None and "%" not in certainty(found)
+
+
+def test_a_winner_whose_score_moves_with_the_form_of_its_prompt_is_called_fragile_beside_its_score():
+    found = report()
+    name = WAYS["strategy"]
+    trial = next(one for one in found["trials"] if one["strategy"] == name)
+    assert fragile(found) == ""
+    trial["sensitivity"] = {"rows": 16, "score": 0.8, "low": 0.55, "high": 0.81, "kinds": {}}
+    assert fragile(found).startswith("Its prompt is fragile: the same 16 rows score between 0.550 and 0.810")
+    said = render_markdown(found)
+    assert "reworded 0.550 to 0.810, n = 16" in said and "prompt is fragile" in said
+    trial["sensitivity"]["low"] = 0.72  # two rows of 16 are no sign
+    assert fragile(found) == ""

@@ -40,7 +40,13 @@ def _verdict(report: Report) -> list[str]:
         else escape(verdict.study_line(report))
     ]
     reasons = "\n".join(f"- {escape(one)}" for one in verdict.reasons(report))
-    return [escape(verdict.stopped(report)), "\n".join(lines), escape(verdict.runner_up(report)), reasons, *said]
+    return [
+        escape(verdict.stopped(report)),
+        "\n".join(lines),
+        *(escape(one(report)) for one in (verdict.runner_up, verdict.fragile)),
+        reasons,
+        *said,
+    ]
 
 
 def _aside(tile: verdict.Tile) -> str:

@@ -43,6 +43,7 @@ def render_page(report: Report) -> str:
         stopped=verdict.stopped(report),
         tiles=verdict.tiles(report),
         runner_up=verdict.runner_up(report, words.fine),
+        fragile=verdict.fragile(report),
         reasons=verdict.reasons(report),
         study=verdict.study_line(report),
         sections=sections(report),

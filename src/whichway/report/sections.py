@@ -184,7 +184,7 @@ def _way(trial: Row, report: Report) -> tuple[Cell, ...]:
         Cell(words.money(use.get("usd_per_1000"))),
         Cell(words.latency(use.get("p95_ms")), f"{words.three(per_s)} rows/s" if per_s is not None else ""),
         Cell(words.duration(build.get("seconds")), words.money(build.get("usd")) if build.get("usd") else ""),
-        Cell(words.percent(trial.get("consistency")), _spread(trial, report)),
+        Cell(words.percent(trial.get("consistency"))),
         Cell(words.score(trial.get("calibration_error"))),
         Cell(words.MISSING if parsed is None or parsed >= 1 else words.percent(parsed)),
         Cell(words.memory(trial.get("memory_mb"))),
@@ -192,15 +192,18 @@ def _way(trial: Row, report: Report) -> tuple[Cell, ...]:
 
 
 def _spread(trial: Row, report: Report) -> str:
+    """Return between which scores a prompt lies in other forms, and on how many rows: what stands beside its score."""
     ends = [words.score(at(trial, "sensitivity", end), metric(report)) for end in ("low", "high")]
-    return f"scores {' to '.join(ends)}" if words.MISSING not in ends else ""
+    size = words.sample({"n": at(trial, "sensitivity", "rows")})
+    return f"reworded {' to '.join(ends)}, {size}".rstrip(", ") if words.MISSING not in ends else ""
 
 
 def _scored(trial: Row, part: str, report: Report) -> Cell:
     found = mapping(trial, part)
     value, around = (words.score(found.get("value"), metric(report)), words.interval(found, metric(report)))
     size = words.sample(found) if _size(report, part) is None else ""
-    small = [one for one in (around, size) if one and one != words.MISSING]
+    forms = _spread(trial, report) if part == "validation" else ""
+    small = [one for one in (around, size, forms) if one and one != words.MISSING]
     return Cell(value, ", ".join(small) if value != words.MISSING else "")
 
 

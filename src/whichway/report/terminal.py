@@ -30,8 +30,9 @@ def print_verdict(report: Report, console: Console) -> None:
     console.print()
     console.print(_tiles(report))
     console.print()
-    if verdict.runner_up(report):
-        _indent(console, verdict.runner_up(report))
+    for said in (verdict.runner_up(report), verdict.fragile(report)):
+        if said:
+            _indent(console, said)
     for reason in verdict.reasons(report):
         console.print(Padding(Text("- " + reason), (0, 0, 0, 2), expand=False))
     if winner_name(report) is None:  # what would get there is then the answer

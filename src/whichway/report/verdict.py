@@ -123,6 +123,20 @@ def runner_up(report: Report, set_number: Callable[[str], str] = str) -> str:
     return f"Runner-up: {last}. {first} minus {last}, on the same rows of {part}: {number}. {reading(apart, report)}"
 
 
+def fragile(report: Report) -> str:
+    """Return how far the winner's score moves with the form of its prompt, where that is more than matters or two rows make."""
+    found = mapping(winner(report) or {}, "sensitivity")
+    low, high, some = (words.number(found.get(name)) for name in ("low", "high", "rows"))
+    least = words.number(at(report, "task", "objective", "smallest_difference")) or 0.0
+    if low is None or high is None or not some or high - low <= max(least, 2 / some):
+        return ""
+    ends = " and ".join(words.score(one, metric(report)) for one in (low, high))
+    return (
+        f"Its prompt is fragile: the same {words.plural(int(some), 'row')} score between {ends} "
+        "as it is worded, laid out or ordered anew."
+    )
+
+
 def reading(apart: Row, report: Report) -> str:
     """Return what the interval of a paired difference means, against the smallest difference that matters."""
     low, high = words.number(apart.get("low")), words.number(apart.get("high"))
