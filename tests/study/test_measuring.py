@@ -38,6 +38,7 @@ def run(folder: Path, server: FaultServer) -> dict[str, Any]:
     (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     (folder / "task.yaml").write_text(
         "task: t\ninstruction: Name the colour.\ndata: {train: rows.jsonl}\nmetric: accuracy\n"
+        "paraphrases: [Say the colour., Which colour is it?, The colour?, Colour]\n"
         f"budget: {{minutes: 5, usd: 5}}\nmodels: {{endpoints: {{far: {{base_url: '{server.base_url}', model: m, "
         "price: {input: 1.0, output: 4.0}}}}\n"
     )
@@ -60,7 +61,7 @@ def test_every_form_is_asked_and_kept_and_answers_drawn_again_are_told_apart(tmp
     every = read_prompts(tmp_path / "run")
     others = [one for one in every if one["change"]]
     assert len(others) == sum(most for kind, most in REWRITES.items() if kind != "repeat")
-    assert {one["change"] for one in others} == {"another format", "another wording", "another order"}
+    assert {one["change"] for one in others} == {f"another {kind}" for kind in REWRITES if kind != "repeat"}
     assert {one["parent"] for one in others} == {every[0]["id"]} and {one["score"] for one in others} == {1.0}
     per_form = found["sensitivity"]["rows"] * ASKED_USD
     assert {round(one["usd"], 12) for one in others} == {round(per_form, 12)} and all(

@@ -48,7 +48,8 @@ ONWARD = "onward"
 PICKLED = frozenset(
     {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy", ".npz"}
 )  # may hold code
-REWRITES = {"format": 4, "wording": 2, "order": 2, "repeat": 2}  # forms of a prompt that keep its meaning, by kind
+# forms of a prompt that keep its meaning, by kind
+REWRITES = {"paraphrase": 4, "format": 4, "wording": 2, "order": 2, "repeat": 2}
 
 
 @dataclass(frozen=True)

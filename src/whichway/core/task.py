@@ -160,7 +160,8 @@ class Task:
     """What every strategy is told. It carries no examples, so nothing of validation or test can be reached through it.
 
     `documents` are the knowledge to look answers up in; they belong to the task, not to any part of the split. `further` are
-    metrics that are reported beside `metric` and decide nothing. `unlabelled` are rows without an answer, none of which is a
+    metrics that are reported beside `metric` and decide nothing. `paraphrases` are the instruction in other words: what a
+    prompt's steadiness is measured over. `unlabelled` are rows without an answer, none of which is a
     labelled row.
     """
 
@@ -175,6 +176,7 @@ class Task:
     documents: tuple[Document, ...] = ()
     further: tuple[Metric, ...] = ()
     unlabelled: tuple[Inputs, ...] = ()
+    paraphrases: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Labels:

@@ -274,6 +274,7 @@ def _task(
         documents=documents,
         further=make_further(settings, said, output, documents),
         context=settings.context,
+        paraphrases=settings.paraphrases,
         constraints=Constraints(**settings.constraints.model_dump()),
         objective=Objective(**settings.objective.model_dump()),
     )
@@ -303,10 +304,11 @@ def _files(settings: TaskFile, folder: Path, *tables: Table | None) -> list[Path
 def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], documents: Sequence[Document] = ()) -> str:
     """Hash what answers and their score depend on: not the budget, prices, how an endpoint is reached, or what is told beside.
 
-    Instruction and context are left to the strategies that read them: an edit makes new trials of those alone.
+    Instruction and context are left to the strategies that read them: an edit makes new trials of those alone. Paraphrases
+    are read where a prompt's steadiness is measured.
     """
     said = settings.model_dump(
-        mode="json", exclude={"budget", "strategies", "further", "judge", "instruction", "context"}
+        mode="json", exclude={"budget", "strategies", "further", "judge", "instruction", "context", "paraphrases"}
     )
     for section, names in PRICED.items():
         said[section] = {key: value for key, value in said[section].items() if key not in names}

@@ -266,6 +266,7 @@ class TaskFile(BaseModel):
     task: str = Field(min_length=1, max_length=200)
     instruction: str = ""
     context: str = ""
+    paraphrases: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=4)] = ()
     data: DataFiles
     inputs: dict[str, Kind | None] | None = None
     target: str | None = None

@@ -8,7 +8,13 @@ from whichway.report import words
 from whichway.report.reading import Report, Row, at, mapping, measured, metric, rows, winner_name
 from whichway.report.sections import Cell, Column, Section, Table, table
 
-KINDS = {"format": "other formats", "wording": "other wordings", "order": "other orders", "repeat": "drawn again"}
+KINDS = {
+    "paraphrase": "your paraphrases",
+    "format": "other formats",
+    "wording": "other wordings",
+    "order": "other orders",
+    "repeat": "drawn again",
+}
 STEPS = {"prompt": "the prompt", "weights": "the weights", "prompt again": "the prompt again"}
 AGAIN = "searched again on all labels for the test part"
 TESTED = "on the test part"
@@ -85,15 +91,16 @@ def _steps(report: Report) -> Table:
 def _spread(report: Report) -> Table:
     known = metric(report)
     every = [one for one in measured(report) if mapping(one, "sensitivity")]
+    kinds = [kind for kind in KINDS if any(mapping(one, "sensitivity", "kinds", kind) for one in every)]
     lines = []
     for one in every:
         found = mapping(one, "sensitivity")
-        cells = [_kind(mapping(found, "kinds", kind), known) for kind in KINDS]
+        cells = [_kind(mapping(found, "kinds", kind), known) for kind in kinds]
         own = Cell(words.score(found.get("score"), known), words.sample({"n": found.get("rows")}))
         whole = " to ".join(words.score(found.get(end), known) for end in ("low", "high"))
         lines.append((Cell(words.visible(one.get("strategy"))), own, Cell(whole), *cells))
     marked = next((i for i, one in enumerate(every) if one.get("strategy") == winner_name(report)), None)
-    columns = (Column("way", False), Column("as it is"), Column("all forms"), *map(Column, KINDS.values()))
+    columns = (Column("way", False), Column("as it is"), Column("all forms"), *(Column(KINDS[kind]) for kind in kinds))
     return table("Score of the same prompt in other forms, on the first validation rows", columns, lines, marked)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import shutil
 import time
@@ -69,6 +71,12 @@ class Bench:
             PairJudge(self.shelf, self.shelf.settings.judge) if line.judge else None,
             **more,
         )
+
+    def steadiness_key(self, line: Line) -> str:
+        """Return the key of what is measured of a line beside its score: how steady its answers are, in which words."""
+        said = json.dumps(self.task.paraphrases).encode("utf-8", "surrogatepass")
+        own = f"/{hashlib.sha256(said).hexdigest()[:16]}" if self.task.paraphrases else ""
+        return f"{line.key(self.fingerprint)}/consistency{own}"
 
     def cut_off(self, line: Line, spare_s: float) -> float:
         """Return when work of a line is cut off; never for an endpoint's, whose calls are metered and look at the clock."""

@@ -176,7 +176,7 @@ def consistency_of(bench: Bench, line: Line) -> float | None:
 
     Answers drawn at a temperature are left out: what is served is drawn at none.
     """
-    found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/consistency")
+    found = bench.ledger.recall(bench.steadiness_key(line))
     forms = found["forms"].items() if found else ()
     same = [one["same"] for kind, tried in forms if kind != "repeat" for one in tried]
     if found and same and found["rows"]:

@@ -220,7 +220,7 @@ def measure_rewrites(bench: Bench, line: Line, spare_s: float = 0.0) -> None:
     Where the budget ends meanwhile, the comparison itself stays complete, and the forms that were measured count: that is
     written down, and nothing is raised.
     """
-    key = f"{line.key(bench.fingerprint)}/consistency"
+    key = bench.steadiness_key(line)
     if bench.ledger.recall(key):
         return
     try:

@@ -20,7 +20,7 @@ def sensitivity(bench: Bench, line: Line) -> dict[str, Any] | None:
     `low` and `high` are the lowest and the highest score of all forms, its own among them; None where it has no prompt or
     nothing was measured.
     """
-    found = bench.ledger.recall(f"{line.key(bench.fingerprint)}/consistency")
+    found = bench.ledger.recall(bench.steadiness_key(line))
     if not found or not found["forms"]:
         return None
     kinds = {}

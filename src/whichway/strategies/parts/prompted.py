@@ -75,7 +75,7 @@ class PromptSolution:
         if kind == "repeat":
             written = isinstance(self.reader, TextReader)
             return replace(self, temperature=REPEATED_AT, draw=number + 1) if written else None
-        form = self.form.rewritten(kind, number)
+        form = self.form.rewritten(kind, number, self.task.paraphrases)
         return replace(self, form=form) if form else None
 
     def version(self) -> PromptVersion:

@@ -48,8 +48,13 @@ class PromptFormat:
     hints: tuple[tuple[str, str], ...] = ()
     spelled: tuple[tuple[str, str], ...] = ()
 
-    def rewritten(self, kind: str, number: int) -> PromptFormat | None:
-        """Return the same prompt in another format or wording; None for other kinds, and where there is nothing to word."""
+    def rewritten(self, kind: str, number: int, paraphrases: Sequence[str] = ()) -> PromptFormat | None:
+        """Return the same prompt in another format or wording; None for other kinds, and where there is nothing to word.
+
+        `paraphrases` stand in place of the task's instruction, not of one that was found for it.
+        """
+        if kind == "paraphrase" and self.instruction and not self.said and number < len(paraphrases):
+            return replace(self, said=paraphrases[number].strip())
         if kind == "format":
             return replace(self, marks=others(self.marks, number + 1)[number])
         if kind == "wording" and self.instruction:

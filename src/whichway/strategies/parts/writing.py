@@ -78,7 +78,7 @@ class WrittenSolution:
             return replace(self, shown=reordered(self.shown, number)) if len(self.shown) > 1 else None
         if kind == "repeat":
             return replace(self, temperature=REPEATED_AT, draw=number + 1)
-        form = self.form.rewritten(kind, number)
+        form = self.form.rewritten(kind, number, self.task.paraphrases)
         return replace(self, form=form) if form else None
 
     def version(self) -> PromptVersion:
