@@ -40,6 +40,14 @@ def test_predict_takes_a_budget_which_is_an_amount(tmp_path: Path) -> None:
     assert done.returncode == 2 and "--budget-usd" in two_lines(done) and done.stdout == ""
 
 
+def test_a_way_called_by_its_name_whose_price_is_unknown_ends_the_command_before_a_run_is_begun(tmp_path: Path) -> None:
+    task = make_task(tmp_path, more='models: {endpoints: {far: {base_url: "https://far.example/v1", model: far-1}}}\n')
+    done = whichway("run", task, "--out", tmp_path / "run", "--only", "majority,prompt-zero@far")
+    said = two_lines(done)
+    assert done.returncode == 2 and "price of the endpoint 'far' is unknown" in said and "models.endpoints.far" in said
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("where", ["file/run", "file"])
 def test_a_run_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path, where: str) -> None:
     task = make_task(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def test_a_student_learns_words_that_no_labelled_row_holds(tmp_path: Path) -> No
     kept = json.loads((tmp_path / "saved" / "learned.json").read_text())
     assert all(one["labelled_by"] == "teachers" for one in kept["rows"]) and len(kept["rows"]) == 36
     again = Distill(teachers=("probe",), student="classic").load(task, tmp_path / "saved", Kit({}, Letters(), tmp_path))
-    assert again.predict(asked) == taught.predict(asked)
+    assert again.predict(asked) == taught.predict(asked) and again.learned_from() == taught.learned_from()
 
 
 def test_rows_on_which_teachers_differ_are_left_out(tmp_path: Path) -> None:
@@ -110,6 +112,43 @@ def test_written_rows_are_kept_where_teachers_agree_and_are_marked(tmp_path: Pat
     taught.save(tmp_path / "saved")
     kept = json.loads((tmp_path / "saved" / "learned.json").read_text())["rows"]
     assert all(one["written_by"] == "model" for one in kept)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape", "why"),
+    [
+        ((Field("text"), Field("title")), Labels(("a", "b")), "one text field alone can be written.*text, title"),
+        ((Field("text"), Field("amount", "number")), Labels(("a", "b")), "one text field alone.*text, amount"),
+        ((Field("text"),), Text(), "inputs are written for labels, and the answers are text"),
+    ],
+)
+def test_where_nothing_can_be_written_rows_without_labels_are_learned_from_and_that_is_told(
+    tmp_path: Path, fields: tuple[Field, ...], shape: Any, why: str
+) -> None:
+    pool = tuple({"text": f"{word} number {i}", "title": "t", "amount": i} for i in range(9) for word in WORDS.values())
+    task = Task("t", "Sort.", fields, shape, get("metric", "accuracy")(), unlabelled=pool)
+    way = Distill(teachers=("classic",), student="classic", synthetic=9)
+    if isinstance(shape, Labels):
+        some = [replace(one, inputs={**one.inputs, "title": "t", "amount": i}) for i, one in enumerate(rows())]
+        assert way.lacks(task) == "", "it is not left out"
+        taught = way.fit(task, some, [], Kit({}, Letters(), tmp_path))
+        assert taught.facts["written"] == 0 and taught.facts["kept"] > 0 == taught.facts["kept_written"]
+        assert re.search(why, taught.facts["not_written"])
+    assert re.search(why, way.unwritten(task)) and not replace(way, synthetic=0).unwritten(task)
+    bare = replace(task, unlabelled=())
+    if isinstance(shape, Labels):
+        assert re.search(f"data.unlabelled.*{why}", way.lacks(bare))
+    with pytest.raises(NotApplicable, match=why):
+        way.fit(bare, rows(), [], Kit({}, Letters(), tmp_path))
+
+
+def test_a_writer_that_writes_nothing_of_use_leaves_nothing_to_learn_from(tmp_path: Path) -> None:
+    class Silent:
+        def generate(self, requests: Any) -> list[Reply]:
+            return [Reply("") for _ in requests]
+
+    with pytest.raises(NotApplicable, match="no rows without labels to learn from, and the model wrote none"):
+        fit(make_task([]), tmp_path, synthetic=9, writer_model=Silent())
 
 
 def test_an_answer_that_cannot_be_read_is_no_agreement() -> None:

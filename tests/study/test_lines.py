@@ -10,7 +10,7 @@ import pytest
 from whichway import load_task
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Prediction
-from whichway.errors import NotApplicable, TaskFileError
+from whichway.errors import NotApplicable, TaskFileError, UsageError
 from whichway.registry import get
 from whichway.study.lines import DEFAULTS, in_use, make_lines
 
@@ -107,6 +107,31 @@ def test_a_student_that_is_trained_here_needs_the_packages_for_it(lines, monkeyp
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "trl" else has)
     more = taught(student="finetune").replace("teachers:", "synthetic: 5, teachers:")
     assert "needs trl" in lines(more, only=("distill",))[0].excluded
+
+
+UNPRICED = 'models: {endpoints: {far: {base_url: "https://far.example/v1", model: far-1}}}\n'
+
+
+@pytest.mark.parametrize("name", ["prompt-few@far", "optimise@far", "distill"])
+def test_a_way_called_by_its_name_whose_price_is_unknown_is_refused_and_others_are_left_out(lines, name):
+    teach = "strategies: {settings: {distill: {teachers: [prompt-few@far]}}}\n"
+    with pytest.raises(UsageError, match="price of the endpoint 'far' is unknown") as caught:
+        lines(UNPRICED + teach, only=("majority", name))
+    assert caught.value.exit_code == 2 and "models.endpoints.far" in caught.value.fix
+    for only in ((), ("prompt", "optimise", "majority")):
+        found = {one.name: one.excluded for one in lines(UNPRICED + teach, only=only)}
+        assert "price of the endpoint 'far' is unknown" in found["prompt-few@far"] and not found["majority"]
+    (kept,) = lines(UNPRICED + teach + "constraints: {privacy: local}\n", only=(name,))
+    assert kept.excluded.startswith("privacy"), "whatever it costs, it may not be asked"
+
+
+def test_fine_tuning_called_by_its_name_is_refused_where_the_price_of_training_is_unknown(lines):
+    more = UNPRICED.replace("far-1", "far-1, fine_tuning: true, price: {input: 1.0, output: 2.0}")
+    more += "budget: {minutes: 1, usd: 1}\n"
+    with pytest.raises(UsageError, match="price of training at the endpoint 'far' is unknown"):
+        lines(more, only=("finetune@far",))
+    assert not lines(more, only=("prompt-few@far",))[0].excluded
+    assert "price of training" in {one.name: one.excluded for one in lines(more)}["finetune@far"]
 
 
 def test_skip_leaves_out_names_and_families(lines):

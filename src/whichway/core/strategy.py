@@ -190,6 +190,15 @@ class Choosing(Protocol):
 
 
 @runtime_checkable
+class Distilling(Protocol):
+    """A solution that learned from rows which people have not labelled."""
+
+    def learned_from(self) -> Mapping[str, Any]:
+        """Return plain data: how many `unlabelled` and `written` rows teachers answered, how many of both were `kept`, and of
+        the written ones (`kept_written`); `not_written` says why none were written though some were wanted."""
+
+
+@runtime_checkable
 class Updatable(Protocol):
     """A solution that can go on with other documents, without being fitted again."""
 

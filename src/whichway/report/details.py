@@ -16,6 +16,7 @@ from whichway.report.plots.calibration import share_interval
 from whichway.report.prompts import prompts
 from whichway.report.reading import Report, Row, at, mapping, metric, metric_name, rows, things, winner_name
 from whichway.report.sections import Cell, Column, Section, scores, skipped, table, ways, worth, would_change
+from whichway.report.taught import taught
 
 PHASES = ("fit", "validation", "latency", "consistency", "refit", "test")
 MOST_ROWS = 60  # of disagreements and confusions: they are read one by one
@@ -23,7 +24,7 @@ MOST_ROWS = 60  # of disagreements and confusions: they are read one by one
 
 def sections(report: Report) -> tuple[Section, ...]:
     """Return everything below the verdict, in order, without sections that have nothing to say."""
-    makers = (scores, guaranteed, ways, worth, over_time, cascaded, retrieval, prompts, beside, classes, confusions,
+    makers = (scores, guaranteed, ways, worth, over_time, cascaded, retrieval, taught, prompts, beside, classes, confusions,
               disagreements, more_labels, would_change, calibration, abstaining, spend, asked, data, threats, skipped,
               repeat)  # fmt: skip
     found = [make(report) for make in makers]

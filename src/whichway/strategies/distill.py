@@ -14,8 +14,8 @@ from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewri
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.registry import get, register
-from whichway.strategies.parts.store import save_json
-from whichway.strategies.parts.synthetic import write_examples
+from whichway.strategies.parts.store import load_json, save_json
+from whichway.strategies.parts.synthetic import unwritable, write_examples
 
 BLOCK = 256
 CHEAP = ("probe", "classic")  # teachers whose fit takes seconds
@@ -53,7 +53,8 @@ class Distill:
     rounds of teachers that cost seconds, and one of others. People's rows count as often as LABELLED says.
 
     `synthetic` > 0 lets the model `writer` write so many further inputs for labels that have fewer; they are kept where
-    teachers agree on the label, marked as written, and never compared or tested on.
+    teachers agree on the label, marked as written, and never compared or tested on. Where nothing can be written (several
+    fields, answers that are no labels), the rows without labels are learned from all the same, and the report says so.
     """
 
     teachers: tuple[str, ...] = ("probe",)
@@ -75,8 +76,15 @@ class Distill:
             if task.output.shape not in served:
                 what = f"its {'student' if name == self.student else 'teacher'} {name} answers {' and '.join(served)} alone"
                 return f"{what}; name others in strategies.settings.distill (`teachers`, `student`)"
-        some = task.unlabelled or self.synthetic
-        return "" if some else "learns from rows without labels, and the task names none (`data.unlabelled`)"
+        why = self.unwritten(task)
+        if task.unlabelled or (self.synthetic and not why):
+            return ""
+        none = "learns from rows without labels, and the task names none (`data.unlabelled`)"
+        return f"{none}; none are written: {why}" if why else none
+
+    def unwritten(self, task: Task) -> str:
+        """Say why a model writes nothing though `synthetic` asks for it; '' where it does, or nothing is asked for."""
+        return unwritable(task) if self.synthetic else ""
 
     def asks(self) -> dict[str, bool]:
         """Return endpoints that teach, learn or write, and whether they are to fine-tune."""
@@ -104,13 +112,15 @@ class Distill:
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> Distilled:
         pool = list(task.unlabelled)
-        if not pool and not self.synthetic:
-            raise NotApplicable(
-                "There are no rows without labels to learn from.", "Name a file: data: {unlabelled: ...}"
-            )
         random.Random(f"distill {kit.seed}").shuffle(pool)
-        written = self.written(task, train, kit)
+        why = self.unwritten(task)
+        written = self.written(task, train, kit) if self.synthetic and not why else []
         pool = [*pool[: self.most], *(row.inputs for row in written)]
+        if not pool:
+            also = f", and none are written: {why}" if why else ", and the model wrote none" if self.synthetic else ""
+            raise NotApplicable(
+                f"There are no rows without labels to learn from{also}.", "Name a file: data: {unlabelled: ...}"
+            )
         kept: list[Example] = []
         rounds = self.turns()
         for number in range(rounds):
@@ -118,8 +128,9 @@ class Distill:
             said = self._answered(task, _beside(train, kept), dev, pool, kit, number)
             guesses = agreed(said, _shares(task, [*train, *dev]))
             kept = self._kept(task, pool, guesses, [row.target for row in written], share)
-        facts = {"unlabelled": len(pool) - len(written), "written": len(written), "kept": len(kept)}
+        facts: dict[str, Any] = {"unlabelled": len(pool) - len(written), "written": len(written), "kept": len(kept)}
         facts["kept_written"] = sum(row.id.startswith("synthetic") for row in kept)
+        facts |= {"not_written": why} if why else {}
         if not kept:
             raise NotApplicable("The teachers agree on no row, so there is nothing to learn from them.", "Take others.")
         solution = self.learner().fit(task, _beside(train, kept), dev, replace(kit, folder=_folder(kit, "student")))
@@ -127,7 +138,8 @@ class Distill:
 
     def load(self, task: Task, folder: Path, kit: Kit) -> Distilled:
         inner = self.learner().load(task, folder / "student", replace(kit, folder=folder / "student"))
-        return Distilled(inner, (), {})
+        known = folder / "learned.json"
+        return Distilled(inner, (), load_json(known)["facts"] if known.exists() else {})
 
     def _answered(
         self,
@@ -171,8 +183,6 @@ class Distill:
 
     def written(self, task: Task, train: Sequence[Example], kit: Kit) -> list[Example]:
         """Return inputs that a model writes for labels with fewer than `synthetic` rows."""
-        if not self.synthetic or not isinstance(task.output, Labels):
-            return []
         counts = Counter(name for row in train for name in as_labels(row.target))
         thin = {name: self.synthetic - counts[name] for name in task.labels.names if counts[name] < self.synthetic}
         kit.progress(Progress("writing examples for thin labels"))
@@ -192,10 +202,14 @@ class Distilled:
 
     student: Solution
     learned: Sequence[Example]
-    facts: dict[str, int]
+    facts: Mapping[str, Any]
 
     def predict(self, inputs: Sequence[Inputs]) -> list[Prediction]:
         return self.student.predict(inputs)
+
+    def learned_from(self) -> Mapping[str, Any]:
+        """Return how many rows were answered, written and kept."""
+        return self.facts
 
     def version(self) -> PromptVersion | None:
         """Return the student's prompt, if it has one."""
@@ -213,7 +227,7 @@ class Distilled:
             | ({"written_by": "model"} if one.id.startswith("synthetic") else {})
             for one in self.learned
         ]
-        save_json(folder / "learned.json", {"facts": self.facts, "rows": rows})
+        save_json(folder / "learned.json", {"facts": dict(self.facts), "rows": rows})
 
 
 def _beside(train: Sequence[Example], kept: Sequence[Example]) -> list[Example]:

@@ -13,7 +13,7 @@ from whichway.core.fields import Fields
 from whichway.core.task import Task
 from whichway.errors import TaskFileError, UsageError
 from whichway.models.grammar import unfollowed
-from whichway.models.pricing import known_price, training_price
+from whichway.models.pricing import Priced, known_price, training_price
 from whichway.registry import get, names
 from whichway.study.cost import Needs
 
@@ -81,7 +81,8 @@ class Means:
 def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means | None = None) -> list[Line]:
     """Return all lines in their order; `only` names strategies or families ('prompt' means all its forms).
 
-    `means` is the budget where it is not the task file's. Raises TaskFileError for names and settings that are none.
+    `means` is the budget where it is not the task file's. Raises TaskFileError for names and settings that are none, and
+    UsageError where a strategy that `only` calls by its own name asks an endpoint of unknown price; others are left out then.
     """
     chosen = settings.strategies
     every = [*DEFAULTS, *_endpoint_lines(settings), *_extra_lines()]
@@ -105,7 +106,9 @@ def make_lines(task: Task, settings: Any, only: Sequence[str] = (), means: Means
             if model not in settings.models.endpoints:
                 known_models = ", ".join(["causal", *settings.models.endpoints])
                 raise TaskFileError(f"The strategy {name!r} names a model {model!r}.", f"Known: {known_models}.")
-        lines.append(_checked(_judged(_worded(line, task), task, settings), task, settings, budget))
+        line = _judged(_worded(line, task), task, settings)
+        _refuse_unpriced(line, only, task, settings)
+        lines.append(_checked(line, task, settings, budget))
     if not lines:
         raise TaskFileError("No strategy is left to run.", "Widen strategies.only, strategies.skip or --only.")
     return lines
@@ -262,9 +265,8 @@ def _extra_lines() -> list[tuple[str, str, dict[str, Any]]]:
 
 def _checked(line: Line, task: Task, settings: Any, means: Means) -> Line:
     """Say why a line cannot run, where that is known before anything is spent."""
-    trained = {line.model: line.way == "finetune", **_asks(line)}
-    for name in asked_endpoints(line, settings.models.endpoints):
-        if why := _unaffordable(name, trained[name], task, settings, means):
+    for name, trains in _trained(line, settings).items():
+        if why := _unaffordable(name, trains, task, settings, means):
             return replace(line, excluded=why)
     if why := _misshapen(line, task):
         return replace(line, excluded=why)
@@ -309,15 +311,35 @@ def _too_late(line: Line, task: Task) -> str:
     return f"deadline: its hours of work take {days:.3g} days, and constraints.deadline_days is {deadline:g}"
 
 
+def _refuse_unpriced(line: Line, only: Sequence[str], task: Task, settings: Any) -> None:
+    """Refuse a way called by its name that asks an endpoint whose price, or that of its training, is unknown."""
+    if line.name in only and task.constraints.privacy != "local":
+        for name, trains in _trained(line, settings).items():
+            _price(name, trains, settings)
+
+
+def _trained(line: Line, settings: Any) -> dict[str, bool]:
+    """Return the endpoints that a strategy asks, and whether they are to fine-tune."""
+    said = {line.model: line.way == "finetune", **_asks(line)}
+    return {name: said[name] for name in asked_endpoints(line, settings.models.endpoints)}
+
+
+def _price(name: str, trains: bool, settings: Any) -> Priced:
+    """Return what an endpoint charges; raises UsageError where that, or what it charges for training, is unknown."""
+    endpoint = settings.models.endpoints[name]
+    found = known_price(name, endpoint)
+    if trains:
+        training_price(name, endpoint)
+    return found
+
+
 def _unaffordable(name: str, trains: bool, task: Task, settings: Any, means: Means) -> str:
     """Say why an endpoint may not be called: privacy, an unknown price, no money for a known one, no time for a batch."""
     if task.constraints.privacy == "local":
         return "privacy: nothing may leave this machine, and this model is behind an endpoint"
     endpoint = settings.models.endpoints[name]
     try:
-        price = known_price(name, endpoint)
-        if trains:
-            training_price(name, endpoint)
+        price = _price(name, trains, settings)
     except UsageError as unknown:
         return f"money: {unknown.problem} {unknown.fix}"
     if means.usd <= 0 and not price.is_free:

@@ -12,6 +12,7 @@ from whichway.core.model import Spend
 from whichway.core.strategy import (
     REWRITES,
     Choosing,
+    Distilling,
     Improved,
     Progress,
     Prompted,
@@ -34,7 +35,7 @@ SLOW_SINGLE_ROWS = 10
 WARM_ROWS = 2
 FEWEST_SINGLES, SINGLES_S = 4, 12.0  # single answers that are timed at least; seconds after which those are enough
 MANY_ROWS = 32
-IN_STEPS, LOOKUP, PROMPT = "in steps", "lookup", "prompt"  # facts of a trial
+IN_STEPS, LOOKUP, PROMPT, TAUGHT = "in steps", "lookup", "prompt", "taught"  # facts of a trial
 AGAIN = "fitted again on all labels"  # how a finalist's prompt came of the one that was compared
 
 
@@ -119,7 +120,7 @@ def _timed(solution: Solution, inputs: Sequence[Any]) -> float:
 def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example], spare_s: float) -> None:
     """Keep the prompt in use with its score, and measure the seed of one that was searched for on the same rows.
 
-    What a way says of itself is kept beside it: that it goes in steps, and how it chose what documents it finds.
+    What a way says of itself is kept beside it: that it goes in steps, how it chose what documents it finds, what taught it.
     """
     answered = bench.ledger.predictions(line.name, "validation")
     if isinstance(solution, Prompted):
@@ -137,6 +138,8 @@ def measure_prompts(bench: Bench, line: Line, solution: Solution, rows: Sequence
         bench.ledger.set_trial(line.name, "running", facts={IN_STEPS: True})
     if isinstance(solution, Choosing) and solution.choices():
         bench.ledger.set_trial(line.name, "running", facts={LOOKUP: solution.choices()})
+    if isinstance(solution, Distilling):
+        bench.ledger.set_trial(line.name, "running", facts={TAUGHT: dict(solution.learned_from())})
 
 
 def measure_steps(bench: Bench, line: Line) -> None:

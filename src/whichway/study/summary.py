@@ -29,7 +29,7 @@ from whichway.study.growth import labels_missing
 from whichway.study.guaranteed import guarantees
 from whichway.study.judging import judge_problem, judge_report
 from whichway.study.lines import Line
-from whichway.study.measuring import LOOKUP
+from whichway.study.measuring import LOOKUP, TAUGHT
 from whichway.study.prompts import searches, sensitivity, steps
 from whichway.study.taken import taken_by, taken_sentence, taken_spend
 from whichway.study.verdict import recommendation
@@ -109,6 +109,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "parsed": _round(sum(one.parsed for one in said) / len(said)) if said else None,
         "retrieval": answers.retrieval(bench, line),
         "lookup": facts.get(LOOKUP, {}),
+        "taught": facts.get(TAUGHT, {}),
         "familiarity": by_familiarity(bench, line.name) if said else {},
         "further": further_scores(bench, line.name) if said else {},
         "memory_mb": measured.get("memory_mb"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whichway.core.model import Request
-from whichway.core.output import as_labels
+from whichway.core.output import Labels, as_labels
 from whichway.core.task import Example, Task
 from whichway.errors import NotApplicable
 from whichway.strategies.parts.features import described
@@ -23,10 +23,10 @@ def write_examples(
 ) -> list[Example]:
     """Return new inputs, each with the label it was written for; texts that are in train already are left out.
 
-    Only tasks with one text field can be written for: raises NotApplicable for others.
+    Only tasks with labels and one text field can be written for: raises NotApplicable for others.
     """
-    if len(task.fields) != 1 or not task.text_fields:
-        raise NotApplicable("Inputs of several fields cannot be written by a model here.", "Leave `synthetic` at 0.")
+    if why := unwritable(task):
+        raise NotApplicable(f"Nothing can be written by a model here: {why}.", "Leave `synthetic` at 0.")
     rng, name = random.Random(f"synthetic {seed}"), task.fields[0].name
     asked: list[str] = []
     requests = []
@@ -47,6 +47,16 @@ def write_examples(
         counts[label] += 1
         found.append(Example(f"synthetic-{len(found)}", {name: text}, (label,) if task.labels.multi else label))
     return found
+
+
+def unwritable(task: Task) -> str:
+    """Say why a model cannot write inputs of this task; '' where it can."""
+    if not isinstance(task.output, Labels):
+        return f"inputs are written for labels, and the answers are {task.output.shape}"
+    if len(task.fields) != 1 or not task.text_fields:
+        names = ", ".join(field.name for field in task.fields)
+        return f"inputs of one text field alone can be written, and the fields here are {names}"
+    return ""
 
 
 def _messages(task: Task, label: str, shown: Sequence[str]) -> Any:
