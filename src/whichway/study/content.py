@@ -15,7 +15,7 @@ from whichway.core.output import Labels
 from whichway.core.task import Example, Task
 from whichway.models import hardware
 from whichway.study.kit import ModelShelf
-from whichway.study.lines import CODE_CONTRACT, Line, asked_endpoints, needs_embedder
+from whichway.study.lines import CODE_CONTRACT, Line, asked_endpoints, has_embedder, uses_embedder
 from whichway.study.versions import versions
 
 ROOMS = ("core", "metrics", "models", "strategies")  # whose code makes fits and answers
@@ -72,9 +72,15 @@ def models_of(line: Line) -> tuple[str, ...]:
     """Return which local models a way uses: 'causal', 'embedder'."""
     within = line.strategy.within() if hasattr(line.strategy, "within") else ()
     every = [line.strategy, *(line.strategy.made(name) for name in within)]
-    used = {line.model, *(need for one in every for need in getattr(one, "needs", ()))}
-    used |= {"embedder"} if any(needs_embedder(one) for one in every) else set()
+    used = {line.model, *(need for one in every for need in _needs(one))}
+    used |= {"embedder"} if has_embedder() and any(uses_embedder(one) for one in every) else set()
     return tuple(sorted(used & {"causal", "embedder"}))
+
+
+def _needs(strategy: Any) -> tuple[str, ...]:
+    """Return what a strategy is made with: no language model where passages go to a linear one."""
+    needs = tuple(getattr(strategy, "needs", ()))
+    return needs if getattr(strategy, "then", "prompt") == "prompt" else tuple(one for one in needs if one != "causal")
 
 
 def _written(value: Any) -> bytes:
