@@ -104,8 +104,8 @@ def ways(report: Report) -> Section:
     note = " ".join(one for one in (f"Consistency: {'; '.join(notes)}." if notes else "", found.note) if one)
     lead = (
         "P(best): estimated probability that this way is the best one that meets every requirement. "
-        "Consistency: share of answers that stay the same when the prompt is put in another form; below it, between which "
-        "scores that moves it on a few rows. "
+        "Consistency: share of answers that stay the same when the prompt is put in another form; between which scores that "
+        "moves it, on a few rows, stands beside the score on validation. "
         "Calibration error: how far stated confidence is from the share of right answers."
     )
     return Section("ways", "All ways side by side", lead, (), (replace(found, note=note),))
