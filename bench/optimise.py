@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,6 @@ from typing import Any
 
 import yaml
 
-from whichway import load_task
-from whichway.live.bundle import load_solution
-from whichway.study.evidence import paired_difference
 from whichway.study.ledger import read_prompts
 
 HERE = Path(__file__).resolve().parent.parent
@@ -60,8 +56,6 @@ def _tell(name: str, run: Path) -> None:
             score, gain = ((one[key] or {"value": float("nan"), "low": 0, "high": 0}) for key in ("score", "gain"))
             print(f"  {way['strategy']}, {one['name']}: {score['value']:.4f}, {gain['value']:+.4f} "
                   f"({gain['low']:+.4f} to {gain['high']:+.4f}) {one['said']}")  # fmt: skip
-    if any(one["strategy"] == "optimise" and one["state"] == "done" for one in report["trials"]):
-        _tell_seed(run)
     for one in report["searches"]:
         scored = [p for p in read_prompts(run) if p["part"] == "train"]
         whole = scored[0]["seconds"]
@@ -69,23 +63,12 @@ def _tell(name: str, run: Path) -> None:
         print(f"  {one['scored']} prompts scored in {spent:.1f} s; {PROMPTS} prompts on all rows {PROMPTS * whole:.1f} s: "
               f"{spent / (PROMPTS * whole):.2f} x")  # fmt: skip
         print(f"  over its own seed on validation {one['gain']['value']:+.4f}")
+        if one["test"]:
+            seed, gap = one["test"]["seed_score"], one["test"]["gain"]
+            print(f"  its own seed on the same test rows {seed['value']:.4f}: "
+                  f"gain {gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f}, n={gap['n']})")  # fmt: skip
         for edit in one["edits"]:
             print(f"    {edit['what']}: {edit['before']!r} -> {edit['after']!r}: {edit['bought']:+.4f}")
-
-
-def _tell_seed(run: Path) -> None:
-    """Answer the test rows that the found prompt was certified on with the seed of its search, too."""
-    task, solution, _ = load_solution(run, "optimise")
-    with sqlite3.connect(f"file:{run / 'ledger.db'}?mode=ro", uri=True) as book:
-        found = dict(book.execute("SELECT example, score FROM predictions WHERE trial='optimise' AND part='test'"))
-    loaded = load_task(run.parent / "task.yaml")
-    rows = [one for one in loaded.test or loaded.examples if one.id in found]
-    answers = solution.seed().predict([one.inputs for one in rows])
-    before = [loaded.task.metric.score_example(*pair) for pair in zip(rows, answers)]
-    after = [json.loads(found[one.id]) for one in rows]
-    gap = paired_difference(loaded.task.metric, after, before)
-    print(f"  its own seed on the same test rows {loaded.task.metric.aggregate(before):.4f}: "
-          f"gain {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}, n={gap.n})")  # fmt: skip
 
 
 def _task(name: str, folder: Path, minutes: float, settings: dict[str, Any], metric: str = "") -> Path:
