@@ -45,6 +45,12 @@ def test_skipped_and_failed_ways_say_why() -> None:
     assert "rag: failed: the answer was cut off" in said
 
 
+def test_ways_skipped_for_one_reason_share_a_line_and_have_no_row() -> None:
+    ways = [trial(name, state="skipped", reason="no documents") for name in ("rag", "raft")]
+    lines = shown(report(trials=[*report()["trials"][:1], *ways]), 100).splitlines()
+    assert [line.strip() for line in lines if "raft" in line] == ["rag, raft: skipped: no documents"]
+
+
 def test_control_characters_are_shown_and_there_is_no_colour_where_it_is_no_terminal() -> None:
     said = shown(report(), 100)
     assert "\x1b" not in said and "\\x1b[31mred" in said

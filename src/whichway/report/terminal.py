@@ -53,7 +53,7 @@ def print_table(report: Report, console: Console) -> None:
     heads = ["validation", *(["reworded"] if reworded else []), "test", "build", "$/1,000", "p95", "steady"]
     for name in heads:
         table.add_column(Text(name), justify="right", overflow="fold")
-    for trial in [*found, *others]:
+    for trial in [*found, *(one for one in others if one.get("state") != "skipped")]:  # those say nothing in columns
         cells = _cells(trial, report, is_wide)
         if reworded:
             cells.insert(2, _range(trial, metric(report)))
@@ -62,8 +62,11 @@ def print_table(report: Report, console: Console) -> None:
         )
     console.print(table)
     console.print(Text(_legend(report, reworded), style="dim"))
+    whys: dict[str, list[str]] = {}
     for trial in [*(one for one in found if not _is_done(one)), *others]:
-        _indent(console, f"{words.visible(trial.get('strategy'))}: {_why(trial)}", "dim")
+        whys.setdefault(_why(trial), []).append(words.visible(trial.get("strategy")))
+    for why, names in whys.items():
+        _indent(console, f"{', '.join(names)}: {why}", "dim")
     for way in rows(report, "steps"):
         if measured_steps(way):
             _indent(console, step_sentence(way, metric(report)))
