@@ -202,10 +202,10 @@ def _run_all(bench: Bench, lines: Sequence[Line], loaded: Any, watcher: Watcher,
         watcher.ended(trial_report(bench, line))
     everyone = all_lines(bench, loaded, lines)
     complete = _certify_all(bench, everyone, choose_finalists(bench, everyone))
-    _test_seeds(bench, everyone)
+    _measure_last(bench, everyone, measure_seed, "seed not tested")
     complete &= judge_finalists(bench, loaded.settings.judge, shown_in_detail(bench, everyone))
     measure_growth(bench, everyone)
-    _measure_steps(bench, everyone)
+    _measure_last(bench, everyone, measure_steps, "steps not measured")
     _reword_prompts(bench, everyone)
     stopped = any(one and one[0] == "stopped" for one in (bench.ledger.trial(line.name) for line in lines))
     return "budget" if stopped or not complete else "finished"
@@ -287,22 +287,13 @@ def _certify_all(bench: Bench, lines: Sequence[Line], names: Sequence[str]) -> b
     return True
 
 
-def _test_seeds(bench: Bench, lines: Sequence[Line]) -> None:
-    """Compare finalists that were searched for with their own seeds on the test part, too, once all are certified."""
+def _measure_last(bench: Bench, lines: Sequence[Line], measure: Callable[[Bench, Line], Any], otherwise: str) -> None:
+    """Measure of each way what decides nothing, once all are certified; where it cannot be, that is written down."""
     for line in lines:
         try:
-            measure_seed(bench, line)
+            measure(bench, line)
         except WhichwayError as error:
-            bench.ledger.decide("seed not tested", {"strategy": line.name, "reason": error.problem})
-
-
-def _measure_steps(bench: Bench, lines: Sequence[Line]) -> None:
-    """Measure last, too, what each step of a way in steps bought."""
-    for line in lines:
-        try:
-            measure_steps(bench, line)
-        except WhichwayError as error:
-            bench.ledger.decide("steps not measured", {"strategy": line.name, "reason": error.problem})
+            bench.ledger.decide(otherwise, {"strategy": line.name, "reason": error.problem})
 
 
 def _reword_prompts(bench: Bench, lines: Sequence[Line]) -> None:
