@@ -155,10 +155,14 @@ def test_what_a_family_does_to_its_logits_is_in_the_likelihoods(family, settings
 @pytest.mark.parametrize(("family", "settings"), [*SCALED, ("GPT2", {})])
 def test_the_loss_of_training_is_that_of_the_models_own_forward(exact, family, settings):
     network, plain = tiny_networks.network(family, **settings), tiny_networks.network(family, **settings)
-    row = {"input_ids": PROMPTS[0], "labels": [-100] * 50 + PROMPTS[0][50:]}
-    wanted = plain(torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])).loss
+    other = [*PROMPTS[0][:40], *PROMPTS[0][20:40]]  # begins as the first row does; both have some tokens to foretell
+    rows = [{"input_ids": ids, "labels": [-100] * 50 + ids[50:]} for ids in (PROMPTS[0][:60], other)]
+    read = [torch.tensor([row[name] for row in rows]) for name in ("input_ids", "labels")]
+    wanted = plain(read[0], labels=read[1]).loss
     packed.install(network)
-    found = completion_loss(network, packed.collate([row]))
+    batch = packed.collate(rows)
+    assert batch["shared"] >= 40
+    found = completion_loss(network, batch)
     assert found.item() == pytest.approx(wanted.item(), abs=1e-4)
     found.backward(), wanted.backward()
     pairs = zip(network.parameters(), plain.parameters(), strict=True)

@@ -22,6 +22,13 @@ ROWS = [
     {"input_ids": list(range(900, 900 + size)), "labels": [-100] * (size - 2) + [898 + size, 899 + size]}
     for size in (5, 31, 12, 2)
 ]
+UNDER_ONE_PROMPT = [
+    {
+        "input_ids": [*range(500, 540), *range(900, 900 + size)],
+        "labels": [-100] * (38 + size) + [898 + size, 899 + size],
+    }
+    for size in (5, 31, 12, 3)
+]
 
 
 def _plain_loss(network, rows):
@@ -52,14 +59,29 @@ def networks(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["packed", "packed, fused kernel", "padded"])
-def test_packed_rows_and_fused_adapters_give_the_loss_and_gradients_of_rows_read_alone(networks, way, monkeypatch):
+@pytest.mark.parametrize(
+    ("rows", "way", "shared"),
+    [
+        (ROWS, "packed", 0),
+        (ROWS, "packed, fused kernel", 0),
+        (ROWS, "padded", 0),
+        (UNDER_ONE_PROMPT, "packed", 40),
+        (UNDER_ONE_PROMPT, "packed, fused kernel", 0),
+        (UNDER_ONE_PROMPT, "padded", 40),
+    ],
+)
+def test_packed_rows_and_fused_adapters_give_the_loss_and_gradients_of_rows_read_alone(
+    networks, rows, way, shared, monkeypatch
+):
     monkeypatch.setattr(packed, "FUSED_FROM", 0 if way == "packed, fused kernel" else packed.FUSED_FROM)
     plain, ours = (_adapted(one) for one in networks)
     if way != "padded":
         assert packed.install(ours.get_base_model())
+    batch = packed.collate(rows)
+    assert batch["shared"] == shared
+    assert batch["input_ids"].shape[1] == sum(len(one["input_ids"]) for one in rows) - 3 * shared
     assert fused.fuse(ours) == 60
-    losses = [_plain_loss(plain, ROWS), completion_loss(ours, _there(packed.collate(ROWS), ours))]
+    losses = [_plain_loss(plain, rows), completion_loss(ours, _there(batch, ours))]
     for loss in losses:
         loss.backward()
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-5)
@@ -170,8 +192,66 @@ def test_what_other_settings_have_begun_is_not_gone_on_from(tmp_path):
     assert len(steps) == 9
 
 
+def _row(ids, asked):
+    return {"input_ids": ids, "labels": [-100] * asked + ids[asked:]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        ([_row([1, 2, 3, 4, 5], 4), _row([1, 2, 3, 6, 7, 8], 4)], 3),
+        ([_row([1, 2, 3, 4], 3), _row([1, 2, 3, 4], 3)], 2),  # the last asked token of a row foretells its answer
+        ([_row([1, 2, 3, 4], 1), _row([1, 2, 3, 5], 3)], 0),
+        ([_row([1, 2, 3, 4], 3)], 0),  # a single row shares nothing
+        (
+            [_row([1, *range(9, 40)], 20), _row([1, *range(50, 80)], 20)],
+            0,
+        ),  # one token in sixty: not worth its products
+        ([_row(list(range(300)), 290), _row([*range(40), *range(500, 800)], 330)], 0),  # long rows: the fused kernel
+    ],
+)
+def test_rows_of_a_batch_share_what_their_prompts_begin_with(rows, shared):
+    batch = packed.collate(rows)
+    ids, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+    assert batch["shared"] == shared and ids[:shared] == rows[0]["input_ids"][:shared]
+    at = shared
+    for row, size in zip(rows, batch["lengths"].tolist(), strict=True):
+        assert ids[at : at + size] == row["input_ids"][shared:]
+        assert batch["position_ids"][0, at : at + size].tolist() == list(range(shared, len(row["input_ids"])))
+        assert labels[at : at + size] == [-100, *row["labels"][shared + 1 :]]
+        at += size
+    assert at == len(ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [ROWS, UNDER_ONE_PROMPT])
+def test_a_batch_read_in_parts_has_the_gradients_of_the_whole(networks, rows):
+    network = _adapted(networks[0])
+    assert packed.install(network.get_base_model())
+    whole = [packed.collate(rows) | {"share": torch.tensor(1.0)}]
+    found = []
+    for parts in (whole, packed.parts(rows, 32)):
+        network.zero_grad()
+        losses = [completion_loss(network, _there(part, network)) * part["share"] for part in parts]
+        [loss.backward() for loss in losses]
+        grads = torch.cat([one.grad.flatten() for one in network.parameters() if one.requires_grad])
+        found.append((sum(losses).item(), len(parts), grads))
+    assert found[1][1] > found[0][1] == 1
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
+    assert (found[1][2] - found[0][2]).norm() < 1e-4 * found[0][2].norm()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sizes"), [(1000, [[2, 5, 12, 31]]), (20, [[2, 5, 12], [31]]), (1, [[2], [5], [12], [31]])]
+)
+def test_parts_of_a_batch_hold_so_many_tokens_at_most_or_one_row(tokens, sizes):
+    found = packed.parts(ROWS, tokens)
+    assert [part["lengths"].tolist() for part in found] == sizes
+    assert sum(part["share"].item() for part in found) == pytest.approx(1)
+
+
 def test_a_layout_puts_each_token_into_its_row():
-    found = packed.layout(torch.tensor([2, 3, 1]))
+    found = packed.layout({"lengths": torch.tensor([2, 3, 1]), "shared": torch.tensor(0)})
     assert (found.rows, found.longest, found.places.tolist()) == (3, 3, [0, 1, 3, 4, 5, 6])
     tokens = torch.arange(6.0).view(6, 1, 1)
     assert found.padded(tokens)[:, 0, :, 0].tolist() == [[0, 1, 0], [2, 3, 4], [5, 0, 0]]

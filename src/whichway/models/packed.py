@@ -1,10 +1,12 @@
-"""Training rows laid end to end without padding: every layer sees real tokens only, each row attends to itself alone."""
+"""Training rows laid end to end without padding, what their prompts have in common once: each row attends to itself and that."""
 
 # Rows of 20 to 200 tokens in one batch make half of a padded batch empty. Here the linear layers, nine tenths of the
-# work, see one sequence of all tokens; attention alone pads, as its cost is small for short rows.
+# work, see one sequence of all tokens; attention alone pads, as its cost is small for short rows. Rows under one prompt
+# begin alike: instruction, labels and examples are read once per batch, and gradients of all rows meet there.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +18,20 @@ from whichway.models.precise import agree, sample_ids
 NAME = "whichway_packed"
 CHECKED = 23  # tokens that a network is checked with
 FUSED_FROM = 256  # tokens of the longest row from which the fused kernel is used, as scores then fill the memory
+SAVES = 0.1  # of a batch's tokens that reading a common beginning once must save; less is not worth its own products
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each token of the packed sequence stands in [rows, longest]: `places` [tokens]."""
+    """Where each token of the packed sequence stands in [rows, longest]: `places` [tokens].
+
+    Before these tokens stand `shared` others that every row goes on from.
+    """
 
     rows: int
     longest: int
     places: Any
+    shared: int = 0
     seen: set[int] = field(default_factory=set, compare=False)  # layers that have attended by it
 
     def padded(self, packed: Any) -> Any:
@@ -49,21 +56,37 @@ def install(network: Any) -> bool:
         return False
     before = network.config._attn_implementation
     ids = sample_ids(network, CHECKED)[0].tolist()
-    two = collate([{"input_ids": part, "labels": part} for part in (ids[:7], ids[7:])])
-    two = {name: one.to(network.device) for name, one in two.items()}
-    alone = two["input_ids"][:, 7:]
+    apart, alike = (
+        _on(network, collate(rows)) for rows in (_rows(ids[:7], ids[7:]), _rows(ids[7:12] + ids[:7], ids[7:]))
+    )
     try:
         with torch.inference_mode():
-            wanted = anatomy.body(network)(input_ids=alone, use_cache=False).last_hidden_state[0]
+            wanted = anatomy.body(network)(input_ids=apart["input_ids"][:, 7:], use_cache=False).last_hidden_state[0]
             network.set_attn_implementation(NAME)
-            where = layout(two["lengths"])
-            found = _end_to_end(network, two, where)[7:]
-        if where.seen == set(range(anatomy.layers(network))) and agree(found, wanted, network.dtype):
-            return True
+            if all(_agrees(network, batch, wanted) for batch in (apart, alike)):
+                return True
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         pass
     network.set_attn_implementation(before)
     return False
+
+
+def _rows(*rows: list[int]) -> list[dict[str, list[int]]]:
+    return [{"input_ids": row, "labels": [-100] * 6 + row[6:]} for row in rows]
+
+
+def _on(network: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one.to(network.device) for name, one in batch.items()}
+
+
+def _agrees(network: Any, batch: Mapping[str, Any], wanted: Any) -> bool:
+    """Tell whether the last row has the states it has alone, and every layer has attended by the layout."""
+    import torch
+
+    where = layout(batch)
+    found = _end_to_end(network, batch, where)
+    last = torch.cat([found[: where.shared], found[-int(batch["lengths"][-1]) :]])
+    return where.seen == set(range(anatomy.layers(network))) and agree(last, wanted, network.dtype)
 
 
 def states(network: Any, batch: Mapping[str, Any]) -> Any:
@@ -71,15 +94,23 @@ def states(network: Any, batch: Mapping[str, Any]) -> Any:
 
     They come from padded rows where a network cannot pack, or where a row is longer than what all of its layers see.
     """
+    where = layout(batch)
+    if network.config._attn_implementation == NAME and where.shared + where.longest <= anatomy.window(network):
+        return _end_to_end(network, batch, where)
+    return _padded(network, batch, where)
+
+
+def _padded(network: Any, batch: Mapping[str, Any], where: Layout) -> Any:
+    """Return the same states from rows that are read apart, each with the beginning it shares."""
     import torch
 
-    where = layout(batch["lengths"])
-    if network.config._attn_implementation == NAME and where.longest <= anatomy.window(network):
-        return _end_to_end(network, batch, where)
-    ids = where.padded(batch["input_ids"][0, :, None, None])[:, 0, :, 0]
+    first, own = batch["input_ids"][0, : where.shared], batch["input_ids"][0, where.shared :]
+    ids = where.padded(own[:, None, None])[:, 0, :, 0]
     real = torch.arange(where.longest, device=ids.device) < batch["lengths"][:, None]
+    ids = torch.cat([first.expand(where.rows, -1), ids], 1)
+    real = torch.cat([real.new_ones(where.rows, where.shared), real], 1)
     found = anatomy.body(network)(input_ids=ids, attention_mask=real.long(), use_cache=False).last_hidden_state
-    return where.packed(found[:, None])[:, 0]
+    return torch.cat([found[0, : where.shared], where.packed(found[:, None, where.shared :])[:, 0]])
 
 
 def _end_to_end(network: Any, batch: Mapping[str, Any], where: Layout) -> Any:
@@ -92,26 +123,67 @@ def _end_to_end(network: Any, batch: Mapping[str, Any], where: Layout) -> Any:
 
 
 def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return input_ids, labels and position_ids [1, tokens] and the rows' lengths [rows]."""
+    """Return input_ids, labels and position_ids [1, tokens], the rows' lengths [rows], and how many tokens they share.
+
+    What is shared stands first and once; `lengths` are of what follows it. It ends before the first token whose
+    likelihood is asked for, so that each of those is foretold by a token of its own row.
+    """
     import torch
 
-    lengths = [len(row["input_ids"]) for row in rows]
-    ids = [token for row in rows for token in row["input_ids"]]
-    labels = [label for row in rows for label in [-100, *row["labels"][1:]]]  # nothing foretells a row's first token
-    places = [place for size in lengths for place in range(size)]
+    first = _shared(rows)
+    own = [row["input_ids"][first:] for row in rows]
+    ids = [*rows[0]["input_ids"][:first], *(token for part in own for token in part)]
+    # nothing of its own foretells a row's first token
+    labels = [-100] * first + [label for row in rows for label in [-100, *row["labels"][first + 1 :]]]
+    places = [*range(first), *(first + place for part in own for place in range(len(part)))]
     found = {"input_ids": ids, "labels": labels, "position_ids": places}
-    return {name: torch.tensor([one]) for name, one in found.items()} | {"lengths": torch.tensor(lengths)}
+    whole = {name: torch.tensor([one]) for name, one in found.items()}
+    return whole | {"lengths": torch.tensor([len(part) for part in own]), "shared": torch.tensor(first)}
 
 
-def layout(lengths: Any) -> Layout:
-    """Return the layout of rows of these lengths."""
+def parts(rows: Sequence[Mapping[str, Any]], tokens: int) -> list[dict[str, Any]]:
+    """Return a batch cut into parts of up to so many tokens each (or one row), rows of like length together.
+
+    Each part has `share`, its part of all tokens whose likelihood is asked for: gradients of the parts' mean losses, so
+    weighted, add up to that of the whole batch, in the memory of one part.
+    """
     import torch
 
+    cut: list[list[Mapping[str, Any]]] = []
+    for row in sorted(rows, key=lambda one: len(one["input_ids"])):
+        if cut and len(collate([*cut[-1], row])["input_ids"][0]) <= tokens:
+            cut[-1].append(row)
+        else:
+            cut.append([row])
+    found = [collate(part) for part in cut]
+    asked = [int((part["labels"] != -100).sum()) for part in found]
+    return [
+        part | {"share": torch.tensor(count / max(1, sum(asked)))} for part, count in zip(found, asked, strict=True)
+    ]
+
+
+def _shared(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many tokens all rows begin with that are read once; 0 where that saves little, or rows are long.
+
+    Long rows are attended by the fused kernel, which knows no common beginning.
+    """
+    ids = [row["input_ids"] for row in rows]
+    asked = min(next((i for i, label in enumerate(row["labels"]) if label != -100), len(row["labels"])) for row in rows)
+    first = max(0, min(len(os.path.commonprefix(ids)), asked - 1))
+    saves = first * (len(rows) - 1) >= SAVES * sum(map(len, ids))
+    return first if saves and max(map(len, ids)) - first < FUSED_FROM else 0
+
+
+def layout(batch: Mapping[str, Any]) -> Layout:
+    """Return the layout of a batch that `collate` made."""
+    import torch
+
+    lengths = batch["lengths"]
     longest = int(lengths.max())
     rows = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
     first = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
     within = torch.arange(len(rows), device=lengths.device) - first
-    return Layout(len(lengths), longest, rows * longest + within)
+    return Layout(len(lengths), longest, rows * longest + within, int(batch["shared"]))
 
 
 def attend(
@@ -131,24 +203,44 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)  # type: ignore[no-any-return]
     packing.seen.add(module.layer_idx)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    queries, keys, values = (packing.padded(one[0].transpose(0, 1)) for one in (query, key, value))
-    if packing.longest >= FUSED_FROM:
-        fused = torch.nn.functional.scaled_dot_product_attention
-        out = fused(queries, keys, values, is_causal=True, scale=scale, enable_gqa=True)
-    else:
-        out = _causal(queries, keys, values, scale)
-    return packing.packed(out)[None], None
+    first = packing.shared
+    queries, keys, values = (packing.padded(one[0, :, first:].transpose(0, 1)) for one in (query, key, value))
+    if not first:
+        return packing.packed(_attend(queries, keys, values, scale))[None], None
+    asked, known, told = (one[:, :, :first] for one in (query, key, value))
+    out = packing.packed(_causal(queries, keys, values, scale, (known[0], told[0])))
+    return torch.cat([_attend(asked, known, told, scale)[0].transpose(0, 1), out])[None], None
 
 
-def _causal(query: Any, key: Any, value: Any, scale: float) -> Any:
-    """Return causal attention [rows, heads, tokens, width]; heads that share a key head are laid end to end."""
+def _attend(query: Any, key: Any, value: Any, scale: float) -> Any:
+    import torch
+
+    if query.shape[2] < FUSED_FROM:
+        return _causal(query, key, value, scale)
+    fused = torch.nn.functional.scaled_dot_product_attention
+    return fused(query, key, value, is_causal=True, scale=scale, enable_gqa=True)
+
+
+def _causal(query: Any, key: Any, value: Any, scale: float, begun: tuple[Any, Any] | None = None) -> Any:
+    """Return causal attention [rows, heads, tokens, width]; heads that share a key head are laid end to end.
+
+    `begun` are keys and values [key heads, tokens, width] that all rows see before their own: one product for all rows.
+    """
     import torch
 
     rows, heads, tokens, width = query.shape
     shared = key.shape[1]
-    grouped = query.reshape(rows * shared, -1, width)
-    scores = torch.bmm(grouped, key.flatten(0, 1).transpose(1, 2)) * scale
+    grouped = query.unflatten(1, (shared, -1)).transpose(0, 1).reshape(shared, -1, width)
+    each = (shared * rows, heads // shared * tokens, -1)
+    keys, values = (one.transpose(0, 1).reshape(shared * rows, tokens, width) for one in (key, value))
+    scores = torch.bmm(grouped.view(*each), keys.transpose(1, 2)) * scale
     hidden = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1)
-    scores = scores.view(-1, tokens, tokens).masked_fill(hidden, float("-inf"))
-    shares = scores.softmax(-1).view(rows * shared, -1, tokens)
-    return torch.bmm(shares, value.flatten(0, 1)).view(rows, heads, tokens, width)
+    scores = scores.view(-1, tokens, tokens).masked_fill(hidden, float("-inf")).view(*each)
+    if begun is None:
+        out = torch.bmm(scores.softmax(-1), values)
+    else:
+        before = torch.bmm(grouped, begun[0].transpose(1, 2)) * scale
+        shares = torch.cat([before.view(*each), scores], -1).softmax(-1)
+        seen, own = shares.split([before.shape[-1], tokens], -1)
+        out = torch.bmm(own, values) + torch.bmm(seen.reshape(shared, -1, before.shape[-1]), begun[1]).view(*each)
+    return out.view(shared, rows, heads // shared, tokens, width).transpose(0, 1).reshape(rows, heads, tokens, width)

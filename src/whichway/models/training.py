@@ -38,6 +38,7 @@ LORA = {
 }
 FULL = {**LORA, "method": "full"}
 FULL_RATE = 3e-5
+AT_ONCE = {"cpu": 1024, "cuda": 16384}  # tokens whose activations are held; a batch of more is read in parts
 
 
 @dataclass(frozen=True)
@@ -166,12 +167,16 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        data_collator=packed.collate,
+        data_collator=_in_parts,
     )
     trainer.losses, trainer.best = [], {}
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
+
+
+def _in_parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"parts": packed.parts(rows, AT_ONCE.get(hardware.device().type, AT_ONCE["cpu"]))}
 
 
 def _sft_class() -> Any:
@@ -182,7 +187,15 @@ def _sft_class() -> Any:
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            return completion_loss(model, inputs)
+            return sum(completion_loss(model, part) * part["share"] for part in inputs["parts"])
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            model.train()
+            losses = []
+            for part in self._prepare_inputs(inputs)["parts"]:
+                losses.append(completion_loss(model, part) * part["share"])
+                self.accelerator.backward(losses[-1])
+            return sum(one.detach() for one in losses)
 
     return CompletionTrainer
 
@@ -219,7 +232,8 @@ def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:
     with torch.inference_mode():
         for start in range(0, len(held), 16):
             rows = held[start : start + 16]
-            batch = {k: v.to(network.device) for k, v in packed.collate(rows).items()}
-            total += float(completion_loss(network, batch)) * len(rows)
+            for part in _in_parts(rows)["parts"]:
+                batch = {name: one.to(network.device) for name, one in part.items()}
+                total += float(completion_loss(network, batch) * batch["share"]) * len(rows)
     network.train()
     return total / len(held)
