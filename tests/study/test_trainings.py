@@ -168,7 +168,7 @@ def test_a_run_beside_this_one_is_looked_into_but_for_fresh_ones_and_links(learn
 
 def _bench(folder: Path, where: str) -> tuple[Bench, list[Line]]:
     """Lay out a study over documents with one fold, whose local model is the tiny one."""
-    rows = [{"id": f"r{i}", "input": f"{ASKED[i % 12]} {i}", "output": SAID[i % 12].strip()} for i in range(80)]
+    rows = [{"id": f"r{i}", "input": f"{ASKED[i % 12]} {i}", "output": SAID[i % 12].strip()} for i in range(160)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     documents = [{"id": f"d{i}", "title": f"Tool {i}", "text": f"tool{i} is{SAID[i]}."} for i in range(6)]
     (folder / "documents.jsonl").write_text("\n".join(map(json.dumps, documents)))
@@ -181,7 +181,9 @@ def _bench(folder: Path, where: str) -> tuple[Bench, list[Line]]:
     loaded = load_task(task)
     lines = make_lines(loaded.task, loaded.settings, ("finetune", "rag-finetune"))
     bench = make_bench(loaded, Ledger(folder / "run"), 300.0)
-    return replace(bench, split=replace(bench.split, folds=bench.split.folds[:1])), lines
+    ids = tuple(bench.rows)
+    fold = replace(bench.split.folds[0], train=ids[:64], dev=ids[64:84])
+    return replace(bench, split=replace(bench.split, folds=(fold,))), lines
 
 
 def test_retrieval_before_fine_tuned_weights_trains_nothing_and_costs_what_it_costs_by_itself(model, tmp_path, made):
