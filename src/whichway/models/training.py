@@ -64,8 +64,7 @@ def train(
     `kit` gives seed, budget and progress; `dev` holds pairs for early stopping and may be empty.
     Raises BudgetReached when the deadline comes before training ends. What was stopped goes on from its last checkpoint,
     in `kit.folder / RESUME`, when rows, settings and weights are the same. With `kit.begun` it goes on from a training on fewer
-    rows, weights and optimiser, and passes over its own rows that much less often; see Kit. What `kit.trainings` has of the
-    same rows, settings and weights is copied from there, and told as it was trained.
+    rows, weights and optimiser, and passes over its own rows that much less often. What `kit.trainings` has is copied; see Kit.
     """
     try:
         import torch
