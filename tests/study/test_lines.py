@@ -62,7 +62,9 @@ def test_retrieval_over_a_fine_tuned_model_is_a_way_of_its_own(lines, tmp_path):
     said = "documents: documents.jsonl\nstrategies: {settings: {raft: {epochs: 1, passages: 3}}}\n"
     bare, raft = (lines(said, only=(name,))[0] for name in ("rag-finetune", "raft"))
     assert names(lines(said, only=("raft",))) == ["raft", "rag-finetune"] and not bare.excluded
-    assert bare.strategy == get("strategy", "raft")(trained="bare", epochs=1, passages=3), "settings of the family hold"
+    longest = get("strategy", "finetune").longest  # what nothing is said of is as in finetune, whose weights they are
+    made = get("strategy", "raft")(trained="bare", epochs=1, passages=3, longest=longest)
+    assert bare.strategy == made, "settings of the family hold"
     assert (bare.way, bare.model, raft.strategy.trained) == ("raft", "causal", "passages")
     assert lines(only=("rag-finetune",))[0].excluded == lines(only=("raft",))[0].excluded != ""
     with pytest.raises(TaskFileError, match="makes 'rag-finetune' what it is"):

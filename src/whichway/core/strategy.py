@@ -84,6 +84,16 @@ class Judge(Protocol):
         """Return 'a' for a row where ours is better, asked in both orders; 'tie' where they do not agree."""
 
 
+class Trainings(Protocol):
+    """Trainings that have ended, found by what decides how one goes: the same weights are trained once, whichever way asks."""
+
+    def take(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
+        """Copy what was kept of a training into folders, by their names; return what was said of it, None where there is none."""
+
+    def keep(self, content: str, places: Mapping[str, Path], said: Mapping[str, Any]) -> None:
+        """Keep these folders of a training, and what is said of it: `seconds` and `tokens` that it took, and more."""
+
+
 @dataclass(frozen=True)
 class Kit:
     """Everything a strategy may touch; nothing is global. `folder` is its own and may be written.
@@ -93,6 +103,7 @@ class Kit:
 
     A strategy with `continues` is fitted on a part of its rows first. That fit has `is_step` and may leave in
     `folder / ONWARD` what a training needs to go on; the fit on all rows finds that folder as `begun`.
+    `trainings` are those of other fits; what is taken from there counts as trained in the cost of the way that takes it.
     """
 
     models: Mapping[str, Any]
@@ -105,6 +116,7 @@ class Kit:
     judge: Judge | None = None
     begun: Path | None = None
     is_step: bool = False
+    trainings: Trainings | None = None
 
 
 class Solution(Protocol):

@@ -18,7 +18,7 @@ from typing import Any
 
 from whichway.core.strategy import ONWARD, RESUME, Kit
 from whichway.errors import MissingExtra
-from whichway.models import anatomy, hardware, packed, virtual
+from whichway.models import anatomy, hardware, once, packed, virtual
 from whichway.models.adapters import RATES, add_adapter, network_to_train, save_adapter
 from whichway.models.checkpoint import Resumable, identity
 from whichway.models.head import finished
@@ -65,7 +65,7 @@ def train(
     `kit` gives seed, budget and progress; `dev` holds pairs for early stopping and may be empty.
     Raises BudgetReached when the deadline comes before training ends. What was stopped goes on from its last checkpoint,
     in `kit.folder / RESUME`, when rows, settings and weights are the same. With `kit.begun` it goes on from a training on fewer
-    rows, weights and optimiser, and passes over its own rows that much less often; see Kit.
+    rows, weights and optimiser, and passes over its own rows that much less often. What `kit.trainings` has is copied; see Kit.
     """
     try:
         import torch
@@ -76,19 +76,24 @@ def train(
     full = settings.get("method") == "full"
     plan = {**(FULL if full else LORA), **settings}
     plan.setdefault("rate", FULL_RATE if full else RATES[plan["adapter"]])
-    before = _begun(kit, plan, model.where)
+    longest = min(plan["longest"], model.limit)
+    if plan["adapter"] != "prompt":  # rows are cut by it, and nothing else hangs on it
+        del plan["longest"]
+    before, kind = _begun(kit, plan, model.where), _kind(plan, model.where, kit.seed)
+    if before is not None:
+        plan["epochs"], plan["begun"] = max(1.0, plan["epochs"] - before["rows"] / len(prompts)), before["identity"]
+    parts = _rows(model, prompts, completions, longest), _rows(model, *dev, longest)
+    content = once.content_of(parts, plan, model.where, kit)
+    if found := once.taken(content, folder, kit):
+        return Trained(folder, found["seconds"], found["tokens"], tuple(found["dev_losses"]))
     torch.manual_seed(kit.seed)
     network = network_to_train(model.where, plan)
     network = network if full else add_adapter(network, plan, kit.seed)
-    first = virtual.tokens(network)
-    longest = min(plan["longest"], model.limit)
-    rows = [_row(model, *pair, longest, first) for pair in zip(prompts, completions, strict=True)]
-    held = [_row(model, *pair, longest, first) for pair in zip(*dev, strict=True)]
-    kind = _kind(plan, model.where, kit.seed)
-    if before is not None:
-        plan["epochs"], plan["begun"] = max(1.0, plan["epochs"] - before["rows"] / len(rows)), before["identity"]
+    if first := virtual.tokens(network):
+        parts = _rows(model, prompts, completions, longest, first), _rows(model, *dev, longest, first)
+    rows, held = parts
     trainer = _trainer(network, model.tokenizer, rows, plan, kit.seed, kit.folder / RESUME)
-    trainer.identity = identity([rows, held], plan, model.where, kit.seed)
+    trainer.identity = identity(parts, plan, model.where, kit.seed)
     trainer.begun = None if before is None else kit.begun
     trainer.take_up()
     watch = watcher(trainer, (lambda: _dev_loss(trainer, held)) if held else None, plan, kit)
@@ -103,7 +108,9 @@ def train(
     if plan["method"] == "full":
         model.tokenizer.save_pretrained(folder)
     seen = sum(len(row["input_ids"]) for row in rows) * max(1, len(trainer.losses))
-    return Trained(folder, time.perf_counter() - began, seen, tuple(trainer.losses))
+    said = {"seconds": time.perf_counter() - began, "tokens": seen, "dev_losses": trainer.losses}
+    once.keep(content, folder, said, kit)
+    return Trained(folder, said["seconds"], seen, tuple(trainer.losses))
 
 
 def _begun(kit: Kit, plan: Mapping[str, Any], where: str) -> dict[str, Any] | None:
@@ -120,6 +127,12 @@ def _begun(kit: Kit, plan: Mapping[str, Any], where: str) -> dict[str, Any] | No
 def _kind(plan: Mapping[str, Any], where: str, seed: int) -> str:
     """Return a hash of what two trainings must have in common for one to go on from the other."""
     return identity([], {key: value for key, value in plan.items() if key != "epochs"}, where, seed)
+
+
+def _rows(
+    model: Any, prompts: Sequence[str], completions: Sequence[str], longest: int, first: Sequence[int] = ()
+) -> list[dict[str, list[int]]]:
+    return [_row(model, *pair, longest, list(first)) for pair in zip(prompts, completions, strict=True)]
 
 
 def _row(model: Any, prompt: str, completion: str, longest: int, first: list[int]) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from whichway.study.guaranteed import not_exchangeable
 from whichway.study.lines import Line
 from whichway.study.measuring import keep_version
 from whichway.study.plan import START_S, estimate
+from whichway.study.taken import spared_seconds
 from whichway.study.trial import guarded
 
 LOW, TOP, RUNGS = (
@@ -98,7 +99,7 @@ class LiveArena:
     def read(self, arm: int, upto: int) -> bool:
         """Fit and answer; False once the budget has ended. A line that cannot go on costs infinitely much from then on."""
         line, done, began = self.lines[arm], len(self.scores(arm)), time.monotonic()
-        expected, before = self.bill(arm, upto), self._spent(line)
+        expected, before, spared = self.bill(arm, upto), self._spent(line), spared_seconds(self.bench, line.name)
         work = self._full if self.arms[arm].rung in (0, TOP) else self._low
         is_low, well = self.arms[arm].rung == LOW, guarded(self.bench, line, lambda: work(arm, upto))
         self._stale.add(arm)
@@ -108,7 +109,8 @@ class LiveArena:
             self.ended.add(line.name)
         taken = time.monotonic() - began, *(now - then for now, then in zip(self._spent(line), before, strict=True))
         if well:
-            for book, one, wanted in zip((self.pace, self.price), taken, expected, strict=False):
+            own = taken[0] + spared_seconds(self.bench, line.name) - spared, *taken[1:]  # the next one trains by itself
+            for book, one, wanted in zip((self.pace, self.price), own, expected, strict=False):
                 if 0 < wanted < float("inf"):
                     seen = self._seen(book, arm)
                     seen.append(one * _corrected(seen) / wanted)

@@ -24,6 +24,7 @@ from whichway.study.kit import CachedEmbedder, FreshEmbedder, ModelShelf, PairJu
 from whichway.study.ledger import Ledger
 from whichway.study.lines import Line, folder_name, has_embedder, uses_embedder
 from whichway.study.split import DEV_SHARE, Split
+from whichway.study.trainings import KeptTrainings
 
 BLOCK = 32
 ON_GPU = 256  # the same on a GPU
@@ -126,15 +127,20 @@ def _fit(
     _empty(scratch)
     ticket = bench.ledger.reserve(key, line.name, phase, Spend())
     began = time.monotonic()
-    kit, heard = _listening(bench.kit(line, scratch, spare_s=spare_s, **more))
+    trainings = KeptTrainings(bench.ledger.folder, line.name, bench.beside)
+    kit, heard = _listening(bench.kit(line, scratch, spare_s=spare_s, trainings=trainings, **more))
     with until(bench.cut_off(line, spare_s)):
         solution = line.strategy.fit(bench.task, train, dev, kit)
     solution.save(scratch)
     shutil.rmtree(scratch / RESUME, ignore_errors=True)
     scratch.rename(folder)
-    spend = Spend(seconds=time.monotonic() - began, tokens_in=getattr(solution, "tokens", 0))
+    spared = trainings.spared
+    seconds = time.monotonic() - began + sum(one["seconds"] for one in spared)  # what it takes by itself
+    spend = Spend(seconds=seconds, tokens_in=getattr(solution, "tokens", 0))
     content = _content(bench, line, which, (train, dev))
-    about = {"content": content, "files": beside.receipt(folder), "prompts": heard} if content else {}
+    about: dict[str, Any] = {"spared": spared} if spared else {}
+    if content:
+        about |= {"content": content, "files": beside.receipt(folder), "prompts": heard}
     _settle(bench, line, ticket, spend, {"folder": folder.name, **about})
     if "begun" in more:  # weights and optimiser, far larger than what they became
         shutil.rmtree(more["begun"], ignore_errors=True)

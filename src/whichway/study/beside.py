@@ -58,13 +58,18 @@ class Beside:
         self._own = own
         self._known: dict[str, list[Unit]] | None = None
 
+    def runs(self) -> Iterator[Path]:
+        """Yield the run folders beside this one that are this user's."""
+        if self._own is not None:
+            yield from _runs(self._own)
+
     def find(self, content: str) -> list[Unit]:
         """Return the units with this content, those first that were not taken over themselves."""
         if not content or self._own is None:
             return []
         if self._known is None:
             self._known = {}
-            for run in _runs(self._own):
+            for run in self.runs():
                 for unit in _units(run):
                     self._known.setdefault(unit.about["content"], []).append(unit)
         return sorted(self._known.get(content, []), key=lambda one: "taken_from" in one.about)
@@ -77,19 +82,27 @@ def receipt(folder: Path) -> dict[str, list[Any]]:
 
 def copied(unit: Unit, folder: Path) -> bool:
     """Copy a fit's files into an empty folder; False where they are not, one by one, what its run wrote down."""
-    shutil.rmtree(folder, ignore_errors=True)
     try:
         source = unit.run / "trials" / folder_name(unit.trial) / str(unit.about["folder"])
         if source.resolve() != unit.run.resolve() / "trials" / folder_name(unit.trial) / source.name:
             return False
-        if dict(_files(source)).keys() != unit.about["files"].keys():
+        return copied_files(source, unit.about["files"], folder)
+    except AMISS:
+        return False
+
+
+def copied_files(source: Path, files: Mapping[str, Sequence[Any]], folder: Path) -> bool:
+    """Copy files into an empty folder; False where they are not those, one by one, of a `receipt`: then nothing is copied."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        if dict(_files(source)).keys() != files.keys():
             return False
         folder.mkdir(parents=True)
         for name, path in _files(source):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target, follow_symlinks=False)
-        whole = receipt(folder) == {name: list(one) for name, one in unit.about["files"].items()}
+        whole = receipt(folder) == {name: list(one) for name, one in files.items()}
     except AMISS:
         whole = False
     if not whole:

@@ -35,13 +35,16 @@ def study_content(task: Task, shelf: ModelShelf, seed: int) -> str:
         fields,
         [dict(one) for one in task.unlabelled],
         seed,
-        CODE_CONTRACT,
-        _code(),
     ]
-    digest = hashlib.sha256(_written([*parts, versions(), _machine()]))
+    digest = hashlib.sha256(_written([*parts, code_content()]))
     for one in task.documents:
         digest.update(_written([one.id, one.title, one.text]))
     return digest.hexdigest()
+
+
+def code_content() -> str:
+    """Return a hash of what all that is made here depends on, whatever it is made from: code, packages, machine."""
+    return hashlib.sha256(_written([CODE_CONTRACT, _code(), versions(), _machine()])).hexdigest()
 
 
 def fit_content(

@@ -21,6 +21,7 @@ from whichway.study import tables
 from whichway.study.commits import Commits
 
 VERSION = 4
+TAKEN = ("taken_from", "spared")  # in the result of a unit that this run has not spent all of
 TIMED_EVERY_S = 0.5  # what a killed process has used is known to this, without writing it down with every call
 # What is done for every call is put together once.
 _WHOSE, _SPENT = ("trial", "phase", "state"), ("seconds", "usd", "tokens_in", "tokens_out", "cached_tokens")
@@ -206,12 +207,16 @@ class Ledger:
         return int(self._read(sa.select(sa.func.count()).where(tables.units.c.state == "lost"))[0][0])
 
     def taken(self) -> list[tuple[str, str, str, Spend, dict[str, Any]]]:
-        """Return (key, trial, phase, cost, result) of each unit that was taken over from another run, in order."""
+        """Return (key, trial, phase, cost, result) of each unit that was taken over from another run, or a part of it, in order.
+
+        A part that others had trained, in whichever run, is told by `spared` in its result.
+        """
         columns, names = tables.units.c, ("key", "trial", "phase", "result", *_SPENT)
-        where = (columns.state == "settled", columns.result.contains('"taken_from"', autoescape=True))
+        said = sa.or_(*(columns.result.contains(f'"{one}"', autoescape=True) for one in TAKEN))
+        where = (columns.state == "settled", said)
         rows = self._read(sa.select(*(columns[name] for name in names)).where(*where).order_by(columns.id))
         found = [(row[0], row[1], row[2], Spend(*row[4:]), json.loads(row[3])) for row in rows]
-        return [one for one in found if "taken_from" in one[-1]]
+        return [one for one in found if any(name in one[-1] for name in TAKEN)]
 
     def calls(self, trial: str, phase: str) -> list[Spend]:
         """Return what each settled unit of one phase of a trial cost, in order."""

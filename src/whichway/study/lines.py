@@ -38,6 +38,8 @@ DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("hybrid", "hybrid", {}),
     ("reflect", "reflect", {}),
 )
+# What a line takes from another one where nothing else is said: its weights are those, trained once for both.
+LIKE = {"rag-finetune": ("finetune", ("method", "epochs", "longest"))}
 PACKAGES = {"causal": ("torch", "transformers"), "embedder": ("torch", "sentence_transformers")}
 TRAINING_PACKAGES = ("trl", "peft")
 
@@ -122,6 +124,7 @@ def _said(name: str, way: str, fixed: Mapping[str, Any], settings: Any) -> dict[
     """
     chosen = settings.strategies.settings
     family = {key: value for key, value in chosen.get(way, {}).items() if name == way or key not in fixed}
+    family = {**_alike(name, chosen), **family}
     own = {**(family if name == way else {}), **chosen.get(name, {})}
     reads = getattr(get("strategy", way), "at_endpoint", None)
     if reads is None or {**fixed, **own}.get("model") not in settings.models.endpoints:
@@ -131,6 +134,11 @@ def _said(name: str, way: str, fixed: Mapping[str, Any], settings: Any) -> dict[
         fix = f"Leave it out; what counts there: {', '.join(reads)}."
         raise TaskFileError(f"strategies.settings.{name}: {idle[0]!r} does nothing at an endpoint.", fix)
     return {**{key: value for key, value in family.items() if key in reads}, **own}
+
+
+def _alike(name: str, chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    other, shared = LIKE.get(name, ("", ()))
+    return {key: chosen.get(other, {}).get(key, getattr(get("strategy", other), key)) for key in shared}
 
 
 def _worded(line: Line, task: Task) -> Line:

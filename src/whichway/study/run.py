@@ -27,6 +27,7 @@ from whichway.study.plan import Plan, estimate, make_plan
 from whichway.study.pursuit import raced, worth_racing
 from whichway.study.split import Split, make_split
 from whichway.study.summary import shown_in_detail, summarise, trial_report, validation_score
+from whichway.study.trainings import drop_steps
 from whichway.study.trial import run_trial
 
 MOST_TEST_SHARE = 0.4  # of the time that is left, at most, is kept for the finalists' test
@@ -101,6 +102,7 @@ def run_study(loaded: Any, folder: Path, options: Options, watcher: Watcher) -> 
             ledger.decide("recommended", {"strategy": report["recommendation"]["strategy"]})
         return report
     finally:
+        drop_steps(folder)
         ledger.close()
 
 

@@ -31,7 +31,7 @@ from whichway.study.judging import judge_problem, judge_report
 from whichway.study.lines import Line
 from whichway.study.measuring import LOOKUP, TAUGHT
 from whichway.study.prompts import searches, sensitivity, steps
-from whichway.study.taken import taken_by, taken_sentence, taken_spend
+from whichway.study.taken import shared_by, shared_sentence, taken_by, taken_sentence, taken_spend
 from whichway.study.verdict import recommendation
 from whichway.study.versions import version_of, versions
 
@@ -114,6 +114,7 @@ def trial_report(bench: Bench, line: Line) -> dict[str, Any]:
         "further": further_scores(bench, line.name) if said else {},
         "memory_mb": measured.get("memory_mb"),
         "taken": taken_by(bench, line),
+        "shared": shared_by(bench, line),
     }
 
 
@@ -218,7 +219,7 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
     if any(one["state"] in ("stopped", "failed") for one in trials):
         names = ", ".join(one["strategy"] for one in trials if one["state"] in ("stopped", "failed"))
         found.append(f"Not all strategies were measured to the end: {names}.")
-    found += taken_sentence(trials)
+    found += [*taken_sentence(trials), *shared_sentence(trials)]
     found.append("One split, one seed, one training run per strategy: the spread over seeds is not in the intervals.")
     found.append("The test part is a random part of the same data; next month's inputs may differ.")
     return found

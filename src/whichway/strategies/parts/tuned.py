@@ -90,6 +90,7 @@ def tune(
     if then is None and tries < 2:
         return int(learn(said, kit).tokens)
     kit = replace(kit, begun=None, is_step=False)  # several trainings: which would go on from which?
+    kit = replace(kit, trainings=None) if tries > 1 else kit  # weights of lesser tries are not to fill the disk
     home = apart(kit.folder / RESUME, said, rows)  # a killed fit finds there what it had trained
     rates = draft.model.rates  # what goes on with the weights needs matrices of low rank
     usual = {name: rate for name, rate in rates.items() if name in LOW_RANK} if then is not None else rates
