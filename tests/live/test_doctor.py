@@ -27,7 +27,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bare_machine_lacks_every_local_package_and_is_told_what_to_install(bare: None) -> None:
     found = doctor.examine()
     lacking = [one for one in found if not one.works]
-    assert {one.what.split(":")[0] for one in lacking} == {*doctor.LOCAL, "embedded models"}
+    assert {one.what.split(":")[0] for one in lacking} == {*doctor.LOCAL, "openvino-genai", "embedded models"}
     assert all(one.fix.startswith("pip install") for one in lacking)
     assert all(one.works for one in found if one.needed) and any(one.needed for one in found)
     assert any(one.what.endswith("cores") for one in found)

@@ -26,6 +26,7 @@ from whichway.intake.taskfile import OTHER_MODELS, TaskFile, read_task_file
 from whichway.intake.yamltext import Yaml
 
 ANSWER_COLUMNS = ("references", "gold_doc_ids")  # they tell the answer, or where it is
+MODEL_FOLDERS = (*OTHER_MODELS, "openvino")
 WEIGHTS_HEAD = 64 * 1024
 WEIGHTS_SAMPLES = 64
 
@@ -290,7 +291,7 @@ def _model_folder(name: str, folder: Path) -> Path | None:
 def _with_model_folders(settings: TaskFile, folder: Path) -> TaskFile:
     """Give models that are folders their full paths, so that they load from wherever the command is called."""
     models = settings.models
-    found = {name: _model_folder(getattr(models, name), folder) for name in OTHER_MODELS}
+    found = {name: _model_folder(getattr(models, name) or "", folder) for name in MODEL_FOLDERS}
     paths = {name: str(path) for name, path in found.items() if path is not None}
     return settings.model_copy(update={"models": models.model_copy(update=paths)})
 
@@ -310,6 +311,8 @@ def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], docume
     said = settings.model_dump(
         mode="json", exclude={"budget", "strategies", "further", "judge", "instruction", "context", "paraphrases"}
     )
+    if said["models"]["openvino"] is None:  # a study begun before there was such a key goes on
+        del said["models"]["openvino"]
     for section, names in PRICED.items():
         said[section] = {key: value for key, value in said[section].items() if key not in names}
     said["models"]["endpoints"] = {
@@ -321,8 +324,8 @@ def _fingerprint(settings: TaskFile, folder: Path, files: Sequence[Path], docume
             digest.update(hashlib.file_digest(data, "sha256").digest())
     for one in documents:
         digest.update(json.dumps([one.id, one.title, one.text]).encode())
-    for name in OTHER_MODELS:
-        where = _model_folder(getattr(settings.models, name), folder)
+    for name in MODEL_FOLDERS:
+        where = _model_folder(getattr(settings.models, name) or "", folder)
         if where is not None:
             digest.update(_model_digest(where))
     return digest.hexdigest()
@@ -340,7 +343,7 @@ def _model_digest(folder: Path) -> bytes:
         digest.update(json.dumps([name, size]).encode())
         if path.suffix == ".json":
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-        elif path.suffix == ".safetensors":
+        elif path.suffix in (".safetensors", ".bin"):
             with path.open("rb") as data:
                 digest.update(data.read(WEIGHTS_HEAD))
                 for i in range(WEIGHTS_SAMPLES):  # the beginning may be all names of tensors

@@ -246,6 +246,7 @@ class ModelSection(BaseModel):
 
     model_config = _RULES
     causal: str = "embedded"
+    openvino: str | None = None  # a folder with the weights of `causal`, converted
     embedder: str = "embedded"
     endpoints: dict[Annotated[str, AfterValidator(_endpoint_name)], Endpoint] = Field(default_factory=dict)
 

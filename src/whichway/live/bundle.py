@@ -152,7 +152,9 @@ class _Models:
             )
 
         endpoints = {name: plain(one) for name, one in said["endpoints"].items()}
-        self.models = SimpleNamespace(causal=said["causal"], embedder=said["embedder"], endpoints=endpoints)
+        self.models = SimpleNamespace(
+            causal=said["causal"], openvino=said.get("openvino"), embedder=said["embedder"], endpoints=endpoints
+        )
 
 
 def _meter(folder: Path, usd: float) -> Any:

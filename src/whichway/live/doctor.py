@@ -28,7 +28,7 @@ def examine() -> list[Check]:
     """Look at Python, memory, local packages, embedded models and the cache; reaches no network."""
     found = [Check(f"Python {platform.python_version()}", sys.version_info >= (3, 11), needed=True)]
     found += [_package(name) for name in LOCAL]
-    found += [_embedded(), _cache(), _processor()]
+    found += [_embedded(), _openvino(), _cache(), _processor()]
     return found
 
 
@@ -37,6 +37,14 @@ def _package(name: str) -> Check:
         return Check(f"{name} {version(name)}", True)
     except PackageNotFoundError:
         return Check(f"{name}: strategies on local models are skipped", False, "pip install 'whichway[local]'")
+
+
+def _openvino() -> Check:
+    try:
+        return Check(f"openvino-genai {version('openvino-genai')}", True)
+    except PackageNotFoundError:
+        what = "openvino-genai: our own engine writes all texts, which OpenVINO may do faster on a processor"
+        return Check(what, False, "pip install 'whichway[openvino]', and name a converted model: models.openvino")
 
 
 def _embedded() -> Check:

@@ -14,6 +14,7 @@ from whichway.models import alone, anatomy, embedded, hardware, virtual
 from whichway.models.decoding import Ask, Written, write
 from whichway.models.grammar import Grammars
 from whichway.models.laid_out import lay_out
+from whichway.models.openvino_check import Quick
 from whichway.models.scoring import PrefixScorer
 from whichway.models.telling import Telling
 from whichway.models.token_memo import memo_of
@@ -24,12 +25,20 @@ from whichway.registry import register
 class CausalModel:
     """Any Hugging Face causal model by folder or hub id; 'embedded' is SmolLM2-135M-Instruct.
 
-    Implements Model, Scorer and Trainable. `adapter` is a PEFT folder merged into the weights at load.
+    Implements Model, Scorer and Trainable. `adapter` is a PEFT folder merged into the weights at load. `openvino` is a folder
+    of the same weights that optimum-intel converted: free text is written by OpenVINO GenAI then, where a check allows it,
+    of which `say` is told.
     """
 
     is_local = True
 
-    def __init__(self, name: str = "embedded", adapter: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "embedded",
+        adapter: Path | None = None,
+        openvino: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.name = "SmolLM2-135M-Instruct" if name == "embedded" else str(name)
         self.where = str(embedded.causal_folder()) if name == "embedded" else str(name)
         self.network, self.tokenizer = load_network(self.where, adapter)
@@ -43,6 +52,7 @@ class CausalModel:
         self._grammars: Grammars | None = None
         self._ends: dict[str, frozenset[int]] = {}
         self.limit = anatomy.limit(self.network)
+        self.quick = Quick(self, Path(openvino), say) if openvino else None
 
     def weight_bytes(self) -> int:
         """Return the size of the weights in memory."""
@@ -101,13 +111,27 @@ class CausalModel:
         stops = self.stops()
         seed = max((one.draw for one in requests), default=0)
         near = [len(ask.tokens) + ask.most <= self.scorer.reach for ask in asks]
-        close, far = ([ask for ask, one in zip(asks, near, strict=True) if one is side] for side in (True, False))
-        together = iter(write(self.network, self.scorer.prefixes, close, stops, self._shared(requests), seed))
-        apart = iter(alone.write(self.network, far, stops, seed))
-        new = [next(together if one else apart) for one in near]
+        shared = self._shared(requests)
+        found = self._quickly(requests, [ask if one else None for ask, one in zip(asks, near, strict=True)], shared)
+        close, far = ([i for i, one in enumerate(near) if one is side and i not in found] for side in (True, False))
+        together = write(self.network, self.scorer.prefixes, [asks[i] for i in close], stops, shared, seed)
+        apart = alone.write(self.network, [asks[i] for i in far], stops, seed)
+        found |= dict(zip([*close, *far], [*together, *apart], strict=True))
+        new = [found[i] for i in range(len(asks))]
         seconds = (time.perf_counter() - began) / max(1, len(requests))
         wanted = (request.stop for request in requests)
         return [self._reply(*one, stops, seconds) for one in zip(asks, new, wanted, strict=True)]
+
+    def _quickly(
+        self, requests: Sequence[Request], asks: Sequence[Ask | None], shared: Sequence[int]
+    ) -> dict[int, Written]:
+        """Return by number what another engine writes: free text without a temperature, as long as our own sees all of it."""
+        if self.quick is None:
+            return {}
+        held = [bool(one.temperature or one.choices or one.schema is not None) for one in requests]
+        free = {i: ask for i, ask in enumerate(asks) if ask is not None and not held[i]}
+        written = self.quick.write(list(free.values()), self.stops(), shared)
+        return {i: one for i, one in zip(free, written, strict=True) if one is not None}
 
     def _shared(self, requests: Sequence[Request]) -> list[int]:
         """Return the tokens before the last message where those are the same in all chats; a lone one keeps them, too."""

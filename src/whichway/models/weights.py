@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,20 @@ def weights_digest(folder: Path) -> str:
 
     The hash of a large file is kept in the cache folder with its path, size and times, and taken again where these differ.
     """
-    digest = hashlib.sha256(str(hardware.dtype()).encode())
+    return _digest(folder, (".safetensors", ".json", ".txt"), str(hardware.dtype()))
+
+
+def converted_digest(folder: Path) -> str:
+    """Return a hash of a folder that optimum-intel made for OpenVINO."""
+    return _digest(folder, (".xml", ".bin", ".json"), "openvino")
+
+
+def _digest(folder: Path, kinds: Sequence[str], what: str) -> str:
+    digest = hashlib.sha256(what.encode())
     kept = _read(_kept_in())
     new: Known = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json", ".txt") and path.is_file():
+        if path.suffix in kinds and path.is_file():
             digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
             digest.update(_content(path, kept, new))
     if new:

@@ -15,7 +15,7 @@ from whichway.metrics import judge as judging
 from whichway.models import hardware
 from whichway.models.embedded import causal_folder
 from whichway.models.vector_cache import VectorCache
-from whichway.models.weights import embedder_folder, snapshot_folder, weights_digest
+from whichway.models.weights import converted_digest, embedder_folder, snapshot_folder, weights_digest
 from whichway.registry import get
 from whichway.study.ledger import Ledger
 
@@ -24,13 +24,18 @@ class ModelShelf(Mapping[str, Any]):
     """Models by the names of the task file, each made at its first use: 'causal' and every endpoint.
 
     `in_study`: endpoints are first asked what they offer, which is worth two calls where many follow, and may be asked in
-    batches.
+    batches. `say` is told what a local model does beside answering, once.
     """
 
     def __init__(
-        self, settings: Any, meter: Callable[[], Meter], only_local: bool = False, in_study: bool = False
+        self,
+        settings: Any,
+        meter: Callable[[], Meter],
+        only_local: bool = False,
+        in_study: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.settings, self.meter, self.in_study = settings, meter, in_study
+        self.settings, self.meter, self.in_study, self.say = settings, meter, in_study, say
         self.endpoints = {} if only_local else settings.models.endpoints
         self._made: dict[str, Any] = {}
         self._encoder: Any = None
@@ -79,14 +84,17 @@ class ModelShelf(Mapping[str, Any]):
             return f"{cache.path.stem} {hardware.device_name()}" if cache else ""
         name = self.settings.models.causal
         where = causal_folder() if name == "embedded" else Path(name)
+        other = self.settings.models.openvino
+        on = " ".join([hardware.device_name(), *([converted_digest(Path(other))] if other else [])])
         if where.is_dir():
-            return f"{weights_digest(where)} {hardware.device_name()}"
+            return f"{weights_digest(where)} {on}"
         commit = getattr(self["causal"].network.config, "_commit_hash", None)
-        return f"{name}@{commit} {hardware.dtype()} {hardware.device_name()}" if commit else ""
+        return f"{name}@{commit} {hardware.dtype()} {on}" if commit else ""
 
     def _make(self, name: str) -> Any:
         if name == "causal":
-            return get("model", "causal")(self.settings.models.causal)
+            named = self.settings.models
+            return get("model", "causal")(named.causal, openvino=named.openvino, say=self.say)
         if name in self.endpoints:
             return get("model", "endpoint")(name, self.endpoints[name], self.meter(), in_study=self.in_study)
         raise UsageError(f"There is no model called {name!r} in the task file.", f"Known: {', '.join(self)}.")

@@ -125,7 +125,13 @@ def make_bench(
         {row.id: row for row in loaded.examples},
         make_split(loaded.examples, loaded.test, loaded.settings.seed),
     )
-    shelf = ModelShelf(loaded.settings, lambda: meter, loaded.task.constraints.privacy == "local", in_study=True)
+    shelf = ModelShelf(
+        loaded.settings,
+        lambda: meter,
+        loaded.task.constraints.privacy == "local",
+        in_study=True,
+        say=lambda what: told("causal", Progress(what, is_news=True)),
+    )
     return Bench(
         task=taught(loaded.task, rows, split),
         rows=rows,

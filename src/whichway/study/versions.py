@@ -5,7 +5,17 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-NAMED_PACKAGES = ("whichway", "torch", "transformers", "peft", "trl", "sentence-transformers", "scikit-learn", "numpy")
+NAMED_PACKAGES = (
+    "whichway",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "sentence-transformers",
+    "openvino-genai",
+    "scikit-learn",
+    "numpy",
+)
 
 
 def versions() -> dict[str, str]:
