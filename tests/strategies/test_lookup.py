@@ -18,7 +18,7 @@ from whichway.errors import UsageError
 from whichway.registry import get
 from whichway.report import found
 from whichway.strategies.parts.choosing import enough_passages
-from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup, load_lookup, make_lookup
+from whichway.strategies.parts.lookup import FIELD, LookedUp, Lookup, Wanted, load_lookup, make_lookup
 
 TASK = Task("t", "Answer.", (Field("q"),), Text(), SimpleNamespace(name="token_f1"), documents=tuple(filler(70)))
 
@@ -44,7 +44,7 @@ def test_train_rows_are_not_given_what_only_their_own_question_finds():
 def test_what_was_chosen_and_what_each_choice_scored_is_kept_and_told(tmp_path):
     documents, rows = manuals()
     task = replace(TASK, documents=tuple(documents), metric=get("metric", "token_f1")())
-    lookup = make_lookup(task, rows, 0, "auto", 0, Kit({}, Words(), tmp_path))
+    lookup = make_lookup(task, rows, Wanted(), Kit({}, Words(), tmp_path))
     chosen = lookup.told["chosen"]
     assert chosen["shown"] == lookup.count == 1 and chosen["words"] == lookup.index.settings.words
     assert {one["words"] for one in lookup.told["tried"]} == {90, 180, 270}
@@ -133,3 +133,20 @@ def test_without_an_encoder_answers_are_found_by_words_and_with_one_they_need_it
     assert again.near.embedder.name == "words" and again.vectors.shape[1] == again.near.embedder.embed([""]).shape[1]
     with pytest.raises(UsageError, match="there is none here"):
         made.load(task, tmp_path / "encoder", Kit({}, None, tmp_path))
+
+
+def test_what_learns_from_documents_is_given_whole_ones_where_these_are_found_as_well(tmp_path):
+    words = [f"thing{i}" for i in range(12)]
+    documents = tuple(
+        Document(
+            one, one, f"{one} is told of here. " + "Much is said of it in many words. " * 42 + f"So {one} is good."
+        )
+        for one in words
+    )
+    rows = [Example(one, {"q": f"what of {one}?"}, "x", gold_documents=(one,)) for one in words]
+    task, kit = replace(TASK, documents=documents), Kit({}, Words(), tmp_path)
+    lookups = [make_lookup(task, rows, Wanted(learns=learns), kit) for learns in (False, True)]
+    assert [one.index.settings.words for one in lookups] == [180, 0]
+    assert [one.index.passages[0].text.endswith(f"So {words[0]} is good.") for one in lookups] == [False, True]
+    longer = replace(task, documents=tuple(replace(one, text=one.text * 3) for one in documents))
+    assert make_lookup(longer, rows, Wanted(learns=True), kit).index.settings.words > 0, "too long to be given whole"

@@ -13,6 +13,7 @@ from whichway.core.output import Labels
 from whichway.core.task import Example, Objective, Prediction
 from whichway.core.text import Text
 from whichway.report.found import abstaining, cascaded, needed, retrieval
+from whichway.study import blend as blending
 from whichway.study import cascade
 from whichway.study.answers import abstention, threshold_for
 from whichway.study.cascade import cascades
@@ -129,6 +130,38 @@ def test_cascades_are_ranked_by_what_was_known_before_the_test_part(monkeypatch)
     bench.ledger.answers |= {(name, "test"): {} for name in usd}
     (once, _) = cascades(bench, lines, "test")
     assert once["part"] == "validation" and cascaded({"cascades": [once]}).tables[0].rows[0][3].text == ""
+
+
+def torn(rights, sure):
+    """Answers with probabilities: right where `rights` says so, as sure as `sure` says."""
+    gold = [row.target for row in ROWS.values()]
+    other = {"yes": "no", "no": "yes"}
+    said = [gold[i] if rights(i) else other[gold[i]] for i in range(200)]
+    return [Prediction(one, sure(i), {one: sure(i), other[one]: 1 - sure(i)}) for i, one in enumerate(said)]
+
+
+def test_the_two_best_ways_are_averaged_and_which_they_are_is_known_before_the_test_part(monkeypatch):
+    usd = {"left": 0.5, "right": 2.0, "poor": 0.1, "silent": 0.1}
+    monkeypatch.setattr(blending, "running_cost", lambda bench, line: Cost(0.0, usd[line.name]))
+    lines = [SimpleNamespace(name=name) for name in usd]
+    bench = bench_of(
+        left=torn(lambda i: i >= 40, lambda i: 0.6 if i < 40 else 0.9),  # each is unsure where it is wrong
+        right=torn(lambda i: i < 150, lambda i: 0.9 if i < 150 else 0.6),
+        poor=torn(lambda i: i % 2, lambda i: 0.99),
+        silent=said(lambda i: True, lambda i: 0.8),  # the best, but it tells no probabilities
+    )
+    bench.ledger.answers[("poor", "test")] = bench.ledger.answers["left"]
+    found = blending.blend(bench, lines, "test")
+    assert found["of"] == ["left", "right"] and found["part"] == "test"
+    assert found["score"] == 1.0 and found["scores"] == {"left": 0.8, "right": 0.75} and found["better"] == "left"
+    assert found["difference"]["low"] > 0.1 and found["usd_per_1000"] == 2.5
+    (line,) = cascaded({"blend": found}).tables[0].rows
+    assert line[0].text == "left and right" and line[3].small == "left alone" and line[2].text
+    bench.ledger.answers |= {(name, "test"): {} for name in usd}
+    assert blending.blend(bench, lines, "test")["part"] == "validation"
+    assert blending.blend(bench, lines[2:], "test") is None, "one way by itself"
+    bench.task.output = Labels(("no", "yes"), multi=True)
+    assert blending.blend(bench, lines, "test") is None
 
 
 class Counted:

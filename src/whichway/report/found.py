@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from whichway.report import words
 from whichway.report.reading import Report, Row, at, mapping, measured, metric, metric_name, rows, things, winner_name
@@ -218,7 +219,7 @@ def _said(share: Row) -> Cell:
 
 
 def cascaded(report: Report) -> Section:
-    """Return cheap ways before dear ones."""
+    """Return cheap ways before dear ones, and the two best ways averaged."""
     known = metric(report)
     lines = []
     for one in rows(report, "cascades"):
@@ -245,8 +246,28 @@ def cascaded(report: Report) -> Section:
         "of this study, nothing was run for it. Thresholds and order are those of validation, where a score is a bit too good; "
         "test stands beside it where both ways were opened there, and the difference is of the latest part."
     )
-    shown = (table("A cheap way before a dear one", columns, lines),) if lines else ()
-    return Section("cascades", "Would two ways together be better?", lead if lines else "", (), shown)
+    shown = (table("A cheap way before a dear one", columns, lines) if lines else None, _blended(report))
+    found = tuple(one for one in shown if one)
+    return Section("cascades", "Would two ways together be better?", lead if lines else "", (), found)
+
+
+def _blended(report: Report) -> Table | None:
+    """Return what the two best ways reach where both are asked and their probabilities averaged."""
+    one, known = mapping(report, "blend"), metric(report)
+    if not one:
+        return None
+    before, is_tested = mapping(one, "validation"), one.get("part") == "test"
+    line = (
+        Cell(" and ".join(map(words.visible, things(one, "of")))),
+        Cell(words.score(before.get("score"), known), words.sample(before)),
+        Cell(words.score(one.get("score"), known), words.sample(one)) if is_tested else Cell(""),
+        Cell(words.difference(mapping(one, "difference"), known), f"{words.visible(one.get('better'))} alone"),
+        Cell(words.money(one.get("usd_per_1000"))),
+    )
+    heads = (f"{metric_name(report)}, validation", "test", "against the better of the two", "$ per 1,000")
+    note = "The two of the highest validation scores, both asked about each row; an equal mean, nothing is tuned."
+    columns = (Column("blend", False), *map(Column, heads))
+    return replace(table("The two best ways, their probabilities averaged", columns, [line]), note=note)
 
 
 def _at_coverage(curve: Sequence[Row], share: float) -> Cell:

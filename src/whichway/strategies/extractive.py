@@ -13,7 +13,7 @@ from whichway.core.task import Document, Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable, UsageError
 from whichway.registry import register
 from whichway.strategies.parts.hashed import HashedWords
-from whichway.strategies.parts.lookup import DEPTH, Lookup, load_lookup, make_lookup, question
+from whichway.strategies.parts.lookup import DEPTH, Lookup, Wanted, load_lookup, make_lookup, question
 from whichway.strategies.parts.neighbours import Neighbours, index_examples, load_neighbours
 from whichway.strategies.parts.spans import Span, spans_of
 from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
@@ -62,7 +62,7 @@ class Extractive:
         near = index_examples(task, train, embedder)
         lookup, spans, longest = None, list[Span](), 0
         if task.documents and self.source != "questions" and task.output.shape == "text":
-            lookup = make_lookup(task, train, 1, self.mode, self.words, kit, self.rerank)
+            lookup = make_lookup(task, train, Wanted(1, self.mode, self.words, self.rerank), kit)
             longest = 2 * max(len(str(row.target).split()) for row in train) + 10
             spans = spans_of(task.documents, longest)
         vectors = embedder.embed([one.text for one in spans]) if spans else np.zeros((0, 1), dtype=np.float32)

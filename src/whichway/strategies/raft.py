@@ -11,7 +11,7 @@ from whichway.core.strategy import Kit
 from whichway.core.task import Example, Task
 from whichway.errors import NotApplicable
 from whichway.registry import get, register
-from whichway.strategies.parts.lookup import LookedUp, fit_over, load_over, make_lookup
+from whichway.strategies.parts.lookup import LookedUp, Wanted, fit_over, load_over, make_lookup
 from whichway.strategies.parts.tuned import confident
 
 
@@ -47,7 +47,7 @@ class Raft:
         return self.method == "lora"
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
-        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit, self.rerank)
+        lookup = make_lookup(task, train, Wanted(self.passages, self.mode, self.words, self.rerank), kit)
         if self.trained == "passages":
             return fit_over(self._inner(), lookup, train, dev, kit)
         if hasattr(kit.models[self.model], "tune"):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from whichway.core.strategy import Kit
 from whichway.core.task import Example, Task
 from whichway.registry import get, register
-from whichway.strategies.parts.lookup import LookedUp, fit_over, load_over, make_lookup
+from whichway.strategies.parts.lookup import LookedUp, Wanted, fit_over, load_over, make_lookup
 
 
 @register("strategy", "rag")
@@ -40,7 +40,8 @@ class Rag:
     shapes: ClassVar[tuple[str, ...]] = ("labels", "fields", "text")
 
     def fit(self, task: Task, train: Sequence[Example], dev: Sequence[Example], kit: Kit) -> LookedUp:
-        lookup = make_lookup(task, train, self.passages, self.mode, self.words, kit, self.rerank)
+        wanted = Wanted(self.passages, self.mode, self.words, self.rerank, learns=self.then != "prompt")
+        lookup = make_lookup(task, train, wanted, kit)
         return fit_over(self._inner(), lookup, train, dev, kit)
 
     def load(self, task: Task, folder: Path, kit: Kit) -> LookedUp:

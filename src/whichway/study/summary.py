@@ -10,6 +10,7 @@ from whichway.core.model import Spend
 from whichway.core.output import Labels, as_labels
 from whichway.study import answers
 from whichway.study.bench import Bench
+from whichway.study.blend import blend
 from whichway.study.cascade import cascades
 from whichway.study.certify import (
     LEAST_TEST,
@@ -69,6 +70,7 @@ def summarise(bench: Bench, loaded: Any, lines: Sequence[Line], state: str, comm
         "cost": costs(bench, lines, found["strategy"]),
         "steps": steps(bench, lines),
         "cascades": cascades(bench, lines, part),
+        "blend": blend(bench, lines, part),
         "judge": judge_report(bench, loaded.settings.judge, shown),
         "judge_problem": judge_problem(bench, loaded.settings.judge),
         "abstention": {name: answers.abstention(bench, name, part) for name in shown},

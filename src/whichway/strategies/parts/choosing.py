@@ -77,10 +77,13 @@ class Sought:
     mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
     words: int = 0
     rerank: Literal["auto", "no", "yes"] = "auto"
+    whole_first: bool = False  # where others find no better: gold documents do not tell which part of them is needed
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        return (self.words,) if self.words else SIZES
+        if self.words:
+            return (self.words,)
+        return tuple(sorted(SIZES, key=bool)) if self.whole_first else SIZES
 
     def default(self, embedder: Embedder | None) -> RetrieverSettings:
         """Return what is taken where nothing can be told: search by words and meaning."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution
 from whichway.core.task import Document, Example, Field, Inputs, Prediction, Task
@@ -75,21 +75,34 @@ class Lookup:
         save_json(folder / "lookup.json", {"count": self.count, "told": self.told})
 
 
-def make_lookup(
-    task: Task, rows: Sequence[Example], count: int, mode: str, words: int, kit: Kit, rerank: str = "auto"
-) -> Lookup:
-    """Index the task's documents. `mode` and `rerank` 'auto', `words` 0 and a `count` of 0 passages that are shown are each
-    chosen on train rows; see choosing.py."""
+@dataclass(frozen=True)
+class Wanted:
+    """How documents are to be looked up: `mode` and `rerank` 'auto', `words` 0 and a `count` of 0 passages that are shown are
+    each chosen on train rows; see choosing.py. What answers may learn from what it is given (`learns`): it finds itself
+    what matters in twice as long a text, and is given whole documents where these are found as well."""
+
+    count: int = 0
+    mode: Literal["auto", "lexical", "dense", "fused"] = "auto"
+    words: int = 0
+    rerank: Literal["auto", "no", "yes"] = "auto"
+    learns: bool = False
+
+
+def make_lookup(task: Task, rows: Sequence[Example], wanted: Wanted, kit: Kit) -> Lookup:
+    """Index the task's documents as it is wanted."""
     kit.progress(Progress("choosing how documents are cut and found"))
     answer = None if task.output.shape == "labels" else lambda row: _answered(task, row)
-    sought = Sought(lambda row: question(task, row.inputs), answer, mode, words, rerank)  # type: ignore[arg-type]
+    asks = (wanted.mode, wanted.words, wanted.rerank, wanted.learns)
+    sought = Sought(lambda row: question(task, row.inputs), answer, *asks)
     settings, reranker, tried = choose(task.documents, kit.embedder, rows, kit.seed, sought)
-    if settings.words == 0 and _are_long(task):  # whole documents are found well, and too long to be shown
+    longest = 2 * SHOWN_WORDS if wanted.learns else SHOWN_WORDS
+    if settings.words == 0 and _are_long(task, longest):  # whole documents are found well, and too long to be shown
         settings = replace(settings, words=_size_to_show(tried, settings))
     kit.progress(Progress("indexing documents"))
     index = build(task.documents, kit.embedder, settings, kit.progress, reranker)
-    draft = Lookup(task, index, count or enough_to_show(tried, settings) or USUAL)
-    if not count and not enough_to_show(tried, settings):
+    enough = wanted.count or enough_to_show(tried, settings)
+    draft = Lookup(task, index, enough or USUAL)
+    if not enough:
         draft = replace(draft, count=_enough(draft, rows))
     chosen = {**asdict(settings), "reranked": reranker is not None, "shown": draft.count}
     return replace(draft, told={"chosen": chosen, "tried": [_told(one) for one in tried]})
@@ -121,8 +134,8 @@ def _enough(draft: Lookup, rows: Sequence[Example]) -> int:
     return enough_passages([one for one in pairs if one[1]], MOST_SHOWN, USUAL)
 
 
-def _are_long(task: Task) -> bool:
-    return any(len(one.text.split()) > SHOWN_WORDS for one in task.documents)
+def _are_long(task: Task, words: int) -> bool:
+    return any(len(one.text.split()) > words for one in task.documents)
 
 
 def load_lookup(task: Task, folder: Path, embedder: Any) -> Lookup:
