@@ -57,7 +57,8 @@ class Grammars:
     @cached_property
     def words(self) -> list[str]:
         """The text of each token."""
-        return [self.tokenizer.decode([i]) if i < len(self.tokenizer) else "" for i in range(self.vocabulary)]
+        known = len(self.tokenizer)  # some tokenizers count anew each time they are asked
+        return [self.tokenizer.decode([i]) if i < known else "" for i in range(self.vocabulary)]
 
     @cached_property
     def closers(self) -> tuple[list[int], list[int]]:
