@@ -250,6 +250,18 @@ def test_parts_of_a_batch_hold_so_many_tokens_at_most_or_one_row(tokens, sizes):
     assert sum(part["share"].item() for part in found) == pytest.approx(1)
 
 
+def test_parts_of_a_network_that_reads_padded_rows_count_what_it_reads():
+    assert [part["lengths"].tolist() for part in packed.parts(ROWS, 36, packs_them=False)] == [[2, 5, 12], [31]]
+    assert [part["lengths"].tolist() for part in packed.parts(ROWS, 35, packs_them=False)] == [[2, 5], [12], [31]]
+    assert len(packed.parts(UNDER_ONE_PROMPT, 100)) == 1 < len(packed.parts(UNDER_ONE_PROMPT, 100, packs_them=False))
+
+
+def test_a_part_of_which_nothing_is_asked_is_left_out():
+    silent = {"input_ids": [7], "labels": [7]}
+    (part,) = packed.parts([silent, ROWS[1]], 8)
+    assert part["lengths"].tolist() == [31] and part["share"].item() == 1
+
+
 def test_a_layout_puts_each_token_into_its_row():
     found = packed.layout({"lengths": torch.tensor([2, 3, 1]), "shared": torch.tensor(0)})
     assert (found.rows, found.longest, found.places.tolist()) == (3, 3, [0, 1, 3, 4, 5, 6])

@@ -157,6 +157,12 @@ def test_the_two_best_ways_are_averaged_and_which_they_are_is_known_before_the_t
     assert found["difference"]["low"] > 0.1 and found["usd_per_1000"] == 2.5
     (line,) = cascaded({"blend": found}).tables[0].rows
     assert line[0].text == "left and right" and line[3].small == "left alone" and line[2].text
+    rented = Cost(0.0, 0.0, hosting_usd=100.0, carries=1e9)
+    monkeypatch.setattr(blending, "running_cost", lambda bench, line: rented)
+    alone = rented.running_per_1000(bench.task.objective.requests_per_month)
+    assert blending.blend(bench, lines, "test")["usd_per_1000"] == pytest.approx(alone, rel=1e-3), (
+        "one machine for both"
+    )
     bench.ledger.answers |= {(name, "test"): {} for name in usd}
     assert blending.blend(bench, lines, "test")["part"] == "validation"
     assert blending.blend(bench, lines[2:], "test") is None, "one way by itself"

@@ -89,13 +89,18 @@ def _agrees(network: Any, batch: Mapping[str, Any], wanted: Any) -> bool:
     return where.seen == set(range(anatomy.layers(network))) and agree(last, wanted, network.dtype)
 
 
+def packs(network: Any) -> bool:
+    """Tell whether `install` has let a network attend within the rows of packed batches."""
+    return bool(network.config._attn_implementation == NAME)
+
+
 def states(network: Any, batch: Mapping[str, Any]) -> Any:
     """Return the last hidden states [tokens, width] of a packed batch.
 
     They come from padded rows where a network cannot pack, or where a row is longer than what all of its layers see.
     """
     where = layout(batch)
-    if network.config._attn_implementation == NAME and where.shared + where.longest <= anatomy.window(network):
+    if packs(network) and where.shared + where.longest <= anatomy.window(network):
         return _end_to_end(network, batch, where)
     return _padded(network, batch, where)
 
@@ -141,25 +146,28 @@ def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return whole | {"lengths": torch.tensor([len(part) for part in own]), "shared": torch.tensor(first)}
 
 
-def parts(rows: Sequence[Mapping[str, Any]], tokens: int) -> list[dict[str, Any]]:
+def parts(rows: Sequence[Mapping[str, Any]], tokens: int, packs_them: bool = True) -> list[dict[str, Any]]:
     """Return a batch cut into parts of up to so many tokens each (or one row), rows of like length together.
 
-    Each part has `share`, its part of all tokens whose likelihood is asked for: gradients of the parts' mean losses, so
-    weighted, add up to that of the whole batch, in the memory of one part.
+    Rows of a network that does not pack count as long as the longest of their part. Each part has `share`, its part of all
+    tokens whose likelihood is asked for: gradients of the parts' mean losses, so weighted, add up to that of the whole
+    batch, in the memory of one part. A part of which nothing is asked has no loss, and is left out.
     """
     import torch
 
     cut: list[list[Mapping[str, Any]]] = []
     for row in sorted(rows, key=lambda one: len(one["input_ids"])):
-        if cut and len(collate([*cut[-1], row])["input_ids"][0]) <= tokens:
+        both = [*cut[-1], row] if cut else []
+        read = len(collate(both)["input_ids"][0]) if both and packs_them else len(both) * len(row["input_ids"])
+        if both and read <= tokens:
             cut[-1].append(row)
         else:
             cut.append([row])
     found = [collate(part) for part in cut]
     asked = [int((part["labels"] != -100).sum()) for part in found]
-    return [
-        part | {"share": torch.tensor(count / max(1, sum(asked)))} for part, count in zip(found, asked, strict=True)
-    ]
+    every = sum(asked)
+    told = [(part, count) for part, count in zip(found, asked, strict=True) if count or not every]
+    return [part | {"share": torch.tensor(count / max(1, every))} for part, count in told]
 
 
 def _shared(rows: Sequence[Mapping[str, Any]]) -> int:

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        data_collator=_in_parts,
+        data_collator=partial(_in_parts, network),
     )
     trainer.losses, trainer.best = [], {}
     for noisy in (PrinterCallback, ProgressCallback):
@@ -188,8 +189,13 @@ def _trainer(network: Any, tokenizer: Any, rows: list[dict[str, list[int]]], pla
     return trainer
 
 
-def _in_parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"parts": packed.parts(rows, AT_ONCE.get(hardware.device().type, AT_ONCE["cpu"]))}
+def _in_parts(network: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    most = AT_ONCE.get(hardware.device().type, AT_ONCE["cpu"])
+    return {"parts": packed.parts(rows, most, packed.packs(_base(network)))}
+
+
+def _base(network: Any) -> Any:
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
 def _sft_class() -> Any:
@@ -221,7 +227,7 @@ def completion_loss(network: Any, batch: Mapping[str, Any]) -> Any:
     """
     import torch
 
-    inner = network.get_base_model() if hasattr(network, "get_base_model") else network
+    inner = _base(network)
     with _autocast(inner):
         states = packed.states(inner, batch)[:-1]
         wanted = batch["labels"][0, 1:]
@@ -245,7 +251,7 @@ def _dev_loss(trainer: Any, held: list[dict[str, list[int]]]) -> float:
     with torch.inference_mode():
         for start in range(0, len(held), 16):
             rows = held[start : start + 16]
-            for part in _in_parts(rows)["parts"]:
+            for part in _in_parts(network, rows)["parts"]:
                 batch = {name: one.to(network.device) for name, one in part.items()}
                 total += float(completion_loss(network, batch) * batch["share"]) * len(rows)
     network.train()

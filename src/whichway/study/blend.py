@@ -9,7 +9,7 @@ from whichway.core.output import Labels
 from whichway.core.task import Prediction
 from whichway.study.answers import answers_of, rows_of
 from whichway.study.bench import Bench, scored
-from whichway.study.cost import Cost
+from whichway.study.cost import Cost, in_turn
 from whichway.study.evidence import paired_differences
 from whichway.study.facts import running_cost
 from whichway.study.lines import Line
@@ -70,6 +70,7 @@ def _mean(answers: Sequence[Prediction]) -> Prediction:
 
 def _usd(bench: Bench, costs: Sequence[Cost | None]) -> float | None:
     """Return dollars per 1,000 answers of both; None where one has no price."""
-    requests = bench.task.objective.requests_per_month
-    known = [one.running_per_1000(requests) for one in costs if one is not None]
-    return round(sum(known), 6) if len(known) == len(costs) else None
+    one, other = costs
+    if one is None or other is None:
+        return None
+    return round(in_turn(one, other, 1.0).running_per_1000(bench.task.objective.requests_per_month), 6)

@@ -30,12 +30,16 @@ USUAL = 3  # passages that are shown, where nothing tells how many are enough
 
 @dataclass(frozen=True)
 class Lookup:
-    """An index and how many of the passages it finds are shown; `told` is what was tried to choose them, as plain data."""
+    """An index and how many of the passages it finds are shown; `told` is what was tried to choose them, as plain data.
+
+    Of each, `longest` words are shown at most.
+    """
 
     task: Task
     index: Index
     count: int
     told: Mapping[str, Any] = field(default_factory=dict)
+    longest: int = SHOWN_WORDS
 
     @property
     def widened(self) -> Task:
@@ -52,7 +56,9 @@ class Lookup:
     def widen(self, inputs: Sequence[Inputs], hits: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
         """Return rows with the passages that were found for them, numbered as sources are cited."""
         name = self.widened.fields[0].name
-        return [{name: _shown(found[: self.count]), **row} for row, found in zip(inputs, hits, strict=True)]
+        return [
+            {name: _shown(found[: self.count], self.longest), **row} for row, found in zip(inputs, hits, strict=True)
+        ]
 
     def examples(self, rows: Sequence[Example], own: bool) -> list[Example]:
         """Return rows with their passages, as use will find them: gold ones among others, or missing.
@@ -72,7 +78,7 @@ class Lookup:
     def save(self, folder: Path) -> None:
         """Write the index, the count, and what was tried."""
         self.index.save(folder / "index")
-        save_json(folder / "lookup.json", {"count": self.count, "told": self.told})
+        save_json(folder / "lookup.json", {"count": self.count, "told": self.told, "longest": self.longest})
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def make_lookup(task: Task, rows: Sequence[Example], wanted: Wanted, kit: Kit) -
     kit.progress(Progress("indexing documents"))
     index = build(task.documents, kit.embedder, settings, kit.progress, reranker)
     enough = wanted.count or enough_to_show(tried, settings)
-    draft = Lookup(task, index, enough or USUAL)
+    draft = Lookup(task, index, enough or USUAL, longest=longest if settings.words == 0 else SHOWN_WORDS)
     if not enough:
         draft = replace(draft, count=_enough(draft, rows))
     chosen = {**asdict(settings), "reranked": reranker is not None, "shown": draft.count}
@@ -141,7 +147,8 @@ def _are_long(task: Task, words: int) -> bool:
 def load_lookup(task: Task, folder: Path, embedder: Any) -> Lookup:
     """Read what `Lookup.save` wrote."""
     kept = load_json(folder / "lookup.json")
-    return Lookup(task, load(folder / "index", embedder), int(kept["count"]), kept.get("told", {}))
+    longest = int(kept.get("longest", SHOWN_WORDS))
+    return Lookup(task, load(folder / "index", embedder), int(kept["count"]), kept.get("told", {}), longest)
 
 
 def question(task: Task, inputs: Inputs) -> str:
@@ -173,7 +180,7 @@ class LookedUp:
 
     def _citing(self, answer: Prediction, shown: Sequence[Any]) -> Prediction:
         sources = tuple(self.lookup.index.documents(shown))
-        return replace(answer, sources=sources, passages=tuple(map(_as_shown, shown)))
+        return replace(answer, sources=sources, passages=tuple(_as_shown(one, self.lookup.longest) for one in shown))
 
     def choices(self) -> Mapping[str, Any]:
         """Return how documents are found, and what else was tried on train rows."""
@@ -222,14 +229,14 @@ def load_over(inner: Any, task: Task, folder: Path, kit: Kit) -> LookedUp:
     return LookedUp(inner.load(lookup.widened, folder / "inner", where), lookup)
 
 
-def _shown(hits: Sequence[Any]) -> str:
+def _shown(hits: Sequence[Any], longest: int) -> str:
     """Return passages as numbered paragraphs."""
-    found = [f"[{number}] {_as_shown(hit)}" for number, hit in enumerate(hits, start=1)]
+    found = [f"[{number}] {_as_shown(hit, longest)}" for number, hit in enumerate(hits, start=1)]
     return "\n".join(found) or "(nothing was found)"
 
 
-def _as_shown(hit: Any) -> str:
+def _as_shown(hit: Any, longest: int) -> str:
     """Return one passage as it stands before a question: its title, and as many words as there is room for."""
     words = hit.passage.text.split()
-    text = " ".join(words[:SHOWN_WORDS]) + (" ..." if len(words) > SHOWN_WORDS else "")
+    text = " ".join(words[:longest]) + (" ..." if len(words) > longest else "")
     return f"{hit.passage.title}: {text}" if hit.passage.title else text
