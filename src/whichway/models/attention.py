@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whichway.models import anatomy, hardware
+from whichway.models.end_to_end import Block, Rows, laid
 from whichway.models.precise import agree, sample_ids, widen
+from whichway.models.trie import build_trie
 
 NAME = "whichway_shared_prefix"
 SHORT_PREFIX = 512  # tokens up to which one kernel reads the prefix faster than products do, with several rows
@@ -42,7 +44,8 @@ def attend(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **more: Any
 ) -> tuple[Any, None]:
     """Attend like sdpa; with `shared_prefix` (per layer: keys and values [1, heads, tokens, width]) also to that.
-    In writing, a layer's prefix has a third place, None at first, that keeps the keys as products read them.
+    In writing, a layer's prefix has a third place, None at first, that keeps the keys as products read them. With
+    `rows_apart` (blocks of end_to_end.py) the batch is one sequence of rows, each of which sees itself and the prefix.
 
     query [rows, heads, tokens, width]; returns [rows, tokens, heads, width]. `attention_mask` is boolean.
     """
@@ -53,6 +56,8 @@ def attend(
     query, key, value = query.to(kind), key.to(kind), value.to(kind)
     prefix = more.pop("shared_prefix", None)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if (blocks := more.pop("rows_apart", None)) is not None:
+        return _apart(query[0], key[0], value[0], scale, prefix and prefix[module.layer_idx], blocks), None
     if query.shape[2] == 1 and attention_mask is not None and attention_mask.is_floating_point():
         return _written(query, key, value, attention_mask, scale, prefix[module.layer_idx] if prefix else None), None
     if prefix is None:
@@ -69,11 +74,21 @@ def attend(
     there_sum = there_sum.view(shared, rows, -1).transpose(0, 1)
     mask = attention_mask.expand(rows, 1, tokens, key.shape[2]).repeat(1, shared, groups, 1).flatten(0, 1)
     here, here_sum = _weighted(
-        grouped.flatten(0, 1), _for_products(key.flatten(0, 1), scale), value.flatten(0, 1), mask
+        grouped.flatten(0, 1), _for_products(key.flatten(0, 1), scale), value.flatten(0, 1), ~mask
     )
     share = (there_sum - here_sum.view(rows, shared, -1)).sigmoid()[..., None]
     joined = torch.lerp(here.view(there.shape).float(), there.float(), share).to(query.dtype)
     return joined.view(query.shape).transpose(1, 2).contiguous(), None
+
+
+def read_apart(network: Any, rows: Rows, past: Any) -> Any:
+    """Return the last hidden states [tokens, width] of rows laid end to end behind a prefix, whose states may be None."""
+    import torch
+
+    # A mask of four dimensions is passed on as it is, and read by nobody: each block has its own.
+    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=network.device)
+    read = {"position_ids": rows.positions, "attention_mask": mask, "shared_prefix": past, "rows_apart": rows.blocks}
+    return anatomy.body(network)(input_ids=rows.ids, use_cache=False, **read).last_hidden_state[0]
 
 
 def refuse_foreign(module: Any, more: Mapping[str, Any]) -> None:
@@ -139,11 +154,41 @@ def _for_products(keys: Any, scale: float) -> Any:
     return (keys.float() * scale).transpose(1, 2).contiguous()
 
 
-def _weighted(query: Any, keys: Any, values: Any, mask: Any) -> tuple[Any, Any]:
+def _apart(query: Any, key: Any, value: Any, scale: float, prefix: Any, blocks: Sequence[Block]) -> Any:
+    """Attend within each row of a sequence and to what stands before all.
+
+    query [heads, tokens, width]; returns [1, tokens, heads, width].
+    """
+    import torch
+
+    own = [_own(block, *(block.padded(one) for one in (query, key, value)), scale) for block in blocks]
+    here, here_sum = (torch.cat(parts, 1) for parts in zip(*own, strict=True))
+    if prefix:
+        keys, values = prefix[:2]
+        folded = query.reshape(keys.shape[1], -1, query.shape[2])
+        there, there_sum = _weighted(folded, _for_products(keys[0], scale), values[0], None)
+        share = (there_sum.view(here_sum.shape) - here_sum).sigmoid()[..., None]
+        here = torch.lerp(here.float(), there.view(here.shape).float(), share).to(query.dtype)
+    return here.transpose(0, 1)[None].contiguous()
+
+
+def _own(block: Block, query: Any, key: Any, value: Any, scale: float) -> tuple[Any, Any]:
+    """Attend within the rows of a block, [rows, heads, wide, width] each; [heads, tokens, width] and log-sum-exps."""
+    rows, heads, wide, width = query.shape
+    shared = key.shape[1]
+    grouped = query.transpose(0, 1).reshape(shared, heads // shared, rows, wide, width).transpose(1, 2)
+    keys, values = (one.transpose(0, 1).reshape(shared * rows, wide, width) for one in (key, value))
+    unseen = block.unseen.repeat(1, heads // shared, 1)
+    out, sums = _weighted(grouped.reshape(shared * rows, -1, width), _for_products(keys, scale), values, unseen)
+    out, sums = (one.unflatten(0, (shared, rows)).unflatten(2, (-1, wide)).transpose(1, 2) for one in (out, sums))
+    return tuple(block.packed(one.flatten(0, 1).transpose(0, 1)) for one in (out, sums))  # type: ignore[return-value]
+
+
+def _weighted(query: Any, keys: Any, values: Any, unseen: Any) -> tuple[Any, Any]:
     """Return attention's result and the log-sum-exp of its scores over these keys alone.
 
-    query [n, m, width], keys [n, width, k] of `_for_products`, values [n, k, width], mask [n, m, k] or None; returns
-    [n, m, width] and [n, m].
+    query [n, m, width], keys [n, width, k] of `_for_products`, values [n, k, width]; returns [n, m, width] and [n, m].
+    `unseen` [n, m, k], or [r, m, k] that holds for r after r of them, tells which keys a query does not see; None: all seen.
     """
     import torch
 
@@ -153,8 +198,8 @@ def _weighted(query: Any, keys: Any, values: Any, mask: Any) -> tuple[Any, Any]:
         for start in range(0, query.shape[1], step):
             part = slice(start, start + step)
             scores = torch.bmm(query[:, part].float(), keys)
-            if mask is not None:
-                scores.masked_fill_(~mask[:, part], float("-inf"))
+            if unseen is not None:
+                scores.unflatten(0, (-1, len(unseen))).masked_fill_(unseen[:, part], float("-inf"))
             shares = scores.softmax(-1)
             totals[:, part] = scores.amax(-1) - shares.amax(-1).log()
             found[:, part] = torch.bmm(shares.to(values.dtype), values)
@@ -187,7 +232,12 @@ def _agrees(network: Any, whole: Any) -> bool:
         split = anatomy.body(network)(
             input_ids=ids[:, 16:], attention_mask=own, position_ids=places, use_cache=False, shared_prefix=past
         ).last_hidden_state[0]
-    return past.seen == set(range(anatomy.layers(network))) and agree(split, whole, network.dtype)
+        if past.seen != set(range(anatomy.layers(network))) or not agree(split, whole, network.dtype):
+            return False
+        past.seen.clear()
+        rows = laid([ids[0, 16:23].tolist(), ids[0, 16:].tolist()], build_trie([]), 16, network.device)
+        last = read_apart(network, rows, past)[-8:]
+    return past.seen == set(range(anatomy.layers(network))) and agree(last, whole, network.dtype)
 
 
 class _Watched(list[tuple[Any, Any]]):

@@ -8,7 +8,7 @@ import os
 import platform
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from whichway.errors import UsageError
 
@@ -18,6 +18,8 @@ REFERENCE = (
 UNKNOWN_BYTES = 2 << 30  # taken for free memory where the system does not tell
 TIMED_S = 0.1
 MOST_APART = 50.0
+
+Kind = TypeVar("Kind")
 
 
 @functools.cache
@@ -37,6 +39,11 @@ def device_name() -> str:
 
 def at_once(cpu: int, gpu: int) -> int:
     """Return a bound on a batch: what two cores do fastest, or what fills a GPU."""
+    return by_device(cpu, gpu)
+
+
+def by_device(cpu: Kind, gpu: Kind) -> Kind:
+    """Return what holds on the device that this process computes on."""
     return gpu if device().type == "cuda" else cpu
 
 

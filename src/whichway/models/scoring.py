@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from whichway.models import alone, anatomy, attention, hardware, pace
+from whichway.models.attention import read_apart
+from whichway.models.end_to_end import laid
 from whichway.models.head import next_token_logits
 from whichway.models.prefixes import NODE_COST, PrefixStore, plan
+from whichway.models.trie import Trie, build_trie
 
 ROW_TOKENS = (
     1024,
@@ -20,38 +22,6 @@ ROW_TOKENS = (
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 HEAD_ROWS = (256, 4096)  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words, or 800
-
-
-@dataclass(frozen=True)
-class Trie:
-    """Label tokens as a tree. Inner nodes are those something follows; `steps[i]` lists label i's (inner node, token)."""
-
-    tokens: tuple[int, ...]
-    parents: tuple[int, ...]
-    depths: tuple[int, ...]
-    steps: tuple[tuple[tuple[int, int], ...], ...]
-
-
-def build_trie(labels: Sequence[Sequence[int]]) -> Trie:
-    """Lay token sequences in a trie; node -1 is the end of the prompt."""
-    index: dict[tuple[int, ...], int] = {}
-    tokens: list[int] = []
-    parents: list[int] = []
-    depths: list[int] = []
-    steps: list[tuple[tuple[int, int], ...]] = []
-    for label in labels:
-        path: list[tuple[int, int]] = []
-        for position, token in enumerate(label):
-            node = index.get(tuple(label[:position]), -1)
-            path.append((node, token))
-            prefix = tuple(label[: position + 1])
-            if position + 1 < len(label) and prefix not in index:
-                index[prefix] = len(tokens)
-                tokens.append(token)
-                parents.append(node)
-                depths.append(position)
-        steps.append(tuple(path))
-    return Trie(tuple(tokens), tuple(parents), tuple(depths), tuple(steps))
 
 
 class PrefixScorer:
@@ -84,31 +54,21 @@ class PrefixScorer:
         most = self.reach - max(map(len, trie.steps)) + 1
         far = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
         most_at_once = pace.scaled(ROW_TOKENS, anatomy.config(self.network))
-        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), 0, most_at_once):
+        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), most_at_once, padded=True):
             chosen = [far[i] for i in batch]
             yield chosen, alone.states(self.network, [prompts[i] for i in chosen], trie.tokens, trie.parents)
         near = [i for i, prompt in enumerate(prompts) if len(prompt) <= most]
         for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
             past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
-            own = [len(prompts[near[i]]) - group.size for i in group.rows]
-            for batch in _batches(own, len(trie.tokens), most_at_once):
+            own = [len(prompts[near[i]]) - group.size + len(trie.tokens) for i in group.rows]
+            for batch in _batches(own, most_at_once, padded=False):
                 chosen = [near[group.rows[i]] for i in batch]
                 yield chosen, self._states(past, group.size, [list(prompts[i][group.size :]) for i in chosen], trie)
 
     def _states(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
         """Return hidden states [rows, 1 + nodes, width] of one batch behind a prefix, in one forward pass."""
-        import torch
-
-        count, device = len(rows), self.network.device
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        ids, places, mask = _laid_out(rows, lengths, trie, prefix)
-        extra = {"shared_prefix": past} if past is not None else {}
-        hidden = anatomy.body(self.network)(
-            input_ids=ids, position_ids=places, attention_mask=mask, use_cache=False, **extra
-        ).last_hidden_state
-        longest = ids.shape[1] - len(trie.tokens)
-        last = hidden[torch.arange(count, device=device), lengths - 1]
-        return torch.cat([last[:, None], hidden[:, longest:]], dim=1)
+        where = laid(rows, trie, prefix, self.network.device)
+        return read_apart(self.network, where, past)[where.asked]
 
     def _likelihoods(self, states: Any, trie: Trie) -> Any:
         """Return log-likelihoods [rows, labels] from hidden states [rows, 1 + nodes, width]."""
@@ -135,37 +95,15 @@ class PrefixScorer:
         return torch.cat(found).double().cpu().numpy()
 
 
-def _batches(lengths: list[int], nodes: int, most: int) -> Iterator[list[int]]:
-    """Group rows of similar length so that no batch passes the bound on tokens."""
+def _batches(lengths: list[int], most: int, padded: bool) -> Iterator[list[int]]:
+    """Group rows of similar length so that no batch passes the bound on tokens, counted with padding or without."""
     batch: list[int] = []
+    size = 0
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batch and (len(batch) + 1) * (lengths[i] + nodes) > most:
+        size = (len(batch) + 1) * lengths[i] if padded else size + lengths[i]
+        if batch and size > most:
             yield batch
-            batch = []
+            batch, size = [], lengths[i]
         batch.append(i)
     if batch:
         yield batch
-
-
-def _laid_out(rows: list[list[int]], lengths: Any, trie: Trie, prefix: int) -> tuple[Any, Any, Any]:
-    """Return token ids and positions [rows, own + nodes] and the mask [rows, 1, own + nodes, own + nodes].
-
-    Padding stands between a row's end and the trie's nodes; no real token ever looks at it.
-    """
-    import torch
-
-    device, count, nodes = lengths.device, len(rows), len(trie.tokens)
-    longest = max(len(row) for row in rows)
-    ids = torch.tensor([row + [0] * (longest - len(row)) + list(trie.tokens) for row in rows], device=device)
-    depths = torch.tensor(trie.depths, device=device, dtype=torch.long)
-    own_places = torch.arange(longest, device=device)[None].expand(count, -1)
-    places = prefix + torch.cat([own_places, lengths[:, None] + depths[None]], dim=1)
-    tree = torch.eye(nodes, dtype=torch.bool, device=device)
-    for node, parent in enumerate(trie.parents):
-        if parent >= 0:
-            tree[node] |= tree[parent]
-    mask = torch.zeros(count, 1, longest + nodes, longest + nodes, dtype=torch.bool, device=device)
-    mask[:, :, :longest, :longest] = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
-    mask[:, :, longest:, :longest] = (torch.arange(longest, device=device)[None] < lengths[:, None])[:, None, None]
-    mask[:, :, longest:, longest:] = tree
-    return ids, places, mask
