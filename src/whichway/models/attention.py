@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from whichway.models import anatomy, hardware
@@ -45,7 +45,7 @@ def attend(
 ) -> tuple[Any, None]:
     """Attend like sdpa; with `shared_prefix` (per layer: keys and values [1, heads, tokens, width]) also to that.
     In writing, a layer's prefix has a third place, None at first, that keeps the keys as products read them. With
-    `rows_apart` (blocks of end_to_end.py) the batch is one sequence of rows, each of which sees itself and the prefix.
+    `rows_apart` (Rows of end_to_end.py) the batch is one sequence of rows, each of which sees itself and the prefix.
 
     query [rows, heads, tokens, width]; returns [rows, tokens, heads, width]. `attention_mask` is boolean.
     """
@@ -56,8 +56,8 @@ def attend(
     query, key, value = query.to(kind), key.to(kind), value.to(kind)
     prefix = more.pop("shared_prefix", None)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if (blocks := more.pop("rows_apart", None)) is not None:
-        return _apart(query[0], key[0], value[0], scale, prefix and prefix[module.layer_idx], blocks), None
+    if (rows_apart := more.pop("rows_apart", None)) is not None:
+        return _apart(query[0], key[0], value[0], scale, prefix and prefix[module.layer_idx], rows_apart), None
     if query.shape[2] == 1 and attention_mask is not None and attention_mask.is_floating_point():
         return _written(query, key, value, attention_mask, scale, prefix[module.layer_idx] if prefix else None), None
     if prefix is None:
@@ -87,7 +87,7 @@ def read_apart(network: Any, rows: Rows, past: Any) -> Any:
 
     # A mask of four dimensions is passed on as it is, and read by nobody: each block has its own.
     mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=network.device)
-    read = {"position_ids": rows.positions, "attention_mask": mask, "shared_prefix": past, "rows_apart": rows.blocks}
+    read = {"position_ids": rows.positions, "attention_mask": mask, "shared_prefix": past, "rows_apart": rows}
     return anatomy.body(network)(input_ids=rows.ids, use_cache=False, **read).last_hidden_state[0]
 
 
@@ -154,15 +154,15 @@ def _for_products(keys: Any, scale: float) -> Any:
     return (keys.float() * scale).transpose(1, 2).contiguous()
 
 
-def _apart(query: Any, key: Any, value: Any, scale: float, prefix: Any, blocks: Sequence[Block]) -> Any:
+def _apart(query: Any, key: Any, value: Any, scale: float, prefix: Any, rows: Rows) -> Any:
     """Attend within each row of a sequence and to what stands before all.
 
     query [heads, tokens, width]; returns [1, tokens, heads, width].
     """
     import torch
 
-    own = [_own(block, *(block.padded(one) for one in (query, key, value)), scale) for block in blocks]
-    here, here_sum = (torch.cat(parts, 1) for parts in zip(*own, strict=True))
+    own = [_within(block, query, key, value, scale) for block in rows.blocks]
+    here, here_sum = (torch.cat(parts, 1).index_select(1, rows.places) for parts in zip(*own, strict=True))
     if prefix:
         keys, values = prefix[:2]
         folded = query.reshape(keys.shape[1], -1, query.shape[2])
@@ -172,16 +172,19 @@ def _apart(query: Any, key: Any, value: Any, scale: float, prefix: Any, blocks: 
     return here.transpose(0, 1)[None].contiguous()
 
 
-def _own(block: Block, query: Any, key: Any, value: Any, scale: float) -> tuple[Any, Any]:
-    """Attend within the rows of a block, [rows, heads, wide, width] each; [heads, tokens, width] and log-sum-exps."""
-    rows, heads, wide, width = query.shape
-    shared = key.shape[1]
-    grouped = query.transpose(0, 1).reshape(shared, heads // shared, rows, wide, width).transpose(1, 2)
-    keys, values = (one.transpose(0, 1).reshape(shared * rows, wide, width) for one in (key, value))
-    unseen = block.unseen.repeat(1, heads // shared, 1)
-    out, sums = _weighted(grouped.reshape(shared * rows, -1, width), _for_products(keys, scale), values, unseen)
-    out, sums = (one.unflatten(0, (shared, rows)).unflatten(2, (-1, wide)).transpose(1, 2) for one in (out, sums))
-    return tuple(block.packed(one.flatten(0, 1).transpose(0, 1)) for one in (out, sums))  # type: ignore[return-value]
+def _within(block: Block, query: Any, key: Any, value: Any, scale: float) -> tuple[Any, Any]:
+    """Attend within a block; returns [heads, kept, width] and the log-sum-exps [heads, kept]."""
+    shared, groups = key.shape[0], query.shape[0] // key.shape[0]
+    (rows, asking), width = block.asks.shape, query.shape[2]
+    queries = query.index_select(1, block.asks.flatten()).view(shared, groups, rows, asking, width).transpose(1, 2)
+    keys, values = (one.index_select(1, block.sees.flatten()).view(shared * rows, -1, width) for one in (key, value))
+    unseen = block.unseen.repeat(1, groups, 1)
+    out, sums = _weighted(queries.reshape(shared * rows, -1, width), _for_products(keys, scale), values, unseen)
+    out = out.view(shared, rows, groups, asking, width).transpose(1, 2).reshape(query.shape[0], -1, width)
+    sums = sums.view(shared, rows, groups, asking).transpose(1, 2).reshape(query.shape[0], -1)
+    if len(block.kept) == sums.shape[1]:
+        return out, sums
+    return out.index_select(1, block.kept), sums.index_select(1, block.kept)
 
 
 def _weighted(query: Any, keys: Any, values: Any, unseen: Any) -> tuple[Any, Any]:

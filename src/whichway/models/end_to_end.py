@@ -1,13 +1,13 @@
 """Rows laid end to end: products read one sequence without padding, attention alone pads, in blocks of rows of like length."""
 
 # Rows of 10 to 100 tokens, each with a trie of labels behind it, make half of a padded batch empty. As in packed.py, but for
-# reading behind a shared beginning (attention.py), and with a tree instead of a line behind each row.
+# reading behind a shared beginning (attention.py), and with a tree instead of a line behind each row. A wide tree is cut
+# into bunches of branches: a node sees its row and its own branch, and is not compared with all the others.
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from whichway.models import hardware
@@ -17,76 +17,63 @@ PADDED = (
     1.2,
     2.0,
 )  # times a block's tokens that it may be padded to: on a GPU, which waits for launches, blocks are few
+BUNCH = 16  # nodes that are compared with each other, where no branch holds more
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that stand side by side, padded to `wide` tokens; theirs are tokens `start` to `stop` of the sequence.
+    """Tokens `asks` [rows, asking] of a sequence that look at its tokens `sees` [rows, seen].
 
-    `places` [tokens] tells where each stands in [rows, wide], `mask` [rows, wide, wide] what each sees of its own row.
+    `unseen` [rows, asking, seen] tells what each does not see. Padding repeats a token; `kept` are the places in asks, read
+    flat, of those that are none.
     """
 
-    start: int
-    stop: int
-    rows: int
-    wide: int
-    places: Any
-    mask: Any
-
-    @cached_property
-    def unseen(self) -> Any:
-        """What each token does not see, by rows: the mask turned round, made once for all layers."""
-        return ~self.mask
-
-    def padded(self, states: Any) -> Any:
-        """[heads, tokens, width] of the whole sequence -> [rows, heads, wide, width] of this block, zeros at padding."""
-        own = states[:, self.start : self.stop]
-        if len(self.places) < self.rows * self.wide:
-            room = own.new_zeros(own.shape[0], self.rows * self.wide, own.shape[2])
-            own = room.index_copy_(1, self.places, own)
-        return own.unflatten(1, (self.rows, self.wide)).transpose(0, 1)
-
-    def packed(self, states: Any) -> Any:
-        """[rows, heads, wide, ...] -> [heads, tokens, ...]: without the padding."""
-        flat = states.transpose(0, 1).flatten(1, 2)
-        return flat.index_select(1, self.places) if len(self.places) < flat.shape[1] else flat
+    asks: Any
+    sees: Any
+    unseen: Any
+    kept: Any
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A sequence [1, tokens] of rows, each its own tokens and then a trie's, behind `before` tokens that all share.
+    """A sequence [1, tokens] of rows, each its own tokens and then a trie's, behind others that all share.
 
-    `ids` and `positions` are [1, tokens]; `asked` [rows, 1 + nodes] tells where each row's last own token and nodes stand.
+    `ids` and `positions` are [1, tokens]; `places` [tokens] tells where each token comes among what the blocks keep, one after
+    the other, and `ends` [rows, 1 + nodes] where each row's last own token and nodes stand.
     """
 
     blocks: tuple[Block, ...]
+    places: Any
     ids: Any
     positions: Any
-    asked: Any
+    ends: Any
 
 
 def laid(rows: Sequence[Sequence[int]], trie: Trie, before: int, device: Any) -> Rows:
-    """Lay rows, sorted by length, end to end."""
+    """Lay rows, sorted by length, end to end; `before` tokens stand before each of them."""
     import torch
 
-    nodes = len(trie.tokens)
-    blocks, start = [], 0
-    for part in _blocks([len(row) + nodes for row in rows]):
-        blocks.append(_block([len(row) for row in rows[part]], trie, start, device))
-        start = blocks[-1].stop
+    nodes, bunches = len(trie.tokens), _bunches(trie)
     lengths = torch.tensor([len(row) for row in rows])
-    ends = (lengths + nodes).cumsum(0) - nodes  # where each row's trie begins
+    starts = (lengths + nodes).cumsum(0) - lengths - nodes
+    blocks = [
+        block
+        for part in _alike([len(row) for row in rows])
+        for block in _looking(starts[part, None], lengths[part, None], trie, bunches)
+    ]
+    order = torch.cat([block.asks.flatten()[block.kept] for block in blocks])
     ids = [token for row in rows for token in (*row, *trie.tokens)]
-    places = [before + place for row in rows for place in (*range(len(row)), *(len(row) + one for one in trie.depths))]
+    positions = [before + at for row in rows for at in (*range(len(row)), *(len(row) + one for one in trie.depths))]
     return Rows(
-        tuple(blocks),
+        tuple(Block(*(one.to(device) for one in (b.asks, b.sees, b.unseen, b.kept))) for b in blocks),
+        order.argsort().to(device),
         torch.tensor([ids], device=device),
-        torch.tensor([places], device=device),
-        (ends[:, None] + torch.arange(-1, nodes)[None]).to(device),
+        torch.tensor([positions], device=device),
+        ((starts + lengths)[:, None] + torch.arange(-1, nodes)).to(device),
     )
 
 
-def _blocks(lengths: Sequence[int]) -> Iterator[slice]:
+def _alike(lengths: Sequence[int]) -> Iterator[slice]:
     """Cut rows, sorted by length, where padding them to the longest would cost too much."""
     most, start = hardware.by_device(*PADDED), 0
     for end in range(1, len(lengths) + 1):
@@ -95,20 +82,42 @@ def _blocks(lengths: Sequence[int]) -> Iterator[slice]:
             start = end
 
 
-def _block(lengths: Sequence[int], trie: Trie, start: int, device: Any) -> Block:
-    """Return the block of rows of such lengths. A row's trie stands behind the padding, where it is the same in all rows."""
+def _bunches(trie: Trie) -> list[list[int]]:
+    """Return the nodes in bunches of whole branches, the last ones of each filled up to the same size by -1."""
+    branches: dict[int, list[int]] = {}
+    tops: list[int] = []
+    for node, parent in enumerate(trie.parents):
+        tops.append(node if parent < 0 else tops[parent])
+        branches.setdefault(tops[node], []).append(node)
+    bunches: list[list[int]] = []
+    for branch in branches.values():
+        if not bunches or len(bunches[-1]) + len(branch) > BUNCH:
+            bunches.append([])
+        bunches[-1] += branch
+    widest = max(map(len, bunches), default=0)
+    return [bunch + [-1] * (widest - len(bunch)) for bunch in bunches]
+
+
+def _looking(starts: Any, lengths: Any, trie: Trie, bunches: list[list[int]]) -> Iterator[Block]:
+    """Yield who looks at whom among rows of like length, of which `starts` and `lengths` are [rows, 1]."""
     import torch
 
-    nodes, longest, count = len(trie.tokens), max(lengths), len(lengths)
-    wide = longest + nodes
-    here = torch.arange(longest, device=device)[None] < torch.tensor(lengths, device=device)[:, None]
-    real = torch.cat([here, here.new_ones(count, nodes)], 1)
-    mask = real.new_zeros(count, wide, wide)
-    mask[:, :longest, :longest] = real.new_ones(longest, longest).tril()
-    mask[:, longest:, :longest] = here[:, None]
-    mask[:, longest:, longest:] = _tree(trie).to(device)
-    places = real.flatten().nonzero()[:, 0]
-    return Block(start, start + len(places), count, wide, places, mask)
+    rows, longest = len(starts), int(lengths.max())
+    line = torch.arange(longest)
+    own, real = starts + line.clamp(max=lengths - 1), line < lengths
+    after = (line[:, None] < line).expand(rows, -1, -1)
+    yield Block(own, own, after, real.flatten().nonzero()[:, 0])
+    if not bunches:
+        return
+    chosen = torch.tensor(bunches)  # [bunches, size]
+    size = chosen.shape[1]
+    place = starts[..., None] + lengths[..., None] + chosen.clamp(min=0)  # [rows, bunches, size]
+    asks = place.flatten(0, 1)
+    sees = torch.cat([own[:, None].expand(-1, len(chosen), -1).flatten(0, 1), asks], 1)
+    padding = (~real)[:, None, None].expand(-1, len(chosen), size, -1).flatten(0, 1)
+    apart = ~_tree(trie)[chosen.clamp(min=0)[:, :, None], chosen.clamp(min=0)[:, None]] | (chosen < 0)[:, None]
+    unseen = torch.cat([padding, apart.repeat(rows, 1, 1)], 2)
+    yield Block(asks, sees, unseen, (chosen >= 0).expand(rows, -1, -1).flatten().nonzero()[:, 0])
 
 
 def _tree(trie: Trie) -> Any:

@@ -66,12 +66,17 @@ def written_logits(network: Any, hidden: Any) -> Any:
 
 def _laid_out(network: Any) -> Any:
     """Return the head's weight laid out for few rows, once per head; None where there is more to it than a product."""
-    head, config = anatomy.head(network), anatomy.config(network)
+    head = anatomy.head(network)
     if head not in _LAID_OUT:
-        changed = any(getattr(config, name, None) not in (None, 0, 1) for name in (*FACTORS, SCALING, CAP))
-        plain = getattr(head, "bias", None) is None and not changed
-        _LAID_OUT[head] = laid_out(head.weight) if plain and can_lay_out(head.weight) else None
+        _LAID_OUT[head] = laid_out(head.weight) if is_product(network) and can_lay_out(head.weight) else None
     return _LAID_OUT[head]
+
+
+def is_product(network: Any) -> bool:
+    """Tell whether logits are the product of states and the head's weight, and nothing else."""
+    head, config = anatomy.head(network), anatomy.config(network)
+    changed = any(getattr(config, name, None) not in (None, 0, 1) for name in (*FACTORS, SCALING, CAP))
+    return getattr(head, "bias", None) is None and not changed
 
 
 def _wide(head: Any) -> Iterator[Any]:

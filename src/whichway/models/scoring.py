@@ -12,7 +12,7 @@ from typing import Any
 from whichway.models import alone, anatomy, attention, hardware, pace
 from whichway.models.attention import read_apart
 from whichway.models.end_to_end import laid
-from whichway.models.head import next_token_logits
+from whichway.models.likelihoods import Likelihoods
 from whichway.models.prefixes import NODE_COST, PrefixStore, plan
 from whichway.models.trie import Trie, build_trie
 
@@ -21,7 +21,6 @@ ROW_TOKENS = (
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
-HEAD_ROWS = (256, 4096)  # rows of the vocabulary projection at a time: 50 MB in fp32 for 49,152 words, or 800
 
 
 class PrefixScorer:
@@ -41,10 +40,11 @@ class PrefixScorer:
         import torch
 
         trie = build_trie(labels)
+        told = Likelihoods(self.network, trie)
         table = np.zeros((len(prompts), len(labels)))
         with torch.inference_mode():
             for chosen, states in self._read(prompts, trie, shared):
-                table[chosen] = self._likelihoods(states, trie)
+                table[chosen] = told.of(states)
         return table
 
     def _read(
@@ -68,31 +68,7 @@ class PrefixScorer:
     def _states(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
         """Return hidden states [rows, 1 + nodes, width] of one batch behind a prefix, in one forward pass."""
         where = laid(rows, trie, prefix, self.network.device)
-        return read_apart(self.network, where, past)[where.asked]
-
-    def _likelihoods(self, states: Any, trie: Trie) -> Any:
-        """Return log-likelihoods [rows, labels] from hidden states [rows, 1 + nodes, width]."""
-        import numpy as np
-
-        steps = sorted({step for path in trie.steps for step in path})
-        found = self._log_probabilities(states, steps)
-        table, place = np.zeros((len(states), len(trie.steps))), {step: i for i, step in enumerate(steps)}
-        for label, path in enumerate(trie.steps):
-            table[:, label] = found[:, [place[step] for step in path]].sum(1)
-        return table
-
-    def _log_probabilities(self, states: Any, steps: list[tuple[int, int]]) -> Any:
-        """Return float64 [rows, steps]: of states [rows, 1 + nodes, width], the log-probability of each (node, next token)."""
-        import torch
-
-        nodes = torch.tensor([node + 1 for node, _ in steps], device=states.device)
-        tokens = torch.tensor([token for _, token in steps], device=states.device)
-        most, found = max(1, hardware.at_once(*HEAD_ROWS) // states.shape[1]), []
-        for start in range(0, len(states), most):
-            part = states[start : start + most]
-            logits = next_token_logits(self.network, part.flatten(0, 1)).unflatten(0, part.shape[:2])
-            found.append(logits[:, nodes, tokens] - logits.logsumexp(-1)[:, nodes])
-        return torch.cat(found).double().cpu().numpy()
+        return read_apart(self.network, where, past)[where.ends]
 
 
 def _batches(lengths: list[int], most: int, padded: bool) -> Iterator[list[int]]:

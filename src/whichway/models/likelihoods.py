@@ -1,0 +1,97 @@
+"""How likely labels are, from hidden states at the nodes of their trie: all words of the vocabulary, in one product of bf16."""
+
+# A label's likelihood needs, at each node, the sum over the whole vocabulary. In fp32 that product runs at a third of the
+# processor's speed in bf16, and rounding a logit of 20 to bf16 moves it by up to 1/16. But what is taken off before rounding
+# is not rounded: with a state's sum guessed beforehand, the logits that matter come out near 0, exact to a hundredth. The
+# guess is that of the same node behind other prompts; where it was far off, the sum is computed in fp32.
+
+from __future__ import annotations
+
+from typing import Any
+
+from whichway.models import anatomy, hardware
+from whichway.models.head import is_product, next_token_logits
+from whichway.models.trie import Trie
+
+AT_ONCE = (256, 4096)  # states whose logits are held at a time in fp32: 50 MB for 49,152 words, or 800
+GUESSED_FROM = 512  # states; of fewer all are computed in fp32
+SAMPLE = 2  # rows by which sums are guessed
+FAR = 4.0  # nats between guess and sum up to which the sum is taken: bf16 rounds what lies nearer by 1/128 at most
+WORDS, STATES = 2048, 1024  # of a product whose result stays near the processor
+NUMBERS = 1 << 24  # of states and weights that are multiplied one by one at a time
+
+
+class Likelihoods:
+    """Log-likelihoods of a trie's labels; what it learns of one batch of prompts serves the next."""
+
+    def __init__(self, network: Any, trie: Trie) -> None:
+        import torch
+
+        self.network, self.trie = network, trie
+        self.steps = sorted({step for path in trie.steps for step in path})
+        self.nodes, self.tokens = torch.tensor(
+            [(node + 1, token) for node, token in self.steps], device=network.device
+        ).t()
+        weight = anatomy.head(network).weight
+        self.quick = is_product(network) and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
+        self.guess: Any = None  # of the sum at each node
+
+    def of(self, states: Any) -> Any:
+        """Return float64 [rows, labels] from hidden states [rows, 1 + nodes, width]."""
+        import numpy as np
+
+        quick = self.quick and (self.guess is not None or states.shape[0] * states.shape[1] >= GUESSED_FROM)
+        found = (self._quick(states) if quick else self._exact(states)).double().cpu().numpy()
+        table, place = np.zeros((len(states), len(self.trie.steps))), {step: i for i, step in enumerate(self.steps)}
+        for label, path in enumerate(self.trie.steps):
+            table[:, label] = found[:, [place[step] for step in path]].sum(1)
+        return table
+
+    def _exact(self, states: Any) -> Any:
+        """Return [rows, steps]: the log-probability of each node's next token."""
+        import torch
+
+        most, found = max(1, hardware.at_once(*AT_ONCE) // states.shape[1]), []
+        for part in states.split(most):
+            logits = next_token_logits(self.network, part.flatten(0, 1)).unflatten(0, part.shape[:2])
+            found.append(logits[:, self.nodes, self.tokens] - logits.logsumexp(-1)[:, self.nodes])
+        return torch.cat(found)
+
+    def _quick(self, states: Any) -> Any:
+        import torch
+
+        states = states.bfloat16()  # for logits and sums alike: what rounding does to both is taken off again
+        if self.guess is None:
+            self.guess = (
+                self._sums(states[:: -(-len(states) // SAMPLE)].flatten(0, 1)).view(-1, states.shape[1]).mean(0)
+            )
+        guess = self.guess.bfloat16().expand(states.shape[:2]).flatten()
+        flat = states.flatten(0, 1)
+        sums = self._guessed(flat, guess)
+        far = ((sums - guess.float()).abs() > FAR).nonzero()[:, 0]
+        sums[far] = self._sums(flat[far])
+        weight = anatomy.head(self.network).weight[self.tokens].float()
+        most = max(1, NUMBERS // weight.numel())
+        logits = torch.cat([(part[:, self.nodes].float() * weight).sum(-1) for part in states.split(most)])
+        return logits - sums.view(states.shape[:2])[:, self.nodes]
+
+    def _sums(self, states: Any) -> Any:
+        """Return the log-sum-exps of the logits of states [n, width], in fp32."""
+        import torch
+
+        parts = states.split(hardware.at_once(*AT_ONCE)) if len(states) else ()
+        found = [next_token_logits(self.network, part).logsumexp(-1) for part in parts]
+        return torch.cat(found) if found else states.new_zeros(0, dtype=torch.float32)
+
+    def _guessed(self, states: Any, guess: Any) -> Any:
+        """Return the same, from products less a guess [n], rounded to bf16."""
+        import torch
+
+        weight = anatomy.head(self.network).weight.detach()
+        sums = torch.zeros(len(states))
+        for start in range(0, len(states), STATES):
+            part = slice(start, start + STATES)
+            for words in weight.split(WORDS):
+                logits = torch.nn.functional.linear(words, states[part], -guess[part])
+                sums[part] += logits.exp_().sum(0, dtype=torch.float32)
+        return guess.float() + sums.log()
