@@ -114,10 +114,8 @@ def ways(report: Report) -> Section:
 def worth(report: Report) -> Section:
     """Return quality against cost, and which ways no other one beats in both."""
     names = [words.visible(one.get("strategy")) for one in front(report)]
-    lead = "" if not names else (
-        f"No way is both better and cheaper than {' or '.join(names[-2:]) if len(names) < 3 else 'these'} "
-        f"(on {common_part(report)}): {', '.join(names)}."
-    )  # fmt: skip
+    last = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    lead = f"On {common_part(report)}, no way is both better and cheaper than {last}." if names else ""
     return Section("worth", "Quality against cost", lead, is_plotted=True)
 
 

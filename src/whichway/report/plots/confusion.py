@@ -10,6 +10,7 @@ from whichway.report.reading import Report, at, rows, things, winner_name
 
 MOST = 20
 NONE = "(no answer)"
+SLANT = 0.79  # of a slanted name's length that it takes to the right
 
 
 def draw_confusion(report: Report) -> str:
@@ -22,7 +23,7 @@ def draw_confusion(report: Report) -> str:
     cell = 46 if len(across) <= 10 else 34
     room = min(190.0, max(width_of(words.visible(one), 12.5) for one in across) + 6)
     left, top = room + 10, room * 0.64 + 24
-    width, height = (left + cell * len(across) + room * 0.55, top + cell * len(labels) + 26)
+    width, height = (left + cell * (len(across) - 0.5) + max(cell / 2, SLANT * room + 8), top + cell * len(labels) + 26)
     parts = [_head(across, left, top, cell, room)]
     for i, true in enumerate(labels):
         y = top + i * cell
