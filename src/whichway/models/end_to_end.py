@@ -53,13 +53,13 @@ def laid(rows: Sequence[Sequence[int]], trie: Trie, before: int, device: Any) ->
     """Lay rows, sorted by length, end to end; `before` tokens stand before each of them."""
     import torch
 
-    nodes, bunches = len(trie.tokens), _bunches(trie)
+    nodes, bunches, tree = len(trie.tokens), _bunches(trie), _tree(trie)
     lengths = torch.tensor([len(row) for row in rows])
     starts = (lengths + nodes).cumsum(0) - lengths - nodes
     blocks = [
         block
         for part in _alike([len(row) for row in rows])
-        for block in _looking(starts[part, None], lengths[part, None], trie, bunches)
+        for block in _looking(starts[part, None], lengths[part, None], bunches, tree)
     ]
     order = torch.cat([block.asks.flatten()[block.kept] for block in blocks])
     ids = [token for row in rows for token in (*row, *trie.tokens)]
@@ -98,8 +98,11 @@ def _bunches(trie: Trie) -> list[list[int]]:
     return [bunch + [-1] * (widest - len(bunch)) for bunch in bunches]
 
 
-def _looking(starts: Any, lengths: Any, trie: Trie, bunches: list[list[int]]) -> Iterator[Block]:
-    """Yield who looks at whom among rows of like length, of which `starts` and `lengths` are [rows, 1]."""
+def _looking(starts: Any, lengths: Any, bunches: list[list[int]], tree: Any) -> Iterator[Block]:
+    """Yield who looks at whom among rows of like length, of which `starts` and `lengths` are [rows, 1].
+
+    `tree` is [nodes, nodes], of `_tree`.
+    """
     import torch
 
     rows, longest = len(starts), int(lengths.max())
@@ -110,12 +113,12 @@ def _looking(starts: Any, lengths: Any, trie: Trie, bunches: list[list[int]]) ->
     if not bunches:
         return
     chosen = torch.tensor(bunches)  # [bunches, size]
-    size = chosen.shape[1]
-    place = starts[..., None] + lengths[..., None] + chosen.clamp(min=0)  # [rows, bunches, size]
+    nodes, size = chosen.clamp(min=0), chosen.shape[1]
+    place = starts[..., None] + lengths[..., None] + nodes  # [rows, bunches, size]
     asks = place.flatten(0, 1)
     sees = torch.cat([own[:, None].expand(-1, len(chosen), -1).flatten(0, 1), asks], 1)
     padding = (~real)[:, None, None].expand(-1, len(chosen), size, -1).flatten(0, 1)
-    apart = ~_tree(trie)[chosen.clamp(min=0)[:, :, None], chosen.clamp(min=0)[:, None]] | (chosen < 0)[:, None]
+    apart = ~tree[nodes[:, :, None], nodes[:, None]] | (chosen < 0)[:, None]
     unseen = torch.cat([padding, apart.repeat(rows, 1, 1)], 2)
     yield Block(asks, sees, unseen, (chosen >= 0).expand(rows, -1, -1).flatten().nonzero()[:, 0])
 
