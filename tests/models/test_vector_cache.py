@@ -16,7 +16,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_what_was_put_is_found_by_another_process_with_the_same_name():
-    VectorCache("model-a").put({"k1": b"one", "k2": b"two"})
+    assert VectorCache("model-a").put({"k1": b"one", "k2": b"two"})
     assert VectorCache("model-a").get(["k1", "k2", "k3"]) == {"k1": b"one", "k2": b"two"}
     assert VectorCache("model-b").get(["k1"]) == {}
 
@@ -31,11 +31,11 @@ def test_a_broken_file_or_a_folder_that_cannot_be_written_costs_only_the_cache(t
     cache = VectorCache("model-a")
     cache.path.parent.mkdir(parents=True)
     cache.path.write_bytes(b"not a database" * 100)
-    cache.put({"k": b"v"})
+    assert not cache.put({"k": b"v"})
     assert cache.get(["k"]) == {}
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WHICHWAY_CACHE", str(tmp_path / "file"))
-    VectorCache("model-a").put({"k": b"v"})
+    assert not VectorCache("model-a").put({"k": b"v"})
     assert VectorCache("model-a").get(["k"]) == {}
 
 

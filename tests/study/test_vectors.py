@@ -57,3 +57,14 @@ def test_texts_are_embedded_once_by_an_encoder_from_a_hub_until_its_weights_chan
     newer = on_a_hub(tmp_path, "b" * 40) / "modules.json"
     newer.write_text(newer.read_text() + " ")
     assert embedded("someone/tiny", tmp_path, "third", "fourth") == [2], "other weights, other vectors, kept again"
+
+
+@pytest.mark.slow
+def test_where_the_cache_cannot_be_written_a_continued_study_finds_its_vectors_all_the_same(tmp_path):
+    pytest.importorskip("sentence_transformers")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "vectors").write_text("a file where the folder would be")
+    assert embedded("embedded", tmp_path, "one") == [2]
+    assert embedded("embedded", tmp_path, "one") == []
+    (tmp_path / "cache" / "vectors").unlink()
+    assert embedded("embedded", tmp_path, "one", "two", "three") == [2], "its own are the ledger's; two's serve three"

@@ -30,13 +30,16 @@ class VectorCache:
             found.update(db.execute(asked, (json.dumps(list(keys)),)).fetchall())
         return found
 
-    def put(self, vectors: Mapping[str, bytes]) -> None:
-        """Keep vectors; beyond the limit the older half goes first."""
+    def put(self, vectors: Mapping[str, bytes]) -> bool:
+        """Keep vectors and say whether they are kept; beyond the limit the older half goes first."""
+        is_kept = False
         with self._open() as db, db:
             db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
             db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
             if _bytes_used(db) > LIMIT_BYTES:
                 db.execute("DELETE FROM vectors WHERE rowid < (SELECT avg(rowid) FROM vectors)")
+            is_kept = self.path.exists()  # and not in memory, in place of a folder that cannot be written
+        return is_kept
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -101,7 +101,7 @@ class ModelShelf(Mapping[str, Any]):
 
 
 class CachedEmbedder:
-    """An embedder whose vectors are kept by content: in the ledger for this study, on disk for the user's other studies.
+    """An embedder whose vectors are kept by content: on disk for all studies of the user, else in this study's ledger.
 
     What is missing of a call is embedded in one go and committed in one go: a continued run sees the same batches. A plan
     has no ledger yet.
@@ -118,32 +118,28 @@ class CachedEmbedder:
         """Return float32 [len(texts), width]."""
         import numpy as np
 
-        keys = [hashlib.sha256(f"{self.name}\x00{text}".encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-        known = self.ledger.vectors(sorted(set(keys))) if self.ledger else {}
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            found = self._found_or_made(missing)
-            if self.ledger:
-                self.ledger.keep_vectors(found)
-            known.update(found)
         if not texts:
             return self.shelf.embedder().embed([])
-        return np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
+        keys = [hashlib.sha256(f"{self.name}\x00{text}".encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+        known = self._found_or_made(dict(zip(keys, texts, strict=True)))
+        return np.frombuffer(b"".join([known[key] for key in keys]), np.float32).reshape(len(keys), -1).copy()
 
     def _found_or_made(self, texts: Mapping[str, str]) -> dict[str, bytes]:
-        """Return vectors by key: from the user's cache, else embedded and put there."""
+        """Return vectors by key: from the user's cache, else from the ledger, else embedded and kept in one of them."""
         import numpy as np
 
         cache = self.shelf.vector_cache()
         known = cache.get(sorted(texts)) if cache else {}
+        if self.ledger and len(known) < len(texts):
+            known.update(self.ledger.vectors(sorted(texts.keys() - known.keys())))
         missing = {key: text for key, text in texts.items() if key not in known}
         if missing:
             new = self.shelf.embedder().embed(list(missing.values()))
             fresh = {key: np.asarray(row, dtype=np.float32).tobytes() for key, row in zip(missing, new, strict=True)}
-            if cache:
-                cache.put(fresh)
+            if not (cache and cache.put(fresh)) and self.ledger:
+                self.ledger.keep_vectors(fresh)
             known.update(fresh)
-        return {key: known[key] for key in texts}
+        return known
 
     def tune(self, *args: Any, **more: Any) -> None:
         """Fine-tune a copy; see models/contrastive.py."""
