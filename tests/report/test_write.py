@@ -258,3 +258,14 @@ def test_the_report_says_at_which_price_of_which_day_endpoints_were_booked() -> 
     for page in (render(report(prices=prices), "html"), render(report(prices=prices), "md")):
         assert "$0.4 of input, $0.1 of cached input, $1.6 of output per million tokens" in page.replace("\\", "")
         assert "list price of 2026-10-14" in page.replace("\\", "")
+
+
+def test_skipped_ways_have_no_line_of_dashes_in_the_great_table_and_are_named_below_it() -> None:
+    more = [trial(name, state="skipped", reason="no documents") for name in ("reflect", "raft")]
+    shown = render(report(trials=[*report()["trials"], *more]), "md")
+    _, great = shown.split("## All ways side by side")
+    great, _ = great.split("\n## ", 1)
+    lines = great.splitlines()
+    assert not any(line.startswith(("| reflect", "| raft", "| lora")) for line in lines)
+    (named,) = (line for line in lines if "Skipped, for reasons given below" in line)
+    assert "lora" in named and "reflect, raft" in named

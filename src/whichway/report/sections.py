@@ -92,7 +92,9 @@ def scores(report: Report) -> Section:
 
 def ways(report: Report) -> Section:
     """Return all ways with everything that was measured on them."""
-    every = [*measured(report), *unmeasured(report)]
+    others = unmeasured(report)
+    aside = [one for one in others if one.get("state") == "skipped"]  # they say nothing in columns
+    every = [*measured(report), *(one for one in others if one not in aside)]
     if not every:
         return Section("ways", "All ways side by side", "No way was tried.")
     parts = [Column(part, True, words.sample({"n": _size(report, part)})) for part in ("validation", "test")]
@@ -101,7 +103,12 @@ def ways(report: Report) -> Section:
     marked = next((i for i, one in enumerate(every) if one.get("strategy") == winner_name(report)), None)
     found = _without_empty(table("Every way that was tried", columns, [_way(one, report) for one in every], marked))
     notes = dict.fromkeys(words.cut(one["consistency_note"], 120) for one in every if one.get("consistency_note"))
-    note = " ".join(one for one in (f"Consistency: {'; '.join(notes)}." if notes else "", found.note) if one)
+    names = ", ".join(words.cut(one.get("strategy") or "?", 60) for one in aside)
+    told = [
+        f"Consistency: {'; '.join(notes)}." if notes else "",
+        f"Skipped, for reasons given below: {names}." if names else "",
+    ]
+    note = " ".join(one for one in (*told, found.note) if one)
     lead = (
         "P(best): estimated probability that this way is the best one that meets every requirement. "
         "Consistency: share of answers that stay the same when the prompt is put in another form; between which scores that "
