@@ -124,6 +124,12 @@ def test_a_killed_climb_does_no_step_twice(tmp_path: Path) -> None:
     assert [one.said for one in again.steps()] == [one.said for one in whole.steps()]
 
 
+def test_a_climb_asks_its_base_model_nothing_twice(tmp_path: Path) -> None:
+    model = Trainee(0.8, [])
+    assert names(climbed(model, tmp_path))[2] == ("weights", True)
+    assert len(model.asked) > 300 and len(model.asked) == len(set(model.asked))
+
+
 def test_a_saved_climb_answers_the_same_and_remembers_its_steps(tmp_path: Path) -> None:
     model = Trainee(0.8, [])
     found = climbed(model, tmp_path / "fit")

@@ -21,6 +21,7 @@ from whichway.errors import NotApplicable
 from whichway.registry import get
 from whichway.strategies.optimise import Optimise
 from whichway.strategies.parts import marks
+from whichway.strategies.parts.hashed import HashedWords
 from whichway.strategies.parts.prompted import fitted_prompt
 from whichway.strategies.parts.racing import Race, Runner, headroom, is_behind
 from whichway.strategies.parts.recipe import RULES, Pantry, Recipe, typical_words
@@ -237,18 +238,31 @@ def test_a_few_right_answers_do_not_prove_that_nothing_is_to_be_gained(tmp_path:
     assert "about" not in found.version().text
 
 
-def test_a_prompt_that_the_race_has_scored_on_all_rows_is_not_asked_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pick", ["spread", "nearest"])
+def test_a_prompt_that_the_race_has_scored_on_all_rows_is_not_asked_again(tmp_path: Path, pick: str) -> None:
     model, train = Reader(lambda _: False, share=0.8), rows(120)
     race = Race(make_task(), train[:32], tmp_path / "race")
-    pantry = Pantry(make_task(), model, train[32:], None, 0)
-    draft = pantry.draft(pantry.seed_recipe().canonical())
-    runner = race.enter(draft.version().id, draft)
-    race.run(runner, None)
+    pantry = Pantry(make_task(), model, train[32:], HashedWords(), 0)
+    draft = pantry.draft(replace(pantry.seed_recipe(), pick=pick).canonical())
+    race.run(race.enter(draft.version().id, draft), None)
     asked = len(model.asked)
-    found = ready(draft, pantry, race, train)
-    assert len(model.asked) == asked
+    found, after_a_kill = (
+        ready(draft, pantry, one, train) for one in (race, Race(make_task(), race.rows, race.folder))
+    )
+    assert len(model.asked) == asked and found.reader == after_a_kill.reader
+    assert found.near is None or len(found.near.examples) == 120, "all of train is there to be shown"
     anew = fitted_prompt(draft, race.rows, enough=len(race.rows))
     assert len(model.asked) == asked + 32 and found.reader == anew.reader
+    other = Race(make_task(), train[8:24], tmp_path / "other")
+    runner = other.enter(draft.version().id, draft)
+    other.take(runner, race)
+    other.run(runner, None)
+    assert len(model.asked) == asked + 32 and runner.table == race.finished(draft).table[8:24]
+    outside = Race(make_task(), train[8:40], tmp_path / "outside")
+    runner = outside.enter(draft.version().id, draft)
+    outside.take(runner, race)
+    outside.run(runner, None)
+    assert len(model.asked) == asked + 64, "rows that the race did not ask about are asked about"
 
 
 def test_headroom_holds_the_luck_of_choosing_the_best() -> None:

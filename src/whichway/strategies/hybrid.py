@@ -92,9 +92,9 @@ class _Climb:
     def climb(self) -> Climbed:
         """Go up step by step."""
         start = self.pantry.seed_recipe().canonical()
-        below = self._ready(start, self.pantry, self.race)
-        steps = [Step(SEED, f"the few-shot prompt with {start.shots} examples", below)]
         first = self._once(PROMPT, self._search)
+        below = self._ready(start, self.pantry, self.race)  # after the search, which has asked the seed
+        steps = [Step(SEED, f"the few-shot prompt with {start.shots} examples", below)]
         if first.is_kept:
             below = self._ready(first.recipe, self.pantry, self.race)
         steps.append(_as_step(PROMPT, first, below))
@@ -161,6 +161,7 @@ class _Climb:
             there.enter(draft.version().id, draft)
             for there, draft in ((before, self.pantry.draft(found)), (race, tuned.draft(recipe)))
         )
+        before.take(rival, self.race)
         before.run(rival, None)
         race.run(one, None)
         gain, ahead = _ahead(one, rival)

@@ -76,6 +76,25 @@ class Race:
         one.table += block["table"]
         one.values = self._by_likelihood(one)
 
+    def finished(self, draft: PromptSolution | WrittenSolution) -> Runner | None:
+        """Return the runner of a prompt that was scored on all rows, be it by a fit that was killed; None: it was not."""
+        id_ = draft.version().id
+        one = self.runners.get(id_) or Runner(id_, draft, blocks=self._kept(id_))
+        while one.replayed < len(one.blocks) and len(one.values) < len(self.rows):
+            self.advance(one, len(self.rows))
+        return one if len(one.values) == len(self.rows) else None
+
+    def take(self, one: Runner, other: Race) -> None:
+        """Take over what another race found for the same prompt, where that holds all rows of this one: nothing is asked."""
+        theirs = other.finished(one.draft)
+        if theirs is None or one.blocks:
+            return
+        known = dict(zip((row.id for row in other.rows), theirs.table or theirs.values, strict=True))
+        if all(row.id in known for row in self.rows):
+            mine = [known[row.id] for row in self.rows]
+            found = {"values": None, "table": mine} if theirs.table else {"values": mine, "table": None}
+            one.blocks.append({**found, "spend": asdict(Spend())})
+
     def _scored(self, one: Runner, rows: Sequence[Example]) -> dict[str, Any]:
         """Ask about rows; return likelihoods, or values where answers are written, and what that cost."""
         began, paid = time.monotonic(), Paid(one.draft.model)

@@ -115,11 +115,11 @@ def ready(
 ) -> PromptSolution | WrittenSolution:
     """Return a prompt ready for use; where examples are looked up, it may look at all of train.
 
-    What the race has asked about all of its rows is not asked again.
+    What the race has asked about all of its rows is not asked again, though it found its examples among fewer rows.
     """
-    known = race.runners.get(draft.version().id)
-    if isinstance(draft, PromptSolution) and draft.near is None and known and len(known.table) == len(race.rows):
-        return replace(draft, reader=race.reader(known))
+    known = race.finished(draft)
     if draft.near is not None and pantry.near is not None:
         draft = replace(draft, near=index_examples(pantry.task, train, pantry.near.embedder))
+    if isinstance(draft, PromptSolution) and known and known.table:
+        return replace(draft, reader=race.reader(known))
     return fitted_prompt(draft, race.rows, enough=len(race.rows))
