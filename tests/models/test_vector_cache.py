@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from whichway.models import vector_cache
@@ -58,3 +60,16 @@ def test_after_many_puts_past_the_limit_most_of_what_it_holds_is_kept(monkeypatc
     assert list(found) and set(found) == set(asked[-len(found) :]), "the newest are kept"
     assert len(found) > 120, "a third of what the limit holds, at least"
     assert cache.path.stat().st_size < 600_000
+
+
+def test_what_could_not_be_committed_is_not_said_to_be_kept(monkeypatch):
+    cache = VectorCache("model-a")
+    assert cache.put({"k0": b"v"})
+    with sqlite3.connect(cache.path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM vectors").fetchall()  # whoever reads lets nobody commit
+        real = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: real(path, timeout=0.1))
+        assert not cache.put({"k1": b"v"})
+    reader.close()
+    assert cache.get(["k0", "k1"]) == {"k0": b"v"}

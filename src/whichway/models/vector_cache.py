@@ -33,12 +33,13 @@ class VectorCache:
     def put(self, vectors: Mapping[str, bytes]) -> bool:
         """Keep vectors and say whether they are kept; beyond the limit the older half goes first."""
         is_kept = False
-        with self._open() as db, db:
-            db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
-            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
-            if _bytes_used(db) > LIMIT_BYTES:
-                db.execute("DELETE FROM vectors WHERE rowid < (SELECT avg(rowid) FROM vectors)")
-            is_kept = self.path.exists()  # and not in memory, in place of a folder that cannot be written
+        with self._open() as db:
+            with db:
+                db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
+                db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
+                if _bytes_used(db) > LIMIT_BYTES:
+                    db.execute("DELETE FROM vectors WHERE rowid < (SELECT avg(rowid) FROM vectors)")
+            is_kept = self.path.exists()  # committed, and not to memory in place of a folder that cannot be written
         return is_kept
 
     @contextlib.contextmanager
