@@ -269,3 +269,20 @@ def test_skipped_ways_have_no_line_of_dashes_in_the_great_table_and_are_named_be
     assert not any(line.startswith(("| reflect", "| raft", "| lora")) for line in lines)
     (named,) = (line for line in lines if "Skipped, for reasons given below" in line)
     assert "lora" in named and "reflect, raft" in named
+
+
+def test_ways_that_were_not_run_to_the_end_are_named_once_where_their_reasons_do_not_stand() -> None:
+    untried = ["lora: skipped, would take 41 min.", "rag: failed, cut off.", "Stronger models: no endpoint was given."]
+    told = report()["recommendation"] | {"not_tested": untried}
+    shown = render(report(recommendation=told), "md")
+    part = shown.split("## What would change the answer")[1].split("\n## ")[0]
+    assert "Not run to the end, for reasons given below: lora, rag." in part
+    assert "Not tested: Stronger models: no endpoint was given." in part
+    assert "41 min" not in part and "cut off" not in part and "41 min" in shown.split("## Dropped, skipped")[1]
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], ""])
+def test_settings_without_a_value_are_not_shown(nothing: Any) -> None:
+    task = report()["task"] | {"objective": {"hours": nothing, "label_usd": 0.0}}
+    shown = render(report(task=task), "md")
+    assert "label: \\$0" in shown and "hours:" not in shown

@@ -283,7 +283,7 @@ def _split(split: Row) -> str:
 
 
 def _settings(found: Row) -> str:
-    return ", ".join(_setting(str(name), value) for name, value in found.items() if value is not None)
+    return ", ".join(_setting(str(name), value) for name, value in found.items() if value not in (None, {}, [], ""))
 
 
 def _setting(name: str, value: Any) -> str:

@@ -94,7 +94,7 @@ def ways(report: Report) -> Section:
     """Return all ways with everything that was measured on them."""
     others = unmeasured(report)
     aside = [one for one in others if one.get("state") == "skipped"]  # they say nothing in columns
-    every = [*measured(report), *(one for one in others if one not in aside)]
+    every = [*measured(report), *(one for one in others if one.get("state") != "skipped")]
     if not every:
         return Section("ways", "All ways side by side", "No way was tried.")
     parts = [Column(part, True, words.sample({"n": _size(report, part)})) for part in ("validation", "test")]
@@ -145,8 +145,15 @@ def skipped(report: Report) -> Section:
 def would_change(report: Report) -> Section:
     """Return what would change the answer, and what nobody has tried."""
     change = [words.cut(one, 600) for one in things(report, "recommendation", "would_change") if one]
-    untried = ["Not tested: " + words.cut(one, 600) for one in things(report, "recommendation", "not_tested") if one]
-    return Section("change", "What would change the answer, and what was not tested", "", (*change, *untried))
+    untried = [str(one) for one in things(report, "recommendation", "not_tested") if one]
+    told = {one.split(": ")[0] for one in untried}
+    names = (str(row[0].text) for found in skipped(report).tables for row in found.rows)  # why, stands there
+    aside = [name for name in names if name in told]
+    if aside:
+        change.append(f"Not run to the end, for reasons given below: {', '.join(aside)}.")
+    rest = [one for one in untried if one.split(": ")[0] not in aside]
+    change += ["Not tested: " + words.cut(one, 600) for one in rest]
+    return Section("change", "What would change the answer, and what was not tested", "", tuple(change))
 
 
 def _differences(report: Report) -> Table:
