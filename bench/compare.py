@@ -43,9 +43,9 @@ def main() -> None:
         machine.wait(said.anyway)
     except Failed as why:
         sys.exit(f"Nothing is timed now: {why}.")
-    about = {"machine": machine.name(), "peak_flops_per_s": machine.peak(said.anyway), "commit": _commit()}
+    about = {"machine": machine.name(), "format": machine.number_format(), "peak_flops_per_s": machine.peak(said.anyway), "commit": _commit()}
     said.out.mkdir(parents=True, exist_ok=True)
-    written = said.out / ("results-gpu.json" if machine.gpu() else "results.json")
+    written = said.out / f"results{_kind_of_machine()}.json"
     failed = run(chosen, written, about, said.repeats, said.anyway)
     print(written.with_suffix(".md").read_text())
     if failed:
@@ -64,6 +64,11 @@ def run(chosen: list[Measure], written: Path, about: dict[str, Any], repeats: in
         written.write_text(json.dumps(found, indent=1) + "\n")
         written.with_suffix(".md").write_text(table(found))
     return failed
+
+
+def _kind_of_machine() -> str:
+    """Return what the results of a GPU, or of a processor without fast bf16, are told apart by."""
+    return "-gpu" if machine.gpu() else "" if machine.number_format() == "bf16" else "-fp32"
 
 
 def _chosen(every: list[Measure], only: str) -> list[Measure]:
@@ -122,7 +127,7 @@ def _timed(command: list[str], env: dict[str, str], anyway: bool) -> dict[str, A
     """Run one side undisturbed. Raises Failed with its last words."""
 
     def once() -> subprocess.CompletedProcess[str]:
-        around = {**os.environ, "TOKENIZERS_PARALLELISM": "false", **env}
+        around = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "BENCH_FORMAT": machine.number_format(), **env}
         try:
             return subprocess.run(command, env=around, capture_output=True, text=True, timeout=MOST_S)
         except subprocess.TimeoutExpired:

@@ -50,8 +50,17 @@ def wait(anyway: bool) -> None:
             raise Failed(f"another process has kept this machine busy for {WAIT_S} s: stop it, or give --anyway")
 
 
+def number_format() -> str:
+    """Return the format that models are multiplied in here, by whichway and its peers alike: bf16 where that is fast, else fp32."""
+    import torch
+
+    from whichway.models import hardware
+
+    return "bf16" if hardware.dtype() == torch.bfloat16 else "fp32"
+
+
 def peak(anyway: bool) -> float | None:
-    """Return operations per second of a large bf16 matrix product here, the roof; None where others disturb it."""
+    """Return operations per second of a large matrix product in that format here, the roof; None where others disturb it."""
     try:
         return round(undisturbed(_product, anyway)[0])
     except Failed as why:
@@ -79,7 +88,8 @@ def _product() -> float:
     import torch
 
     size, device = (8192, "cuda") if gpu() else (2048, "cpu")
-    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+    kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[number_format()]
+    a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
     seconds = []
     for _ in range(20):
         began = time.perf_counter()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from side_by_side.machine import Failed, gpu
+from side_by_side.machine import Failed, gpu, number_format
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = Path(os.environ.get("WHICHWAY_DATA", ROOT.parent / "shared" / "data"))
@@ -75,14 +75,7 @@ def measures(scale: float) -> list[Measure]:
             ),
             same_work=False,  # after as many steps one has learned from three times the rows
         ),
-        Measure(
-            "full",
-            lambda: _training(int(200 * scale)),
-            (
-                ("whichway, bf16 products", "train.py", "full", {}),
-                ("whichway, fp32", "train.py", "full", {"WHICHWAY_DTYPE": "fp32"}),
-            ),
-        ),
+        *_all_weights(scale),
         Measure(
             "generate",
             lambda: _writing(int(64 * scale)),
@@ -102,6 +95,17 @@ def measures(scale: float) -> list[Measure]:
             ),
         ),
     ]
+
+
+def _all_weights(scale: float) -> list[Measure]:
+    """Return full fine-tuning with products in bf16 and in fp32, where a processor has both."""
+    if number_format() == "fp32":
+        return []
+    sides = (
+        ("whichway, bf16 products", "train.py", "full", {}),
+        ("whichway, fp32", "train.py", "full", {"WHICHWAY_DTYPE": "fp32"}),
+    )
+    return [Measure("full", lambda: _training(int(200 * scale)), sides)]
 
 
 def _beside_openvino(scale: float) -> list[Measure]:

@@ -41,7 +41,7 @@ def unequal(ours: list[float], theirs: list[float]) -> dict[str, float] | None:
 def table(found: dict[str, Any]) -> str:
     """Return the results as Markdown."""
     measures = found["measures"]
-    machines = " / ".join(dict.fromkeys(one["machine"] for one in measures.values()))
+    machines = " / ".join(dict.fromkeys(_machine(one) for one in measures.values()))
     lines = [
         "# Speed, side by side",
         "",
@@ -57,6 +57,10 @@ def table(found: dict[str, Any]) -> str:
     notes = [_note(name, side, of) for name, one in measures.items() for side, of in one["sides"].items()]
     said = [note for note in notes if note]
     return "\n".join([*lines, *(["", *said] if said else [])]) + "\n"
+
+
+def _machine(measure: dict[str, Any]) -> str:
+    return f"{measure['machine']}, products in {measure.get('format', 'bf16')}"
 
 
 def _row(name: str, side: str, of: dict[str, Any], measure: dict[str, Any]) -> str:

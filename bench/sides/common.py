@@ -38,6 +38,13 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def number_format() -> Any:
+    """Return the format in which a peer computes, which whichway finds fastest on this machine: bf16, or fp32 without its products."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[os.environ.get("BENCH_FORMAT", "bf16")]
+
+
 def _gpu_mb() -> float:
     """Return the most memory that tensors held on the GPU; 0 without one."""
     torch = sys.modules.get("torch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common import PARAMETERS, device, measured
+from common import PARAMETERS, device, measured, number_format
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
@@ -51,11 +51,11 @@ def whichway_single(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def transformers(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """`network.generate` in bf16, rows padded at their left, 16 at a time, sorted by length."""
+    """`network.generate` in the machine's format, rows padded at their left, 16 at a time, sorted by length."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval().to(device())
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=number_format()).eval().to(device())
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"], padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     how = {"max_new_tokens": inputs["new"], "min_new_tokens": inputs["new"], "do_sample": False}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from common import PARAMETERS, device, measured
+from common import PARAMETERS, device, measured, number_format
 
 
 def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
@@ -33,11 +33,11 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """The harness' own scoring of (context, continuation) requests, bf16, at the batch size in $BATCH."""
+    """The harness' own scoring of (context, continuation) requests, at the batch size in $BATCH."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(pretrained=inputs["model"], device=device(), dtype="bfloat16", batch_size=int(os.environ["BATCH"]))
+    model = HFLM(pretrained=inputs["model"], device=device(), dtype=number_format(), batch_size=int(os.environ["BATCH"]))
     prompts = [prompt for group in inputs["groups"] for prompt in group]
     requests = [
         Instance("loglikelihood", {}, (prompt, label), i)
@@ -55,11 +55,11 @@ def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def plain(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """Every prompt with every label through transformers, bf16, padded batches of $BATCH sorted by length."""
+    """Every prompt with every label through transformers, padded batches of $BATCH sorted by length."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval().to(device())
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=number_format()).eval().to(device())
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
     labels = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in inputs["labels"]]
     prompts = [prompt for group in inputs["groups"] for prompt in group]
@@ -103,7 +103,7 @@ def copied_prefix(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=torch.bfloat16).eval().to(device())
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=number_format()).eval().to(device())
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
     first = [tokenizer(label, add_special_tokens=False)["input_ids"][0] for label in inputs["labels"]]
 

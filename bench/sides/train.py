@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import PARAMETERS, device, measured
+from common import PARAMETERS, device, measured, number_format
 
 SHARED = {"learning_rate": 5e-4, "num_train_epochs": 3, "seed": 0, "report_to": [], "save_strategy": "no"}
 
@@ -43,24 +43,26 @@ def _ours(inputs: dict[str, Any], how: dict[str, Any]) -> Callable[[], dict[str,
 
 
 def trl_defaults(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """SFTTrainer with LoRA r=16 on all linear layers, `use_cpu`, everything else as it comes."""
-    return _trl(inputs, {}, "float32")
+    """SFTTrainer with LoRA r=16 on all linear layers, `use_cpu`, everything else as it comes; no bf16 where there is none."""
+    import torch
+
+    has_bf16 = number_format() == torch.bfloat16
+    return _trl(inputs, {} if has_bf16 else {"bf16": False}, torch.float32)
 
 
 def trl_best(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """The best settings found for it here: bf16 weights, no checkpointing, batches of 16 by length."""
+    """The best settings found for it here: weights in the machine's format, no checkpointing, batches of 16 by length."""
     more = {"gradient_checkpointing": False, "per_device_train_batch_size": 16, "bf16": False}
-    return _trl(inputs, {**more, "train_sampling_strategy": "group_by_length"}, "bfloat16")
+    return _trl(inputs, {**more, "train_sampling_strategy": "group_by_length"}, number_format())
 
 
-def _trl(inputs: dict[str, Any], more: dict[str, Any], kind: str) -> Callable[[], dict[str, Any]]:
-    import torch
+def _trl(inputs: dict[str, Any], more: dict[str, Any], kind: Any) -> Callable[[], dict[str, Any]]:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=getattr(torch, kind))
+    network = AutoModelForCausalLM.from_pretrained(inputs["model"], dtype=kind)
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
     pairs = [{"prompt": a, "completion": b} for a, b in zip(inputs["prompts"], inputs["completions"], strict=True)]
     folder = tempfile.mkdtemp()
@@ -77,7 +79,7 @@ def _trl(inputs: dict[str, Any], more: dict[str, Any], kind: str) -> Callable[[]
         )
         trainer.train()
         merged = trainer.model.merge_and_unload()
-        merged.to(torch.bfloat16).save_pretrained(folder + "/merged")
+        merged.to(number_format()).save_pretrained(folder + "/merged")
         tokenizer.save_pretrained(folder + "/merged")
         from whichway.models.causal import CausalModel
 
