@@ -43,7 +43,12 @@ def main() -> None:
         machine.wait(said.anyway)
     except Failed as why:
         sys.exit(f"Nothing is timed now: {why}.")
-    about = {"machine": machine.name(), "format": machine.number_format(), "peak_flops_per_s": machine.peak(said.anyway), "commit": _commit()}
+    about = {
+        "machine": machine.name(),
+        "format": machine.number_format(),
+        "peak_flops_per_s": machine.peak(said.anyway),
+        "commit": _commit(),
+    }
     said.out.mkdir(parents=True, exist_ok=True)
     written = said.out / f"results{_kind_of_machine()}.json"
     failed = run(chosen, written, about, said.repeats, said.anyway)

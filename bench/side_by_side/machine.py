@@ -51,7 +51,7 @@ def wait(anyway: bool) -> None:
 
 
 def number_format() -> str:
-    """Return the format that models are multiplied in here, by whichway and its peers alike: bf16 where that is fast, else fp32."""
+    """Return the format that whichway and its peers alike compute in here: bf16 where that is fast, else fp32."""
     import torch
 
     from whichway.models import hardware

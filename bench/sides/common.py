@@ -39,7 +39,7 @@ def device() -> str:
 
 
 def number_format() -> Any:
-    """Return the format in which a peer computes, which whichway finds fastest on this machine: bf16, or fp32 without its products."""
+    """Return the format in which a peer computes: the one that is fastest on this machine."""
     import torch
 
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[os.environ.get("BENCH_FORMAT", "bf16")]

@@ -37,7 +37,9 @@ def lm_eval(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(pretrained=inputs["model"], device=device(), dtype=number_format(), batch_size=int(os.environ["BATCH"]))
+    model = HFLM(
+        pretrained=inputs["model"], device=device(), dtype=number_format(), batch_size=int(os.environ["BATCH"])
+    )
     prompts = [prompt for group in inputs["groups"] for prompt in group]
     requests = [
         Instance("loglikelihood", {}, (prompt, label), i)

@@ -22,7 +22,7 @@ def whichway(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def peft(inputs: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """get_peft_model over weights in the machine's format, padded batches, the hidden states of answers made contiguous before the head."""
+    """get_peft_model over weights in the machine's format, padded batches, states of answers made contiguous before the head."""
     import torch
 
     _, network, rows = _prepared(inputs, fused=False)

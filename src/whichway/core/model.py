@@ -83,6 +83,24 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class NearScorer(Scorer, Protocol):
+    """A Scorer that need not read what cannot be the answer."""
+
+    def score_near(
+        self,
+        prompts: Sequence[str],
+        continuations: Sequence[str],
+        shared: str = "",
+        within: float = 0.0,
+        bias: Sequence[float] = (),
+    ) -> Any:
+        """Return what `score` does for continuations `within` so many nats of a prompt's best, each less its `bias`.
+
+        The others' numbers are bounds: not below their likelihood, and as far below the best.
+        """
+
+
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts into vectors of unit length."""
 

@@ -57,7 +57,10 @@ def attend(
     prefix = more.pop("shared_prefix", None)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if (rows_apart := more.pop("rows_apart", None)) is not None:
-        return _apart(query[0], key[0], value[0], scale, prefix and prefix[module.layer_idx], rows_apart), None
+        key, value = key[0], value[0]
+        if rows_apart.kept is not None:
+            key, value = rows_apart.kept.grown(module.layer_idx, key, value)
+        return _apart(query[0], key, value, scale, prefix and prefix[module.layer_idx], rows_apart), None
     if query.shape[2] == 1 and attention_mask is not None and attention_mask.is_floating_point():
         return _written(query, key, value, attention_mask, scale, prefix[module.layer_idx] if prefix else None), None
     if prefix is None:
@@ -157,7 +160,7 @@ def _for_products(keys: Any, scale: float) -> Any:
 def _apart(query: Any, key: Any, value: Any, scale: float, prefix: Any, rows: Rows) -> Any:
     """Attend within each row of a sequence and to what stands before all.
 
-    query [heads, tokens, width]; returns [1, tokens, heads, width].
+    query [heads, tokens, width]; key and value may hold those of sequences read before; returns [1, tokens, heads, width].
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -81,6 +82,20 @@ class CausalModel:
         `shared` is the text that all prompts begin with; without it the prompts' own common beginning is used.
         Prompts longer than the model's window lose tokens after the shared part, never the question's end.
         """
+        return self.score_near(prompts, continuations, shared, math.inf)
+
+    def score_near(
+        self,
+        prompts: Sequence[str],
+        continuations: Sequence[str],
+        shared: str = "",
+        within: float = 0.0,
+        bias: Sequence[float] = (),
+    ) -> Any:
+        """Return what `score` does for continuations `within` so many nats of a prompt's best, each less its `bias`.
+
+        The others' numbers are bounds: not below their likelihood, and as far below the best. With 0 the best alone counts.
+        """
         rows = [self.head + tokens for tokens in self.memo(prompts)]
         labels = self.memo(continuations)
         if _one_begins_another(labels):
@@ -88,7 +103,7 @@ class CausalModel:
         start = self.head + self.tokens(shared)
         room = self.limit - max(map(len, labels))
         rows = [_shorten(row, room, len(start)) for row in rows]
-        return self.scorer.score(rows, labels, start)
+        return self.scorer.score(rows, labels, start, within, bias)
 
     def tokens(self, text: str) -> list[int]:
         """Return token ids; special tokens only where the text spells them."""

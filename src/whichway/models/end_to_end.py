@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from whichway.models import hardware
@@ -47,13 +47,42 @@ class Rows:
     ids: Any
     positions: Any
     ends: Any
+    kept: Kept | None = None
 
 
-def laid(rows: Sequence[Sequence[int]], trie: Trie, before: int, device: Any) -> Rows:
-    """Lay rows, sorted by length, end to end; `before` tokens stand before each of them."""
+@dataclass(frozen=True)
+class Kept:
+    """Keys and values [heads, tokens, width] per layer of all sequences that were read one after the other."""
+
+    layers: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+
+    def grown(self, layer: int, keys: Any, values: Any) -> tuple[Any, Any]:
+        """Keep those of one more sequence; return all of this layer."""
+        import torch
+
+        if layer in self.layers:
+            keys, values = (torch.cat(both, 1) for both in zip(self.layers[layer], (keys, values), strict=True))
+        self.layers[layer] = keys, values
+        return keys, values
+
+
+class Layout:
+    """Where the nodes of a trie stand that were read behind rows, of which `ends` are the places of their last tokens.
+
+    `places` [rows, nodes] counts through all sequences; -1: not read.
+    """
+
+    def __init__(self, ends: Any, lengths: Any, before: int, nodes: int) -> None:
+        self.starts, self.lengths, self.before = ends + 1 - lengths, lengths, before
+        self.places = ends.new_full((len(ends), nodes), -1)
+        self.size = int(lengths.sum())
+
+
+def laid(rows: Sequence[Sequence[int]], trie: Trie, before: int, device: Any, kept: Kept | None = None) -> Rows:
+    """Lay rows, sorted by length, end to end; `before` tokens stand before each of them. `kept` is for what comes after."""
     import torch
 
-    nodes, bunches, tree = len(trie.tokens), _bunches(trie), _tree(trie)
+    nodes, bunches, tree = len(trie.tokens), _bunches(trie), tree_of(trie)
     lengths = torch.tensor([len(row) for row in rows])
     starts = (lengths + nodes).cumsum(0) - lengths - nodes
     blocks = [
@@ -61,15 +90,69 @@ def laid(rows: Sequence[Sequence[int]], trie: Trie, before: int, device: Any) ->
         for part in _alike([len(row) for row in rows])
         for block in _looking(starts[part, None], lengths[part, None], bunches, tree)
     ]
+    ids = torch.tensor([token for row in rows for token in (*row, *trie.tokens)])
+    places = [before + at for row in rows for at in (*range(len(row)), *(len(row) + one for one in trie.depths))]
+    ends = (starts + lengths)[:, None] + torch.arange(-1, nodes)
+    return _rows(blocks, ids, torch.tensor(places), ends, device, kept)
+
+
+def laid_on(layout: Layout, wanted: Any, trie: Trie, tree: Any, device: Any, kept: Kept) -> tuple[Rows, Any, Any]:
+    """Lay further nodes, `wanted` [rows, nodes], of a trie behind rows that were read; `layout` is told of them.
+
+    Returns the sequence, and whose row and which node each of its tokens is. `tree` is that of `tree_of`.
+    """
+    import torch
+
+    whose, nodes = wanted.nonzero(as_tuple=True)
+    size, layout.size = layout.size, layout.size + len(nodes)
+    layout.places[whose, nodes] = torch.arange(size, layout.size)
+    some = wanted.any(1).nonzero()[:, 0]
+    blocks = [
+        _further(layout, some[part], wanted[some[part]], tree, size)
+        for part in _alike([int(one) for one in layout.lengths[some]])
+    ]
+    ids, depths = torch.tensor(trie.tokens)[nodes], torch.tensor(trie.depths)[nodes]
+    places = layout.before + layout.lengths[whose] + depths
+    return _rows(blocks, ids, places, torch.arange(len(nodes))[:, None], device, kept), whose, nodes
+
+
+def _further(layout: Layout, rows: Any, wanted: Any, tree: Any, size: int) -> Block:
+    """Return who looks at whom among `wanted` nodes [rows, nodes] that stand behind `size` tokens read before."""
+    import torch
+
+    lengths, places = layout.lengths[rows, None], layout.places[rows]
+    line = torch.arange(int(lengths.max()))
+    own, real = layout.starts[rows, None] + line.clamp(max=lengths - 1), line < lengths
+    asks, asked = _first(wanted)
+    sees, seen = _first(places >= 0)
+    unseen = ~tree[asks[:, :, None], sees[:, None]] | ~seen[:, None]
+    return Block(
+        (places.gather(1, asks) - size).clamp(min=0),
+        torch.cat([own, places.gather(1, sees).clamp(min=0)], 1),
+        torch.cat([(~real)[:, None].expand(-1, asks.shape[1], -1), unseen], 2),
+        asked.flatten().nonzero()[:, 0],
+    )
+
+
+def _first(chosen: Any) -> tuple[Any, Any]:
+    """Return the numbers of what is chosen in each row [rows, n], filled up by others, and which are chosen."""
+    import torch
+
+    order = torch.sort((~chosen).to(torch.uint8), dim=1, stable=True).indices[:, : int(chosen.sum(1).max())]
+    return order, chosen.gather(1, order)
+
+
+def _rows(blocks: Sequence[Block], ids: Any, places: Any, ends: Any, device: Any, kept: Kept | None) -> Rows:
+    import torch
+
     order = torch.cat([block.asks.flatten()[block.kept] for block in blocks])
-    ids = [token for row in rows for token in (*row, *trie.tokens)]
-    positions = [before + at for row in rows for at in (*range(len(row)), *(len(row) + one for one in trie.depths))]
     return Rows(
         tuple(Block(*(one.to(device) for one in (b.asks, b.sees, b.unseen, b.kept))) for b in blocks),
         order.argsort().to(device),
-        torch.tensor([ids], device=device),
-        torch.tensor([positions], device=device),
-        ((starts + lengths)[:, None] + torch.arange(-1, nodes)).to(device),
+        ids[None].to(device),
+        places[None].to(device),
+        ends.to(device),
+        kept,
     )
 
 
@@ -101,7 +184,7 @@ def _bunches(trie: Trie) -> list[list[int]]:
 def _looking(starts: Any, lengths: Any, bunches: list[list[int]], tree: Any) -> Iterator[Block]:
     """Yield who looks at whom among rows of like length, of which `starts` and `lengths` are [rows, 1].
 
-    `tree` is [nodes, nodes], of `_tree`.
+    `tree` is [nodes, nodes], of `tree_of`.
     """
     import torch
 
@@ -123,7 +206,7 @@ def _looking(starts: Any, lengths: Any, bunches: list[list[int]], tree: Any) -> 
     yield Block(asks, sees, unseen, (chosen >= 0).expand(rows, -1, -1).flatten().nonzero()[:, 0])
 
 
-def _tree(trie: Trie) -> Any:
+def tree_of(trie: Trie) -> Any:
     """Return [nodes, nodes]: whether the second stands on the way to the first, or is it."""
     import torch
 

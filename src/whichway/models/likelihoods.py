@@ -35,6 +35,13 @@ class Likelihoods:
         weight = anatomy.head(network).weight
         self.quick = is_product(network) and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
         self.guess: Any = None  # of the sum at each node
+        self.known: Any = None  # the same where a trie is read in parts
+        self.counts = torch.zeros(
+            1 + len(trie.tokens), dtype=torch.long
+        )  # steps from a prompt's end, and from each node
+        for node, _ in self.steps:
+            self.counts[node + 1] += 1
+        self.firsts = self.counts.cumsum(0) - self.counts
 
     def of(self, states: Any) -> Any:
         """Return float64 [rows, labels] from hidden states [rows, 1 + nodes, width]."""
@@ -46,6 +53,53 @@ class Likelihoods:
         for label, path in enumerate(self.trie.steps):
             table[:, label] = found[:, [place[step] for step in path]].sum(1)
         return table
+
+    def after(self, states: Any, nodes: Any) -> tuple[Any, Any, Any]:
+        """Return the log-probabilities of all steps from `nodes` [n] (-1: a prompt's end), by the hidden states [n, width] there.
+
+        Three flat tensors: which of the n, the number of the step, and its value in float64.
+        """
+        import torch
+
+        counts = self.counts[nodes + 1]
+        which = torch.arange(len(nodes)).repeat_interleave(counts)
+        ahead = torch.arange(len(which)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        steps = self.firsts[nodes + 1][which] + ahead
+        words, found = self.tokens[steps.to(self.tokens.device)], []
+        if self.quick:
+            states = states.bfloat16()
+            sums = self._near(states, nodes)
+            weight = anatomy.head(self.network).weight
+            for part in torch.arange(len(which)).split(max(1, NUMBERS // weight.shape[1])):
+                found.append((states[which[part]].float() * weight[words[part]].float()).sum(-1) - sums[which[part]])
+        else:
+            most = hardware.at_once(*AT_ONCE)
+            for start in range(0, len(nodes), most):
+                logits = next_token_logits(self.network, states[start : start + most])
+                part = ((which >= start) & (which < start + most)).nonzero()[:, 0]
+                one = (which[part] - start).to(logits.device)
+                found.append(logits[one, words[part.to(words.device)]] - logits.logsumexp(-1)[one])
+        return which, steps, torch.cat(found).double().cpu()
+
+    def _near(self, states: Any, nodes: Any) -> Any:
+        """Return the log-sum-exps of states [n, width] in bf16, guessed by the first state that was read at each node."""
+        import torch
+
+        if self.known is None:
+            self.known = torch.full((1 + len(self.trie.tokens),), float("nan"))
+        new = self.known[nodes + 1].isnan().nonzero()[:, 0]
+        if len(new):
+            order = nodes[new].sort(stable=True)
+            first = new[order.indices[torch.cat([order.values.new_ones(1), order.values.diff()]) != 0]]
+            self.known[nodes[first] + 1] = self._sums(states[first])
+        return self._by_guess(states, self.known[nodes + 1].bfloat16())
+
+    def _by_guess(self, states: Any, guess: Any) -> Any:
+        """Return the log-sum-exps of states [n, width] whose guesses are [n]; in fp32 where a guess was far off."""
+        sums = self._guessed(states, guess)
+        far = ((sums - guess.float()).abs() > FAR).nonzero()[:, 0]
+        sums[far] = self._sums(states[far])
+        return sums
 
     def _exact(self, states: Any) -> Any:
         """Return [rows, steps]: the log-probability of each node's next token."""
@@ -67,9 +121,7 @@ class Likelihoods:
             )
         guess = self.guess.bfloat16().expand(states.shape[:2]).flatten()
         flat = states.flatten(0, 1)
-        sums = self._guessed(flat, guess)
-        far = ((sums - guess.float()).abs() > FAR).nonzero()[:, 0]
-        sums[far] = self._sums(flat[far])
+        sums = self._by_guess(flat, guess)
         weight = anatomy.head(self.network).weight[self.tokens].float()
         most = max(1, NUMBERS // weight.numel())
         logits = torch.cat([(part[:, self.nodes].float() * weight).sum(-1) for part in states.split(most)])

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from whichway.models import alone, anatomy, attention, hardware, pace
 from whichway.models.attention import read_apart
+from whichway.models.branches import FEWEST, Branches, Seen
 from whichway.models.end_to_end import laid
 from whichway.models.likelihoods import Likelihoods
 from whichway.models.prefixes import NODE_COST, PrefixStore, plan
@@ -31,44 +33,69 @@ class PrefixScorer:
         self.shares = attention.install(network)
         self.reach = anatomy.window(network) if self.shares else 0  # tokens up to which a text may share its beginning
         self.prefixes = PrefixStore(network)
+        self.seen: dict[tuple[tuple[int, ...], float], Seen] = {}  # how much of a trie had to be read so far
 
     def score(
-        self, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], shared: Sequence[int] = ()
+        self,
+        prompts: Sequence[Sequence[int]],
+        labels: Sequence[Sequence[int]],
+        shared: Sequence[int] = (),
+        within: float = math.inf,
+        bias: Sequence[float] = (),
     ) -> Any:
-        """Return float64 [len(prompts), len(labels)]; what prompts share is computed once, `shared` also between calls."""
+        """Return float64 [len(prompts), len(labels)]; what prompts share is computed once, `shared` also between calls.
+
+        Of labels that are certain to lie more than `within` nats below a prompt's best, each less its `bias`, only as many
+        tokens are read as make it certain: their numbers are bounds, not below the likelihood and as far below the best.
+        """
         import numpy as np
         import torch
 
         trie = build_trie(labels)
         told = Likelihoods(self.network, trie)
         table = np.zeros((len(prompts), len(labels)))
+        most = self.reach - max(map(len, trie.steps)) + 1
+        near, far = ([i for i, row in enumerate(prompts) if (len(row) <= most) is side] for side in (True, False))
+        parts = self._in_parts(trie, told, within, bias)
         with torch.inference_mode():
-            for chosen, states in self._read(prompts, trie, shared):
+            for chosen, states in self._read_alone([(i, prompts[i]) for i in far], trie):
                 table[chosen] = told.of(states)
+            for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
+                past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
+                own = [(near[i], prompts[near[i]][group.size :]) for i in group.rows]
+                for chosen, rows in self._batches(own, parts.widest if parts else len(trie.tokens)):
+                    if parts and parts.pays and len(rows) * len(trie.tokens) >= FEWEST:
+                        table[chosen] = parts.table(self.network, rows, past, group.size)
+                        continue
+                    for some, whole in self._batches(list(zip(chosen, rows, strict=True)), len(trie.tokens)):
+                        where = laid(whole, trie, group.size, self.network.device)
+                        table[some] = told.of(read_apart(self.network, where, past)[where.ends])
         return table
 
-    def _read(
-        self, prompts: Sequence[Sequence[int]], trie: Trie, shared: Sequence[int]
-    ) -> Iterator[tuple[list[int], Any]]:
-        """Yield numbers of prompts and hidden states [rows, 1 + nodes, width]: at a prompt's end, and at every inner node."""
-        most = self.reach - max(map(len, trie.steps)) + 1
-        far = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
-        most_at_once = pace.scaled(ROW_TOKENS, anatomy.config(self.network))
-        for batch in _batches(alone.sizes([len(prompts[i]) for i in far], trie.parents), most_at_once, padded=True):
-            chosen = [far[i] for i in batch]
-            yield chosen, alone.states(self.network, [prompts[i] for i in chosen], trie.tokens, trie.parents)
-        near = [i for i, prompt in enumerate(prompts) if len(prompt) <= most]
-        for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
-            past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
-            own = [len(prompts[near[i]]) - group.size + len(trie.tokens) for i in group.rows]
-            for batch in _batches(own, most_at_once, padded=False):
-                chosen = [near[group.rows[i]] for i in batch]
-                yield chosen, self._states(past, group.size, [list(prompts[i][group.size :]) for i in chosen], trie)
+    def _in_parts(self, trie: Trie, told: Likelihoods, within: float, bias: Sequence[float]) -> Branches | None:
+        """Return what reads the trie in parts, where enough of it was left unread in earlier calls; None: nothing does."""
+        if within == math.inf or not trie.tokens:
+            return None
+        parts = Branches(trie, told, within, bias, self.seen.setdefault((trie.tokens, within), Seen()))
+        return parts if parts.pays else None
 
-    def _states(self, past: Any, prefix: int, rows: list[list[int]], trie: Trie) -> Any:
-        """Return hidden states [rows, 1 + nodes, width] of one batch behind a prefix, in one forward pass."""
-        where = laid(rows, trie, prefix, self.network.device)
-        return read_apart(self.network, where, past)[where.ends]
+    def _read_alone(self, prompts: Sequence[tuple[int, Sequence[int]]], trie: Trie) -> Iterator[tuple[list[int], Any]]:
+        """Yield numbers of prompts and hidden states [rows, 1 + nodes, width]: at a prompt's end, and at every inner node."""
+        sizes = alone.sizes([len(row) for _, row in prompts], trie.parents)
+        for batch in _batches(sizes, self._most, padded=True):
+            rows = [prompts[i][1] for i in batch]
+            yield [prompts[i][0] for i in batch], alone.states(self.network, rows, trie.tokens, trie.parents)
+
+    def _batches(
+        self, rows: Sequence[tuple[int, Sequence[int]]], nodes: int
+    ) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Yield numbers of rows and their tokens, sorted by length: as many as are read at once, each with so many nodes."""
+        for batch in _batches([len(row) + nodes for _, row in rows], self._most, padded=False):
+            yield [rows[i][0] for i in batch], [list(rows[i][1]) for i in batch]
+
+    @property
+    def _most(self) -> int:
+        return pace.scaled(ROW_TOKENS, anatomy.config(self.network))
 
 
 def _batches(lengths: list[int], most: int, padded: bool) -> Iterator[list[int]]:

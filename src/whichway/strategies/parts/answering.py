@@ -15,6 +15,7 @@ from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.trust import Trust
 
 FAINTEST = 1e-6  # probability below which an answer's tokens tell no more
+NEAR = 14.0  # nats below the likeliest answer at which another has less than a millionth of its probability
 NONE = "none"  # the extra continuation that stands for the empty set of labels
 
 
@@ -31,6 +32,11 @@ class LikelihoodReader:
     bias: tuple[float, ...]
     heat: float = 1.0
     share: float = 0.5
+
+    @property
+    def reach(self) -> float:
+        """How many nats below a row's best, each less its bias, an answer still matters."""
+        return NEAR * self.heat
 
     def read(self, table: Any) -> list[Prediction]:
         """Answer each row of log-likelihoods."""

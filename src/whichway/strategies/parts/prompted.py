@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.model import Model, Reply, Request, Scorer
+from whichway.core.model import Model, NearScorer, Reply, Request, Scorer
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit, PromptVersion
 from whichway.core.task import Example, Inputs, Prediction, Task
@@ -67,7 +67,7 @@ class PromptSolution:
         if isinstance(self.reader, TextReader):
             return self.reader.read(self.task, self.form, self.replies(inputs, shown))
         assert self.reader is not None
-        return self.reader.read(self.likelihoods(inputs, shown))
+        return self.reader.read(self.likelihoods(inputs, shown, self.reader))
 
     def rewritten(self, kind: str, number: int) -> PromptSolution | None:
         if kind == "order":
@@ -100,11 +100,19 @@ class PromptSolution:
         own = [row.id for row in rows] or [""] * len(inputs)
         return [[one for one in near if one.id != id_][-self.shots :] for near, id_ in zip(found, own, strict=True)]
 
-    def likelihoods(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> Any:
-        """Return log-likelihoods [inputs, answers]; what all prompts begin with is computed once."""
+    def likelihoods(
+        self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]], reader: LikelihoodReader | None = None
+    ) -> Any:
+        """Return log-likelihoods [inputs, answers]; what all prompts begin with is computed once.
+
+        For a `reader` alone, bounds stand for likelihoods that are too far from the best to matter to it.
+        """
         prompts = [self.form.prompt(self.task, row, few) for row, few in zip(inputs, shown, strict=True)]
         shared = self.form.beginning(self.task, () if self.near is not None else self.shown)
-        return self.model.score(prompts, continuations(self.task, self.form), shared)
+        answers = continuations(self.task, self.form)
+        if reader is not None and isinstance(self.model, NearScorer):
+            return self.model.score_near(prompts, answers, shared, reader.reach, reader.bias)
+        return self.model.score(prompts, answers, shared)
 
     def table(self, rows: Sequence[Example]) -> Any:
         """Return log-likelihoods [rows, answers] of labelled rows, none of which is shown to itself."""

