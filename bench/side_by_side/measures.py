@@ -37,6 +37,7 @@ class Measure:
 def measures(scale: float) -> list[Measure]:
     """Return all comparisons, with their inputs made when they are run."""
     ours = ("whichway", "score.py", "whichway", {})
+    answer, every = ("whichway", "score.py", "whichway_answer", {}), ("whichway, all likelihoods", *ours[1:])
     peer, side, sizes, needs = "lm-eval", "lm_eval", {"prefix": (1, 4, 8, 16), "77": (4, 16)}, ("lm_eval",)
     if gpu():  # the harness brings dozens of packages; transformers alone, at three batch sizes, stands for it
         peer, side, sizes, needs = "transformers", "plain", dict.fromkeys(sizes, (16, 64, 256)), ()
@@ -46,7 +47,7 @@ def measures(scale: float) -> list[Measure]:
 
     return [
         Measure("score-prefix", lambda: _prefix_inputs(1, int(200 * scale)), (ours, *batches("prefix")), needs),
-        Measure("score-77", lambda: _many_labels(int(100 * scale)), (ours, *batches("77")), needs),
+        Measure("score-77", lambda: _many_labels(int(100 * scale)), (answer, every, *batches("77")), needs),
         Measure(
             "candidates",
             lambda: _prefix_inputs(30, int(200 * scale)),

@@ -77,6 +77,28 @@ def test_no_token_is_read_twice_and_what_is_far_from_the_best_is_not_read(scorer
     assert sum(counted) < 0.8 * whole
 
 
+@pytest.mark.parametrize("within", [0.0, 2.0])
+def test_only_nodes_that_may_lead_near_the_best_label_known_are_read(scorer, counted, within):
+    trie = scoring.build_trie(LABELS)
+    paths = [[trie.tokens[node] for node in way_up(trie, node)] for node in range(len(trie.tokens))]
+    before = np.stack([scorer.score(ROWS, [path])[:, 0] for path in paths], 1)
+    full, most = scorer.score(ROWS, LABELS), 0
+    tops = np.array([way_up(trie, node)[0] for node in range(len(paths))])
+    for row, table in zip(before, full, strict=True):
+        first = max(set(tops.tolist()), key=lambda top: row[top])  # the likeliest branch, which is read whole
+        inside = [label for label, path in enumerate(LABELS) if len(path) > 1 and path[0] == trie.tokens[first]]
+        beaten = max([*table[inside], *(table[i] for i, path in enumerate(LABELS) if len(path) == 1)])
+        most += int(((row >= beaten - within - 1e-3) | (tops == first)).sum())
+    counted.clear()
+    scorer.score(ROWS, LABELS, (), within)
+    own = sum(len(row) for row in ROWS) - 32 * len(ROWS)  # they share 32 tokens at least
+    assert sum(counted) <= most + own, "nodes behind the rows, and what is the rows' own"
+
+
+def way_up(trie, node):
+    return [] if node < 0 else [*way_up(trie, trie.parents[node]), node]
+
+
 def test_rows_are_read_in_parts_behind_what_they_share_and_by_themselves(scorer, counted):
     apart = [[100 + i, *range(40, 44 + i)] for i in range(5)]
     held(scorer.score(apart, LABELS), scorer.score(apart, LABELS, (), 2.0), 2.0, 0.0)
@@ -90,6 +112,14 @@ def test_where_most_had_to_be_read_the_rest_is_read_in_one_go(scorer, counted, m
     counted.clear()
     assert np.abs(scorer.score(ROWS, LABELS, (), 1000.0) - scorer.score(ROWS, LABELS)).max() == 0.0
     assert parts > 3 and len(counted) == 2
+
+
+def test_of_one_call_batches_after_the_first_are_read_in_one_go_where_parts_did_not_pay(scorer, counted, monkeypatch):
+    monkeypatch.setattr(branches, "PAYS", 0.6)
+    monkeypatch.setattr(scoring, "ROW_TOKENS", (1, 1))  # a batch for each row
+    scorer.seen.clear()
+    held(scorer.score(ROWS, LABELS), scorer.score(ROWS, LABELS, (), 1000.0), 1000.0, 0.0)
+    assert next(iter(scorer.seen.values())).rows == 1
 
 
 def test_few_rows_and_prompts_too_long_to_share_are_read_whole(scorer, counted, monkeypatch):
@@ -114,3 +144,13 @@ def test_in_bf16_sums_are_guessed_by_the_first_state_at_each_node(counted, monke
     assert np.abs(full - part).max() < 0.35 and np.abs(full - part).mean() < 0.03
     nodes = len(scoring.build_trie(LABELS).tokens)
     assert nodes < sum(computed) < 0.5 * len(ROWS) * nodes
+
+
+def test_a_models_near_scores_are_its_scores_where_they_matter(tmp_path, counted):
+    from whichway.models.causal import CausalModel
+
+    model = CausalModel(tiny_networks.folder("Llama", tmp_path))
+    names = [f" {first} {second}" for first in ("card", "cash", "top", "lost") for second in ("fee", "limit", "pin")]
+    prompts = [f"The customer writes: where is my {word}?\nIntent:" for word in ("card", "money", "new pin", "fee")]
+    held(model.score(prompts, names), model.score_near(prompts, names, "", 1.5), 1.5, 0.0)
+    assert len(counted) > 2

@@ -22,6 +22,7 @@ ROW_TOKENS = (
     1024,
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
+PARTLY = 4  # times as many where tries are read in parts: each part is less than is counted
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 
 
@@ -63,7 +64,9 @@ class PrefixScorer:
             for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
                 past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
                 own = [(near[i], prompts[near[i]][group.size :]) for i in group.rows]
-                for chosen, rows in self._batches(own, parts.widest if parts else len(trie.tokens)):
+                for chosen, rows in self._batches(
+                    own, parts.widest if parts else len(trie.tokens), PARTLY if parts else 1
+                ):
                     if parts and parts.pays and len(rows) * len(trie.tokens) >= FEWEST:
                         table[chosen] = parts.table(self.network, rows, past, group.size)
                         continue
@@ -87,10 +90,10 @@ class PrefixScorer:
             yield [prompts[i][0] for i in batch], alone.states(self.network, rows, trie.tokens, trie.parents)
 
     def _batches(
-        self, rows: Sequence[tuple[int, Sequence[int]]], nodes: int
+        self, rows: Sequence[tuple[int, Sequence[int]]], nodes: int, times: int = 1
     ) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Yield numbers of rows and their tokens, sorted by length: as many as are read at once, each with so many nodes."""
-        for batch in _batches([len(row) + nodes for _, row in rows], self._most, padded=False):
+        for batch in _batches([len(row) + nodes for _, row in rows], times * self._most, padded=False):
             yield [rows[i][0] for i in batch], [list(rows[i][1]) for i in batch]
 
     @property

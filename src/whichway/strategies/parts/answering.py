@@ -15,7 +15,7 @@ from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.trust import Trust
 
 FAINTEST = 1e-6  # probability below which an answer's tokens tell no more
-NEAR = 14.0  # nats below the likeliest answer at which another has less than a millionth of its probability
+NEAR = 7.0  # an answer further below the likeliest one has less than a thousandth of its probability (docs/log.md)
 NONE = "none"  # the extra continuation that stands for the empty set of labels
 
 

@@ -1,0 +1,79 @@
+"""A prompt in use asks only for the likelihoods that its reader can tell apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from whichway.core.model import NearScorer, Scorer
+from whichway.core.output import Labels
+from whichway.core.task import Example, Field, Task
+from whichway.metrics.labels import Accuracy
+from whichway.strategies.parts.answering import NEAR, LikelihoodReader
+from whichway.strategies.parts.prompted import PromptSolution, fitted_prompt
+from whichway.strategies.parts.prompting import PromptFormat
+
+NAMES = tuple(f"desk {letter}" for letter in "abcdefgh")
+TASK = Task("desk", "Sort the message.", (Field("text"),), Labels(NAMES), Accuracy())
+
+
+class Plain:
+    """A model that scores everything; it knows no way to leave anything out."""
+
+    name, is_local = "plain", True
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, float, tuple[float, ...]]] = []
+
+    def score(self, prompts: Any, continuations: Any, shared: str = "") -> Any:
+        self.asked.append(("all", np.inf, ()))
+        return self.table(prompts, continuations)
+
+    def table(self, prompts: Any, continuations: Any) -> Any:
+        drawn = [np.random.default_rng(len(prompt)) for prompt in prompts]
+        return np.array([one.normal(-20, 9, len(continuations)) for one in drawn])
+
+
+class Sparing(Plain):
+    """A model that gives bounds for what is far from the best."""
+
+    def score_near(
+        self, prompts: Any, continuations: Any, shared: str = "", within: float = 0.0, bias: Any = ()
+    ) -> Any:
+        self.asked.append(("near", within, tuple(bias)))
+        less = self.table(prompts, continuations) - np.array(bias)
+        bound = less.max(1, keepdims=True) - within - 0.01
+        return np.maximum(less, bound) + np.array(bias)
+
+
+def draft(model: Any, reader: LikelihoodReader | None = None) -> PromptSolution:
+    return PromptSolution(TASK, model, PromptFormat(), (), None, 0, reader)
+
+
+INPUTS = [{"text": "x" * size} for size in range(60)]
+
+
+@pytest.mark.parametrize("heat", [0.5, 1.0, 2.8])
+def test_answers_are_the_same_and_confidences_differ_by_less_than_a_hundredth(heat: float) -> None:
+    bias = tuple(np.linspace(-6, 6, len(NAMES)))
+    reader = LikelihoodReader(NAMES, False, bias, heat)
+    plain, sparing = Plain(), Sparing()
+    every, near = draft(plain, reader).predict(INPUTS), draft(sparing, reader).predict(INPUTS)
+    assert sparing.asked == [("near", NEAR * heat, bias)] and plain.asked == [("all", np.inf, ())]
+    assert [one.value for one in every] == [one.value for one in near]
+    apart = [abs(a.confidence - b.confidence) for a, b in zip(every, near, strict=True)]
+    assert 0 < max(apart) < 0.01, "bounds are more than what they stand for, by next to nothing"
+
+
+def test_what_readers_learn_from_is_scored_whole() -> None:
+    model = Sparing()
+    rows = [Example(f"r{i}", {"text": "x" * i}, NAMES[i % 8]) for i in range(24)]
+    fitted_prompt(draft(model), rows)
+    assert [kind for kind, *_ in model.asked] == ["all"]
+
+
+def test_a_model_says_by_its_methods_what_it_can_leave_out() -> None:
+    assert isinstance(Plain(), Scorer) and not isinstance(Plain(), NearScorer)
+    assert isinstance(Sparing(), NearScorer)
