@@ -35,3 +35,22 @@ def test_threads_spin_little_for_each_other_unless_the_user_says_how(given: dict
     code = "import whichway, os; print(os.environ.get('GOMP_SPINCOUNT'))"
     said = subprocess.run([sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == str(wanted)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
+def test_memory_that_is_free_between_what_lives_on_is_given_back() -> None:
+    code = """
+import numpy as np
+from whichway.models import hardware
+def resident():
+    return next(int(line.split()[1]) // 1024 for line in open('/proc/self/status') if line.startswith('VmRSS'))
+hardware.keep_memory()
+every = [np.ones(1 << 17) for _ in range(400)]  # 1 MB each
+alive = every[::40]
+del every
+kept = resident()
+hardware.give_memory_back()
+print(kept, resident(), len(alive))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert int(said[0]) > 380 and int(said[1]) < int(said[0]) - 300

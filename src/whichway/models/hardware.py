@@ -151,6 +151,19 @@ def keep_memory() -> None:
             libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
+def give_memory_back() -> None:
+    """Give the system what the C library keeps of freed memory: after a piece of work whose sizes will not come again.
+
+    `keep_memory` lets it keep all; between tensors that live on, a process so grew by gigabytes from one training to the next.
+    """
+    import ctypes
+    import sys
+
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 @functools.cache
 def slowness() -> float:
     """Return how many times as long model work takes here as on the machine of study/plan.py's rates: by one timed product.

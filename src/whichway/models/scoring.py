@@ -22,7 +22,7 @@ ROW_TOKENS = (
     1024,
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
-PARTLY = 4  # times as many where tries are read in parts: each part is less than is counted
+PARTLY = 4  # times as many where tries are read in parts: of those most is never read
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from whichway.core.strategy import Kit, Progress
 from whichway.errors import BudgetReached
+from whichway.models import hardware
 from whichway.models.checkpoint import EVERY_S, Clock
 
 
@@ -35,6 +36,7 @@ def watcher(trainer: Any, dev_loss: Callable[[], float] | None, plan: Mapping[st
             trainer.losses.append(dev_loss() if dev_loss else 0.0)
             if trainer.losses[-1] <= min(trainer.losses):
                 trainer.best = _trainable(trainer.model)
+            hardware.give_memory_back()
             control.should_save = self.clock.due()
             control.should_training_stop |= dev_loss is not None and _stale(trainer.losses) >= plan["patience"]
 

@@ -136,6 +136,7 @@ def _fit(
     scratch.rename(folder)
     spared = trainings.spared
     seconds = time.monotonic() - began + sum(one["seconds"] for one in spared)  # what it takes by itself
+    hardware.give_memory_back()
     spend = Spend(seconds=seconds, tokens_in=getattr(solution, "tokens", 0))
     content = _content(bench, line, which, (train, dev))
     about: dict[str, Any] = {"spared": spared} if spared else {}

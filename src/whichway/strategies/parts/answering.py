@@ -99,8 +99,8 @@ def read_left_out(task: Task, table: Any, targets: Sequence[Any]) -> list[Predic
 
 
 def _fitted(names: Sequence[str], table: Any, targets: Sequence[Any]) -> Fitted:
-    """Return the bias of rows with one label each, held to batch calibration."""
-    return fit_bias(table, [list(names).index(one) for one in targets], _batch(table))
+    """Return the bias of rows with one label each, held to batch calibration, or to none."""
+    return fit_bias(table, [list(names).index(one) for one in targets], _batch)
 
 
 def _batch(table: Any) -> tuple[float, ...]:

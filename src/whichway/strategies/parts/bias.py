@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 HOLDS = (1.0, 5.0, 100.0)  # how firmly the bias is held to its start: the precision of a normal prior, per square nat
+NONE_BY = 6.0  # nats in all by which rows left out must like no leaning at all better than the one that is usually found
 FOLDS = 5
 HOTTEST = 2.0  # in nats: the temperature stays between exp(-2) and exp(2)
 STEPS = 100
@@ -21,31 +22,35 @@ class Fitted:
     left_out: Any
 
 
-def fit_bias(table: Any, right: Sequence[int], start: Sequence[float]) -> Fitted:
+def fit_bias(table: Any, right: Sequence[int], lean: Callable[[Any], Any]) -> Fitted:
     """Return the bias per answer and the temperature under which the right answers are likeliest.
 
     `table` are log-likelihoods [rows, answers], `right` the number of the right answer of each row. The probability of an
     answer is softmax((log p - bias) / heat): logistic scaling with a bias per class and one slope (after "vector scaling",
-    Guo et al. 2017). Few rows cannot bear a free bias each, so that it is held to `start` by a normal prior; how firmly is
-    chosen by the likelihood of rows left out. Measured in docs/log.md.
+    Guo et al. 2017). Few rows cannot bear a free bias each, so that it is held by a normal prior to `lean` of the rows'
+    log-probabilities, or to none where rows left out are clearly likelier so: of many labels few rows tell no leaning. How
+    firmly is chosen by rows left out, too. Measured in docs/log.md.
     """
     import numpy as np
     from scipy.special import log_softmax
 
-    x, y, held = log_softmax(np.asarray(table, dtype=float), axis=1), np.asarray(right), np.asarray(start, dtype=float)
+    x, y = log_softmax(np.asarray(table, dtype=float), axis=1), np.asarray(right)
     fold, rows = np.arange(len(y)) % FOLDS, np.arange(len(y))
 
-    def left_out(hold: float) -> Any:
+    def held(some: Any, leans: bool) -> Any:
+        return np.asarray(lean(some), dtype=float) if leans else np.zeros(x.shape[1])
+
+    def left_out(hold: float, leans: bool) -> Any:
         told = np.zeros_like(x)
         for one in np.unique(fold):
             out = fold == one
-            bias, slope = _fit(x[~out], y[~out], held, hold)
+            bias, slope = _fit(x[~out], y[~out], held(x[~out], leans), hold)
             told[out] = log_softmax((x[out] - bias) * slope, axis=1)
         return told
 
-    tried = [(hold, left_out(hold)) for hold in HOLDS]
-    hold, told = max(tried, key=lambda one: float(one[1][rows, y].sum()))
-    bias, slope = _fit(x, y, held, hold)
+    tried = [(hold, leans, left_out(hold, leans)) for leans in (True, False) for hold in HOLDS]
+    hold, leans, told = max(tried, key=lambda one: float(one[2][rows, y].sum()) - NONE_BY * (not one[1]))
+    bias, slope = _fit(x, y, held(x, leans), hold)
     return Fitted(tuple(float(one) for one in bias - bias.mean()), float(1 / slope), np.exp(told))
 
 
