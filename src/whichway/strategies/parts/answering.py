@@ -15,7 +15,11 @@ from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.trust import Trust
 
 FAINTEST = 1e-6  # probability below which an answer's tokens tell no more
-NEAR = 7.0  # an answer further below the likeliest one has less than a thousandth of its probability (docs/log.md)
+NEAR, OF = (
+    7.0,
+    77,
+)  # an answer so many nats below the likeliest has a thousandth of its probability; measured with 77 answers
+SPARSE = 0.4  # of the answers: where more of them come that near, leaving the others out saves too little (docs/log.md)
 NONE = "none"  # the extra continuation that stands for the empty set of labels
 
 
@@ -24,7 +28,8 @@ class LikelihoodReader:
     """Turns log-likelihoods [rows, answers] into predictions.
 
     `bias` is subtracted: what the prompt leans to, whatever the input is. `heat` divides the logits (temperature scaling, Guo et
-    al. 2017). With several labels, those are taken whose probability is at least `share` of the largest.
+    al. 2017). With several labels, those are taken whose probability is at least `share` of the largest. Answers more than
+    `reach` nats below a row's best, each less its bias, may have a bound for a likelihood; None: none may.
     """
 
     answers: tuple[str, ...]
@@ -32,11 +37,7 @@ class LikelihoodReader:
     bias: tuple[float, ...]
     heat: float = 1.0
     share: float = 0.5
-
-    @property
-    def reach(self) -> float:
-        """How many nats below a row's best, each less its bias, an answer still matters."""
-        return NEAR * self.heat
+    reach: float | None = None
 
     def read(self, table: Any) -> list[Prediction]:
         """Answer each row of log-likelihoods."""
@@ -83,9 +84,25 @@ def fit_reader(task: Task, table: Any, targets: Sequence[Any], calibrate: bool =
     if not len(targets):
         return plain
     if not calibrate or multi:
-        return _warm(replace(plain, bias=_batch(table)) if calibrate else plain, table, targets)
+        warm = _warm(replace(plain, bias=_batch(table)) if calibrate else plain, table, targets)
+        return _sparing(task, warm, table)
     found = _fitted(names, table, targets)
-    return replace(plain, bias=found.bias, heat=found.heat)
+    return _sparing(task, replace(plain, bias=found.bias, heat=found.heat), table)
+
+
+def _sparing(task: Task, reader: LikelihoodReader, table: Any) -> LikelihoodReader:
+    """Let a reader do without likelihoods that hardly matter to it, where these rows say that they are most of all.
+
+    Not where a metric ranks rows by the probability of an answer, however small.
+    """
+    import numpy as np
+
+    if any(getattr(metric, "ranks_scores", False) for metric in (task.metric, *task.further)):
+        return reader
+    reach = (NEAR + math.log(max(1.0, len(reader.answers) / OF))) * reader.heat
+    less = np.asarray(table) - np.array(reader.bias)
+    near = less >= less.max(axis=1, keepdims=True) - reach
+    return replace(reader, reach=reach) if near.mean() <= SPARSE else reader
 
 
 def read_left_out(task: Task, table: Any, targets: Sequence[Any]) -> list[Prediction]:
@@ -184,5 +201,10 @@ def reader_to_json(reader: LikelihoodReader) -> dict[str, Any]:
 def reader_from_json(kept: Mapping[str, Any]) -> LikelihoodReader:
     """Undo `reader_to_json`."""
     return LikelihoodReader(
-        tuple(kept["answers"]), kept["multi"], tuple(kept["bias"]), float(kept["heat"]), float(kept["share"])
+        tuple(kept["answers"]),
+        kept["multi"],
+        tuple(kept["bias"]),
+        float(kept["heat"]),
+        float(kept["share"]),
+        kept.get("reach"),
     )

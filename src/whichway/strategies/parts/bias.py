@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 HOLDS = (1.0, 5.0, 100.0)  # how firmly the bias is held to its start: the precision of a normal prior, per square nat
-NONE_BY = 6.0  # nats in all by which rows left out must like no leaning at all better than the one that is usually found
+NONE_BY = (
+    6.0  # nats in all by which rows left out must like no leaning at all better than the one that is usually found
+)
 FOLDS = 5
 HOTTEST = 2.0  # in nats: the temperature stays between exp(-2) and exp(2)
 STEPS = 100
@@ -37,20 +39,20 @@ def fit_bias(table: Any, right: Sequence[int], lean: Callable[[Any], Any]) -> Fi
     x, y = log_softmax(np.asarray(table, dtype=float), axis=1), np.asarray(right)
     fold, rows = np.arange(len(y)) % FOLDS, np.arange(len(y))
 
-    def held(some: Any, leans: bool) -> Any:
-        return np.asarray(lean(some), dtype=float) if leans else np.zeros(x.shape[1])
+    def leaning(some: Any, leans: bool) -> Any:
+        return np.asarray(lean(some), dtype=float) if leans and len(some) else np.zeros(x.shape[1])
 
     def left_out(hold: float, leans: bool) -> Any:
         told = np.zeros_like(x)
         for one in np.unique(fold):
             out = fold == one
-            bias, slope = _fit(x[~out], y[~out], held(x[~out], leans), hold)
+            bias, slope = _fit(x[~out], y[~out], leaning(x[~out], leans), hold)
             told[out] = log_softmax((x[out] - bias) * slope, axis=1)
         return told
 
     tried = [(hold, leans, left_out(hold, leans)) for leans in (True, False) for hold in HOLDS]
     hold, leans, told = max(tried, key=lambda one: float(one[2][rows, y].sum()) - NONE_BY * (not one[1]))
-    bias, slope = _fit(x, y, held(x, leans), hold)
+    bias, slope = _fit(x, y, leaning(x, leans), hold)
     return Fitted(tuple(float(one) for one in bias - bias.mean()), float(1 / slope), np.exp(told))
 
 

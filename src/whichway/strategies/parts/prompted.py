@@ -110,7 +110,7 @@ class PromptSolution:
         prompts = [self.form.prompt(self.task, row, few) for row, few in zip(inputs, shown, strict=True)]
         shared = self.form.beginning(self.task, () if self.near is not None else self.shown)
         answers = continuations(self.task, self.form)
-        if reader is not None and isinstance(self.model, NearScorer):
+        if reader is not None and reader.reach is not None and isinstance(self.model, NearScorer):
             return self.model.score_near(prompts, answers, shared, reader.reach, reader.bias)
         return self.model.score(prompts, answers, shared)
 
