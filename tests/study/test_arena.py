@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +80,24 @@ def test_estimates_of_model_work_follow_how_slow_this_machine_is(monkeypatch: py
     assert 0 < here <= hardware.MOST_APART and hardware.slowness.__wrapped__() >= here
     monkeypatch.setattr(hardware, "REFERENCE", 1.0)
     assert hardware.slowness.__wrapped__() == 1 / hardware.MOST_APART
+    assert hardware.slowness.__wrapped__(True) > 1 / hardware.MOST_APART, "fp32 has a reference of its own"
+
+
+def test_how_slow_a_machine_is_is_not_judged_by_its_first_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from whichway.models import hardware
+
+    was, turns = torch.nn.functional.linear, []
+
+    def cold(*args: object) -> object:
+        turns.append(len(turns))
+        if len(turns) <= 4:
+            time.sleep(0.2)  # longer than is timed
+        return was(*args)
+
+    warm = hardware.slowness.__wrapped__()
+    monkeypatch.setattr(torch.nn.functional, "linear", cold)
+    assert hardware.slowness.__wrapped__() < min(4 * warm, 45) and len(turns) > 4
 
 
 def test_who_leads_is_told_by_the_rows_that_both_have_answered() -> None:

@@ -16,7 +16,8 @@ REFERENCE = (
     7.4e11  # operations per second of that product on two EPYC cores with AVX512-BF16, where rates were measured
 )
 UNKNOWN_BYTES = 2 << 30  # taken for free memory where the system does not tell
-TIMED_S = 0.1
+REFERENCE_FP32 = 3.2e11  # the same in fp32
+TIMED_S, TURNS = 0.1, 6
 MOST_APART = 50.0
 
 Kind = TypeVar("Kind")
@@ -165,23 +166,26 @@ def give_memory_back() -> None:
 
 
 @functools.cache
-def slowness() -> float:
+def slowness(exact: bool = False) -> float:
     """Return how many times as long model work takes here as on the machine of study/plan.py's rates: by one timed product.
 
-    A tenth of a second. What else runs on the machine counts, as it will count against the work that is estimated.
+    In the format of models, or in fp32 where `exact`. A tenth of a second, and longer on a slow machine, whose first products
+    take twice as long. What else runs on the machine counts, as it will count against the work that is estimated.
     """
     import time
 
     import torch
 
-    rows = torch.randn(1024, 576, device=device()).to(dtype())
-    weight = torch.randn(1536, 576, device=device()).to(dtype())
-    best, end = float("inf"), time.perf_counter() + TIMED_S
-    while time.perf_counter() < end or best == float("inf"):
+    kind, reference = (torch.float32, REFERENCE_FP32) if exact else (dtype(), REFERENCE)
+    rows = torch.randn(1024, 576, device=device()).to(kind)
+    weight = torch.randn(1536, 576, device=device()).to(kind)
+    best, end, turns = float("inf"), time.perf_counter() + TIMED_S, 0
+    while time.perf_counter() < end or turns < TURNS:
+        turns += 1
         began = time.perf_counter()
         for _ in range(4):
             found = torch.nn.functional.linear(rows, weight)
         float(found[0, 0])  # reading one number waits for a GPU
         best = min(best, (time.perf_counter() - began) / 4)
-    apart: float = best * REFERENCE / (2 * rows.numel() * weight.shape[0])
+    apart: float = best * reference / (2 * rows.numel() * weight.shape[0])
     return min(max(apart, 1 / MOST_APART), MOST_APART)

@@ -146,7 +146,8 @@ class LiveArena:
         if line.model == "causal" and not line.strategy.trains and not _searches(line):
             fit = min(fit, PROMPT_S)  # the rest of its estimate is other forms of the prompt, which come last
         if line.model in ("causal", "embedder"):
-            fit, row = START_S[line.model] + self.slowness * max(0.0, fit - START_S[line.model]), row * self.slowness
+            start, slow = START_S[line.model], slowness(True) if line.way == "encoder" else self.slowness
+            fit, row = start + slow * max(0.0, fit - start), row * self.slowness  # an encoder is tuned in fp32
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
         top = Arm(line.name, line.name, labels, fit, row, fit_usd=first.usd, row_usd=row_usd)
         if line.way not in LEARNING:
