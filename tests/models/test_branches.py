@@ -174,3 +174,9 @@ def test_a_models_near_scores_are_its_scores_where_they_matter(tmp_path, counted
     prompts = [f"The customer writes: where is my {word}?\nIntent:" for word in ("card", "money", "new pin", "fee")]
     held(model.score(prompts, names), model.score_near(prompts, names, "", 1.5), 1.5, 0.0)
     assert len(counted) > 2
+
+
+def test_a_batch_holds_no_more_of_the_rows_own_tokens_than_are_read_at_once():
+    rows = [(i, [1] * 10) for i in range(8)]
+    assert [names for names, _ in scoring._cut(rows, 1, 100, 30)] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [names for names, _ in scoring._cut(rows, 15, 100, 1000)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
