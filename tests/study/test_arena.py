@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,3 +109,28 @@ def test_who_leads_is_told_by_the_rows_that_both_have_answered() -> None:
     easy, hard = [1.0] * 30 + [0.0] * 2, [1.0] * 32 + [0.5] * 120  # the first 32 rows are easy
     arena.scores = lambda arm: np.array((easy, hard)[arm])
     assert np.mean(easy) > np.mean(hard) and arena._lead() == "tuned leads near by +0.062 on 32 rows"
+
+
+@pytest.mark.parametrize(("way", "fit_s"), [("encoder", 6.0 + 2.0 * 10.0), ("probe", 6.0 + 10.0 * 10.0)])
+def test_what_trains_in_fp32_is_expected_to_take_as_long_as_fp32_does_here(
+    way: str, fit_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whichway.study import arena as module
+    from whichway.study.split import Fold
+
+    monkeypatch.setattr(module, "slowness", lambda exact=False: 2.0 if exact else 10.0)
+    monkeypatch.setattr(module, "estimate", lambda *_: SimpleNamespace(seconds=16.0, usd=0.0))
+    arena: Any = object.__new__(LiveArena)
+    split = SplitOf((Fold(("a",) * 90, ("b",) * 10, ()),), ())
+    arena.slowness, arena.rows, arena.bench = 10.0, 10, SimpleNamespace(task=None, split=split)
+    line: Any = SimpleNamespace(name=way, way=way, model="embedder", strategy=None, is_local=True)
+    arms = arena._arms_of(line, SimpleNamespace(examples=(), settings=None))
+    assert arms[-1].fit_s == pytest.approx(fit_s)
+
+
+@dataclass(frozen=True)
+class SplitOf:
+    """As much of a split as an estimate looks at."""
+
+    folds: tuple[Any, ...]
+    validation: tuple[str, ...]

@@ -36,11 +36,8 @@ class Likelihoods:
         self.quick = is_product(network) and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
         self.guess: Any = None  # of the sum at each node
         self.known: Any = None  # the same where a trie is read in parts
-        self.counts = torch.zeros(
-            1 + len(trie.tokens), dtype=torch.long
-        )  # steps from a prompt's end, and from each node
-        for node, _ in self.steps:
-            self.counts[node + 1] += 1
+        starts = torch.tensor([node + 1 for node, _ in self.steps])
+        self.counts = starts.bincount(minlength=1 + len(trie.tokens))  # steps from a prompt's end, and from each node
         self.firsts = self.counts.cumsum(0) - self.counts
 
     def of(self, states: Any) -> Any:

@@ -16,7 +16,7 @@ from whichway.study.growth import LEARNING, measure_rung
 from whichway.study.guaranteed import not_exchangeable
 from whichway.study.lines import Line
 from whichway.study.measuring import keep_version
-from whichway.study.plan import START_S, estimate
+from whichway.study.plan import IN_FP32, START_S, estimate
 from whichway.study.taken import spared_seconds
 from whichway.study.trial import guarded
 
@@ -146,8 +146,8 @@ class LiveArena:
         if line.model == "causal" and not line.strategy.trains and not _searches(line):
             fit = min(fit, PROMPT_S)  # the rest of its estimate is other forms of the prompt, which come last
         if line.model in ("causal", "embedder"):
-            start, slow = START_S[line.model], slowness(True) if line.way == "encoder" else self.slowness
-            fit, row = start + slow * max(0.0, fit - start), row * self.slowness  # an encoder is tuned in fp32
+            start, slow = START_S[line.model], slowness(True) if line.way in IN_FP32 else self.slowness
+            fit, row = start + slow * max(0.0, fit - start), row * self.slowness
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
         top = Arm(line.name, line.name, labels, fit, row, fit_usd=first.usd, row_usd=row_usd)
         if line.way not in LEARNING:

@@ -31,6 +31,7 @@ PREFILL = 1700.0  # tokens per second that a prompt is read at
 TRAINING = 850.0  # tokens per second of LoRA training
 ENCODING = 7000.0  # tokens per second of the sentence encoder
 TUNING = 1700.0  # tokens per second of its training
+IN_FP32 = ("encoder",)  # ways that train in fp32, whatever models compute in
 PASSAGE_TOKENS = 220  # of a passage in a prompt
 PASSAGES = 3  # in a prompt where a study chooses how many (strategies/parts/lookup.py)
 ANSWER_TOKENS = 40  # of a written answer
