@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -300,7 +301,8 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; bars of libraries would lie between its own lines, and are off once torch is imported or never."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
     run_app(app)
 
 

@@ -54,3 +54,20 @@ print(kept, resident(), len(alive))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert int(said[0]) > 380 and int(said[1]) < int(said[0]) - 300
+
+
+def test_no_bar_of_a_library_is_drawn_by_the_program_though_torch_brings_tqdm_first() -> None:
+    code = """
+import sys
+from whichway.cli import main
+sys.argv = ["whichway", "--help"]
+try:
+    main()
+except SystemExit:
+    import torch
+    from tqdm.auto import tqdm
+    list(tqdm(range(3)))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "init" in ran.stdout and not ran.stderr

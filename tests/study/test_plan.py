@@ -7,6 +7,7 @@ import json
 import pytest
 
 from whichway import load_task
+from whichway.study import plan as planning
 from whichway.study.evidence import smallest_detectable
 from whichway.study.lines import make_lines
 from whichway.study.plan import make_plan
@@ -51,6 +52,29 @@ def test_more_rows_and_longer_rows_take_longer_and_local_work_costs_no_calls(pla
     assert many["classic"].seconds > short["classic"].seconds < long["classic"].seconds
     assert all(one.usd == 0 and one.calls == 0 for one in short.values())
     assert all(one.seconds > 0 for one in short.values())
+
+
+def test_a_slower_machine_takes_longer_over_model_work_and_not_over_the_rest(plan, monkeypatch):
+    pytest.importorskip("torch")
+    found = []
+    for slow in (0.0, 1.0, 8.0):  # the first: all that is not a model's work
+        monkeypatch.setattr(planning, "slowness", lambda exact=False, slow=slow: slow / 2 if exact else slow)
+        found.append({name: one.seconds for name, one in estimates(plan(800)).items()})
+    rest, fast, slow = found
+    for name in ("prompt-few", "finetune", "hybrid", "encoder", "probe"):
+        assert slow[name] - rest[name] == pytest.approx(8 * (fast[name] - rest[name])) and fast[name] > rest[name]
+    assert slow["classic"] == fast["classic"] == rest["classic"]
+    assert rest["probe"] > planning.START_S["embedder"] + 0.3, "its head is no model"
+
+
+def test_what_trains_in_fp32_takes_as_long_as_fp32_does_here(plan, monkeypatch):
+    pytest.importorskip("torch")
+    found = []
+    for exact in (1.0, 3.0):
+        monkeypatch.setattr(planning, "slowness", lambda exact=False, fp32=exact: fp32 if exact else 1.0)
+        found.append(estimates(plan(800)))
+    one, other = found
+    assert {name for name in one if one[name].seconds != other[name].seconds} == {"encoder"}
 
 
 def test_a_paid_call_is_estimated_from_its_price(plan):

@@ -16,7 +16,7 @@ from whichway.study.growth import LEARNING, measure_rung
 from whichway.study.guaranteed import not_exchangeable
 from whichway.study.lines import Line
 from whichway.study.measuring import keep_version
-from whichway.study.plan import IN_FP32, START_S, estimate
+from whichway.study.plan import START_S, estimate, here
 from whichway.study.taken import spared_seconds
 from whichway.study.trial import guarded
 
@@ -28,7 +28,7 @@ LOW, TOP, RUNGS = (
 WORTH_A_RUNG_S = 15.0  # a fit that takes less is not tried on a quarter first
 FEWEST_LABELS = 80
 RESERVED = 0.35  # of the time at the start of a race: to finish who is kept, and for the finalists' refit and test
-PROMPT_S = 8.0  # that a prompt takes before its first answer: weights, examples, calibration
+PROMPT_S = 3.0  # that a prompt takes before its first answer once weights are loaded: examples, calibration
 
 
 class LiveArena:
@@ -144,10 +144,8 @@ class LiveArena:
         fit, count = first.seconds, max(1, self.rows)
         row, row_usd = max(0.0, whole.seconds - fit) / count, max(0.0, whole.usd - first.usd) / count
         if line.model == "causal" and not line.strategy.trains and not _searches(line):
-            fit = min(fit, PROMPT_S)  # the rest of its estimate is other forms of the prompt, which come last
-        if line.model in ("causal", "embedder"):
-            start, slow = START_S[line.model], slowness(True) if line.way in IN_FP32 else self.slowness
-            fit, row = start + slow * max(0.0, fit - start), row * self.slowness
+            begin = START_S[line.model] + here(line, PROMPT_S)
+            fit = min(fit, begin)  # the rest of its estimate is other forms of the prompt, which come last
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
         top = Arm(line.name, line.name, labels, fit, row, fit_usd=first.usd, row_usd=row_usd)
         if line.way not in LEARNING:

@@ -9,6 +9,7 @@ from typing import Any
 from whichway.core.model import Meter
 from whichway.core.output import Labels
 from whichway.core.task import Example, Task
+from whichway.models.hardware import slowness
 from whichway.models.pricing import price_of
 from whichway.models.rehearsal import Bill
 from whichway.strategies.distill import LABELLED
@@ -83,7 +84,7 @@ class Plan:
 
 
 def make_plan(task: Task, rows: Sequence[Example], split: Split, lines: Sequence[Line], settings: Any) -> Plan:
-    """Lay out a study. Times are rough (a factor of two) on another machine; they are corrected as trials end."""
+    """Lay out a study. Times are rough (a factor of two); a race corrects them as trials end."""
     parts = {"validation": len(split.validation), "test": len(split.test)}
     known, cast = {row.id: row for row in rows}, {}
     included = [line for line in lines if not line.excluded]
@@ -134,7 +135,7 @@ def _rehearsed(rough: Estimate, course: Course | None, settings: Any) -> Estimat
 
 
 def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
-    """Estimate one line's fitting and comparison from text lengths and this page's rates."""
+    """Estimate one line's fitting and comparison from text lengths, this page's rates and how slow this machine is."""
     if line.way == "distill":
         return _taught(task, rows, split, line, settings)
     row_tokens = TOKENS_PER_CHARACTER * sum(_length(row) for row in rows[:500]) / max(1, len(rows[:500])) + 8
@@ -143,16 +144,22 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
     head = TOKENS_PER_CHARACTER * (len(task.instruction) + len(task.context) + len(task.output.ask()))
     if line.model not in ("", "causal", "embedder"):
         return _endpoint(line, settings, row_tokens, head, learn, compare)
-    seconds = START_S[line.model]
+    seconds, work = START_S[line.model], 0.0
     if line.way == "classic":
         seconds += learn * _answers(task) * row_tokens * 3e-6 * 13
     elif line.way == "probe":
-        seconds += (learn + compare) * row_tokens / ENCODING + learn * _answers(task) * 4e-4
+        seconds += learn * _answers(task) * 4e-4
+        work = (learn + compare) * row_tokens / ENCODING
     elif line.way == "encoder":
-        seconds += min(max(6 * learn, 1600), 6000) * row_tokens / TUNING + 2 * (learn + compare) * row_tokens / ENCODING
+        work = min(max(6 * learn, 1600), 6000) * row_tokens / TUNING + 2 * (learn + compare) * row_tokens / ENCODING
     elif line.model == "causal":
-        seconds += _causal(task, strategy, learn, compare, row_tokens, head)
-    return Estimate(line, seconds, 0.0, 0)
+        work = _causal(task, strategy, learn, compare, row_tokens, head)
+    return Estimate(line, seconds + here(line, work), 0.0, 0)
+
+
+def here(line: Line, work: float) -> float:
+    """Return how long what a local model does for a line takes on this machine: `work` seconds at this page's rates."""
+    return slowness(exact=line.way in IN_FP32) * work if work else 0.0
 
 
 def _taught(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:
