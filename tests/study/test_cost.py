@@ -83,7 +83,7 @@ def test_starts_a_hair_apart_are_not_called_dearer():
 def test_the_never_sentence_names_the_one_that_is_no_dearer():
     said = break_even_sentence((way("a", Cost(3, 2)), way("b", Cost(1, 1))), Objective())
     assert said["requests"] is None
-    assert said["sentence"] == "Never: b is no dearer than a, neither to build nor per request."
+    assert said["sentence"] == "a is never cheaper: b costs no more to build and no more per request."
 
 
 def test_a_break_even_volume_has_the_interval_that_the_prices_of_its_answers_allow():

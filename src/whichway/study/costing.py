@@ -76,8 +76,9 @@ def _words(pair: tuple[Candidate, Candidate], goal: Objective, volume: float | N
         more = f"costs about as much as {other.name}" if alike else "costs more"
         whom = "it" if alike else other.name
         return f"{dear.name} {more} {start} and less per request: it is cheaper than {whom} from {volume:,.0f} requests on."
-    ranked = sorted(pair, key=lambda one: (one.cost.per_1000_usd, starts[one.name]))
-    return f"Never: {ranked[0].name} is no dearer than {ranked[1].name}, neither {start} nor per request."
+    cheap, dear = sorted(pair, key=lambda one: (one.cost.per_1000_usd, starts[one.name]))
+    comma = "," if keeps else ""
+    return f"{dear.name} is never cheaper: {cheap.name} costs no more {start}{comma} and no more per request."
 
 
 def _spread(pair: tuple[Candidate, Candidate], goal: Objective, volume: float | None) -> dict[str, Any]:
