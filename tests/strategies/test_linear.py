@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from whichway.core.output import Labels
+from whichway.strategies.parts import linear
 from whichway.strategies.parts.linear import fit_head, load_head
 
 NAMES = tuple("abcdefgh")
@@ -69,3 +73,61 @@ def _kit():
     from whichway.core.strategy import Kit
 
     return Kit({}, None, Path("."))
+
+
+def _wide(count, width=400, labels=5, seed=0):
+    """Sparse rows with far more columns than rows, as counts of words are, two of them the same."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(0, labels, count)
+    table = rng.random((count, width)) * (rng.random((count, width)) < 0.05)
+    table[np.arange(count), numbers] += 0.7
+    table[1], numbers[1] = table[0], numbers[0]
+    return csr_matrix(table.astype(np.float32)), numbers
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("multi", [False, True])
+def test_features_wider_than_there_are_rows_give_the_head_that_the_library_finds_over_all_of_them(dense, multi):
+    features, numbers = _wide(80)
+    features = features.toarray() if dense else features
+    names = NAMES[:5]
+    targets = [(names[i], names[(i + 1) % 5]) if multi else names[i] for i in numbers]
+    head = fit_head(features, targets, Labels(names, multi=multi), (30.0,), 0)
+    assert head.weights.shape == (5, features.shape[1])
+    unseen = _wide(50, seed=1)[0]
+    logits = unseen @ head.weights.T + head.intercepts
+    if multi:
+        columns = [LogisticRegression(C=30.0, max_iter=400) for _ in names]
+        held = [name in one for one in targets for name in names]
+        table = np.array(held).reshape(-1, 5)
+        wanted = np.stack(
+            [one.fit(features, table[:, i]).decision_function(unseen) for i, one in enumerate(columns)], 1
+        )
+    else:
+        wanted = LogisticRegression(C=30.0, max_iter=400).fit(features, numbers).decision_function(unseen)
+    # one label against the rest is left at the library's tolerance, by another way: 0.14 of logits of up to 9
+    np.testing.assert_allclose(logits, wanted, atol=0.3 if multi else 1e-3)
+    assert np.abs(wanted).max() > 5
+
+
+def test_how_features_are_laid_out_changes_nothing_but_the_time(monkeypatch):
+    features, numbers = _wide(80)
+    targets = [NAMES[i] for i in numbers]
+    narrow = fit_head(features, targets, Labels(NAMES[:5]), (0.3, 3.0, 30.0), 0)
+    monkeypatch.setattr(linear, "NARROWED", 0)
+    wide = fit_head(features, targets, Labels(NAMES[:5]), (0.3, 3.0, 30.0), 0)
+    assert narrow.strength == wide.strength and narrow.merit == pytest.approx(wide.merit, abs=1e-3)
+    np.testing.assert_allclose(narrow.weights, wide.weights, atol=1e-3)
+
+
+def test_a_head_leaves_the_threads_of_the_algebra_library_as_they_were():
+    def threads():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = threads()
+    features, targets = _rows(60)
+    fit_head(features, targets, Labels(NAMES, multi=True), (0.1, 1.0), 0)
+    assert threads() == before
+    with pytest.raises(ValueError):
+        fit_head(np.full_like(features, np.nan), targets, Labels(NAMES, multi=True), (0.1, 1.0), 0)
+    assert threads() == before
