@@ -60,17 +60,18 @@ def _fit(x: Any, y: Any, held: Any, hold: float) -> tuple[Any, float]:
     """Return the bias and the slope (1 / heat) of largest posterior, by L-BFGS; the logarithm of the slope is N(0, 1)."""
     import numpy as np
     from scipy.optimize import minimize
-    from scipy.special import logsumexp
 
     rows = np.arange(len(y))
 
     def loss(at: Any) -> tuple[float, Any]:
         slope, bias = np.exp(at[0]), at[1:]
         z = (x - bias) * slope
-        told = z - logsumexp(z, axis=1, keepdims=True)
-        off = np.exp(told)
+        z -= z.max(axis=1, keepdims=True)  # moves nothing below, and no power of e is too large
+        off = np.exp(z)
+        whole = off.sum(axis=1, keepdims=True)
+        off /= whole
         off[rows, y] -= 1
-        value = -told[rows, y].sum() + hold / 2 * ((bias - held) ** 2).sum() + at[0] ** 2 / 2
+        value = np.log(whole).sum() - z[rows, y].sum() + hold / 2 * ((bias - held) ** 2).sum() + at[0] ** 2 / 2
         by_bias = -off.sum(axis=0) * slope + hold * (bias - held)
         return float(value), np.concatenate([[(off * z).sum() + at[0]], by_bias])
 
