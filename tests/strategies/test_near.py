@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,16 @@ import pytest
 
 from whichway.core.model import NearScorer, Scorer
 from whichway.core.output import Labels
+from whichway.core.strategy import Terse
 from whichway.core.task import Example, Field, Task
 from whichway.metrics.labels import Accuracy, AveragePrecision
 from whichway.strategies.parts.answering import NEAR, LikelihoodReader, fit_reader, reader_from_json, reader_to_json
+from whichway.strategies.parts.climbed import Climbed
 from whichway.strategies.parts.prompted import PromptSolution, fitted_prompt
 from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.searched import SearchedPrompt
+from whichway.strategies.parts.tuned import Tuned
+from whichway.strategies.parts.writing import WrittenReader, WrittenSolution
 
 NAMES = tuple(f"desk {letter}" for letter in "abcdefgh")
 TASK = Task("desk", "Sort the message.", (Field("text"),), Labels(NAMES), Accuracy())
@@ -65,6 +72,36 @@ def test_answers_are_the_same_and_confidences_differ_by_less_than_a_hundredth(he
     assert [one.value for one in every] == [one.value for one in near]
     apart = [abs(a.confidence - b.confidence) for a, b in zip(every, near, strict=True)]
     assert 0 < max(apart) < 0.01, "bounds are more than what they stand for, by next to nothing"
+
+
+def test_a_prompt_that_need_not_be_sure_gives_the_same_answers_by_the_best_alone() -> None:
+    bias = tuple(np.linspace(-6, 6, len(NAMES)))
+    reader = LikelihoodReader(NAMES, False, bias, 1.4)
+    model = Sparing()
+    whole = draft(model, reader)
+    every = [one.value for one in whole.predict(INPUTS)]
+    no_steps, folder = (), Path("weights")
+    wrapped = [
+        whole,
+        Tuned(whole, folder),
+        Tuned(Tuned(whole, folder), folder),  # type: ignore[arg-type]  # what it wraps need be no prompt
+        Climbed(no_steps, whole, None),
+        SearchedPrompt(whole, whole, (), {}),
+    ]
+    for one in wrapped:
+        assert isinstance(one, Terse)
+        assert [answer.value for answer in one.terse().predict(INPUTS)] == every
+        assert model.asked[-1] == ("near", 0.0, bias)
+        one.predict(INPUTS)
+        assert model.asked[-1][0] == "all", "the way itself stays as it was"
+    several = replace(whole, reader=replace(reader, multi=True))
+    several.terse().predict(INPUTS)
+    assert model.asked[-1][0] == "all", "several labels at once lie anywhere below the best"
+
+
+def test_a_text_is_written_as_it_is_where_no_one_asks_how_sure_it_is() -> None:
+    written = Climbed((), WrittenSolution(TASK, Plain(), PromptFormat(), (), None, 0, WrittenReader(8)), None)
+    assert written.terse() is written
 
 
 def learned(names: int, sharp: float, **more: Any) -> LikelihoodReader:

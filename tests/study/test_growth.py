@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +13,7 @@ from studies import WORDS, make_task
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.task import Prediction
 from whichway.study import arena, growth, pursuit
+from whichway.study.bench import tersely
 from whichway.study.split import DEV_SHARE
 
 COUNT = 224  # rows to learn from, of 480
@@ -44,8 +46,14 @@ class Pupil:
 class _Pupil:
     names: tuple[str, ...]
     size: int
+    is_terse: bool = False
+    asked: ClassVar[list[tuple[int, bool]]] = []  # size and whether tersely, of each block of answers
+
+    def terse(self) -> _Pupil:
+        return replace(self, is_terse=True)
 
     def predict(self, inputs: Any) -> list[Prediction]:
+        self.asked.append((self.size, self.is_terse))
         most = 40 + self.size // 5  # of 100 rows are answered right
         pairs = [right(self.names, row) for row in inputs]
         return [Prediction(self.names[(at + (number * 7919 % 100 >= most)) % 3], 0.5) for at, number in pairs]
@@ -89,6 +97,7 @@ def study(tmp_path, monkeypatch):
     for room in (growth, arena):
         monkeypatch.setattr(room, "LEARNING", WAYS[1:])
     Pupil.fitted.clear()
+    _Pupil.asked.clear()
 
     def run(rows: int = 480, **options: Any) -> dict[str, Any]:
         task = make_task(tmp_path, rows, "strategies: {only: [majority, pupil, dull]}\n")
@@ -116,6 +125,22 @@ def test_a_way_too_slow_for_a_quick_curve_is_told_and_measured_when_all_is_run(s
     whole = study(exhaustive=True)
     assert curves(whole) == {"dull", "pupil"} and missing(whole) == {}
     assert sorted(Pupil.fitted)[:3] == [learnt(COUNT // part) for part in (8, 4, 2)]
+
+
+def test_smaller_fits_are_asked_for_answers_alone_and_the_way_itself_for_how_sure_it_is(study):
+    assert "pupil" in curves(study(exhaustive=True))
+    smaller = {learnt(COUNT // part) for part in (8, 4, 2)}
+    assert {size for size, is_terse in _Pupil.asked if is_terse} == smaller
+    sure = {size for size, is_terse in _Pupil.asked if not is_terse}
+    assert learnt(COUNT) in sure and not sure & smaller
+
+
+@pytest.mark.parametrize(("ranks", "is_terse"), [(False, True), (True, False)])
+def test_a_metric_that_ranks_probabilities_is_given_them_of_smaller_fits_too(ranks, is_terse):
+    bench: Any = SimpleNamespace(metric=SimpleNamespace(ranks_scores=ranks))
+    assert tersely(bench, _Pupil(("a",), 1)).is_terse == is_terse
+    whole = object()
+    assert tersely(bench, whole) is whole, "not every way can leave anything out"
 
 
 def test_a_curve_that_the_time_does_not_allow_is_told_with_what_to_raise(study, monkeypatch):

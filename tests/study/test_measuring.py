@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from fault_server import Fault, FaultServer, Seen, answer
 
 from whichway import load_task
 from whichway.core.strategy import REWRITES
+from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
+from whichway.study import measuring
 from whichway.study.bench import Bench
 from whichway.study.ledger import read_prompts
 from whichway.study.run import Options, Watcher, run_study
@@ -83,3 +86,20 @@ def test_forms_that_were_measured_count_where_time_ends_among_them(tmp_path: Pat
     kinds = found["sensitivity"]["kinds"]
     assert {kind: one["forms"] for kind, one in kinds.items()} == dict.fromkeys(REWRITES, 1)
     assert found["consistency"] == 1
+
+
+def test_what_the_comparison_asked_is_not_asked_again_before_a_prompt_is_reworded():
+    rows = [Example(name, {"input": name}, "red") for name in "abc"]
+    known = {row.id: (Prediction("green", 0.5), 0.0) for row in rows}
+    asked: list[int] = []
+
+    def predict(inputs: Any) -> list[Prediction]:
+        asked.append(len(inputs))
+        return [Prediction("blue", 0.5)] * len(inputs)
+
+    line, solution = SimpleNamespace(name=WAY), SimpleNamespace(predict=predict)
+    bench = SimpleNamespace(ledger=SimpleNamespace(predictions=lambda name, part: known))
+    told = [measuring._answers(bench, line, solution, rows)]  # type: ignore[arg-type]
+    known.pop("b")
+    told.append(measuring._answers(bench, line, solution, rows))  # type: ignore[arg-type]
+    assert [{one.value for one in answers} for answers in told] == [{"green"}, {"blue"}] and asked == [3]

@@ -138,6 +138,14 @@ class Rewritable(Protocol):
 
 
 @runtime_checkable
+class Terse(Protocol):
+    """A solution that can answer without knowing how sure it is, where that is cheaper."""
+
+    def terse(self) -> Solution:
+        """Return a solution that gives the same answers; their confidences and probabilities tell nothing."""
+
+
+@runtime_checkable
 class Prompted(Protocol):
     """A solution with a prompt that can be kept, compared and exported."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Spend
-from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, PromptVersion, Solution
+from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, PromptVersion, Solution, Terse
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.models import hardware
@@ -30,6 +30,7 @@ BLOCK = 32
 ON_GPU = 256  # the same on a GPU
 PART, FEWEST = 4, 20  # a line that goes on is trained on a quarter of its labels first, on so many at least
 STEP = "step"  # the phase of that fit in the ledger
+SURE = ("validation", "test")  # parts whose answers are told with their confidence; of others the answers alone count
 PHASES = {"fold": "fit", "rung": "rung", "final": "refit"}  # of other fits
 Rows = tuple[Sequence[Example], Sequence[Example]]  # train, dev
 
@@ -316,13 +317,15 @@ def predict_blocks(
     What goes out as a batch is one block: every batch may take a day. `which` says whose answers they are, of a fit as it was
     loaded: where that fit was taken over from a run beside this one, so are answers to the same rows.
     """
+    terse = part not in SURE
+    solution = tersely(bench, solution) if terse else solution
     known = bench.ledger.predictions(line.name, part)
     slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else _block(line)
     for start in range(0, len(rows), size):
         block = rows[start : start + size]
         if all(row.id in known for row in block):
             continue
-        content, answered = _answered(bench, line, block, which)
+        content, answered = _answered(bench, line, block, which, terse)
         if answered is None:
             bench.check_time(spare_s + slowest)
         key = f"{line.key(bench.fingerprint)}/{part}/{block[0].id}"
@@ -343,12 +346,18 @@ def predict_blocks(
         bench.say(line.name, Progress(told, start + len(block), len(rows)))
 
 
+def tersely(bench: Bench, solution: Any) -> Any:
+    """Return a solution that need not know how sure it is, unless the metric asks for it."""
+    asks = getattr(bench.metric, "ranks_scores", False)
+    return solution.terse() if isinstance(solution, Terse) and not asks else solution
+
+
 def _answered(
-    bench: Bench, line: Line, block: Sequence[Example], which: str
+    bench: Bench, line: Line, block: Sequence[Example], which: str, terse: bool
 ) -> tuple[str, tuple[beside.Unit, list[Prediction]] | None]:
     """Return the content of a block's answers by a fit, and those of another run where the fit was taken over."""
     fit = (bench.ledger.recall(f"{line.key(bench.fingerprint)}/{which}") or {}) if which else {}
-    content = block_content(fit.get("content", ""), block)
+    content = block_content(fit.get("content", ""), block, terse)
     if "taken_from" not in fit:
         return content, None
     for unit in bench.beside.find(content):

@@ -66,9 +66,13 @@ def fit_content(
     return hashlib.sha256(_written([study, said, weights, examples, dict(more)])).hexdigest()
 
 
-def block_content(fit: str, rows: Sequence[Example]) -> str:
-    """Return a hash of the answers of a fit to some rows, asked at once: in bf16 they depend on which are asked together."""
-    return hashlib.sha256(_written([fit, [[one.id, dict(one.inputs)] for one in rows]])).hexdigest() if fit else ""
+def block_content(fit: str, rows: Sequence[Example], terse: bool = False) -> str:
+    """Return a hash of the answers of a fit to some rows, asked at once: in bf16 they depend on which are asked together.
+
+    Where the answers are `terse`, their confidences are not those of the others.
+    """
+    said = [fit, [[one.id, dict(one.inputs)] for one in rows], *(["terse"] if terse else [])]
+    return hashlib.sha256(_written(said)).hexdigest() if fit else ""
 
 
 def models_of(line: Line) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from whichway.core.strategy import (
 )
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
-from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder
+from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder, tersely
 from whichway.study.deadline import until
 from whichway.study.lines import Line, in_use, uses_embedder
 
@@ -243,7 +243,7 @@ def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
     some = some[: REWRITTEN_ROWS if line.is_local else PAID_ROWS]
     ticket = bench.ledger.reserve(key, line.name, "consistency", Spend())
     began = time.monotonic()
-    first = solution.predict([row.inputs for row in some])
+    first = _answers(bench, line, solution, some)
     forms: dict[str, list[dict[str, float]]] = {}
     try:
         for kind, number in _turns():
@@ -254,7 +254,8 @@ def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
             if other is not None:
                 bench.say(line.name, Progress(f"prompt in another {kind}", number + 1, REWRITES[kind]))
                 before, start = _paid(bench, line), time.monotonic()
-                found = _compared(bench, some, first, other.predict([row.inputs for row in some]))
+                answers = tersely(bench, other).predict([row.inputs for row in some])
+                found = _compared(bench, some, first, answers)
                 cost = Spend(seconds=time.monotonic() - start, usd=_paid(bench, line) - before)
                 forms.setdefault(kind, []).append(found)
                 if kind != "repeat":  # the same prompt again
@@ -266,6 +267,14 @@ def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
         bench.ledger.decide("consistency measured in part", {"strategy": line.name})
     facts = {"rows": len(some), "score": _mean_score(bench, some, first), "forms": forms}
     bench.ledger.settle(ticket, Spend(seconds=time.monotonic() - began), facts)
+
+
+def _answers(bench: Bench, line: Line, solution: Solution, rows: Sequence[Example]) -> list[Prediction]:
+    """Return what a way answers to validation rows as it is: what it was asked in the comparison, where that is complete."""
+    known = bench.ledger.predictions(line.name, "validation")
+    if all(row.id in known for row in rows):
+        return [known[row.id][0] for row in rows]
+    return solution.predict([row.inputs for row in rows])
 
 
 def _turns() -> list[tuple[str, int]]:

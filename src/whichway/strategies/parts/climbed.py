@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Edit, Kit, PromptVersion, Step
+from whichway.core.strategy import Edit, Kit, PromptVersion, Step, Terse
 from whichway.core.task import Inputs, Prediction, Task
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
 from whichway.strategies.parts.store import load_json, save_json
@@ -42,6 +42,9 @@ class Climbed:
     def rewritten(self, kind: str, number: int) -> Climbed | None:
         best = self.best.rewritten(kind, number)
         return replace(self, best=best) if best else None
+
+    def terse(self) -> Climbed:
+        return replace(self, best=self.best.terse()) if isinstance(self.best, Terse) else self
 
     def save(self, folder: Path) -> None:
         last = max(i for i, one in enumerate(self.path) if one.solution is not None)

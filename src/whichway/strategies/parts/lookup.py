@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution
+from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution, Terse
 from whichway.core.task import Document, Example, Field, Inputs, Prediction, Task
 from whichway.strategies.parts.choosing import (
     MOST_SHOWN,
@@ -208,6 +208,9 @@ class LookedUp:
     def rewritten(self, kind: str, number: int) -> LookedUp | None:
         inner = self.inner.rewritten(kind, number) if isinstance(self.inner, Rewritable) else None
         return replace(self, inner=inner) if inner else None
+
+    def terse(self) -> LookedUp:
+        return replace(self, inner=self.inner.terse()) if isinstance(self.inner, Terse) else self
 
     def save(self, folder: Path) -> None:
         self.lookup.save(folder)

@@ -78,6 +78,12 @@ class PromptSolution:
         form = self.form.rewritten(kind, number, self.task.paraphrases)
         return replace(self, form=form) if form else None
 
+    def terse(self) -> PromptSolution:
+        """Return this prompt, read no further than the likeliest answer takes; several labels at once need all."""
+        if not isinstance(self.reader, LikelihoodReader) or self.reader.multi:
+            return self
+        return replace(self, reader=replace(self.reader, reach=0.0))
+
     def version(self) -> PromptVersion:
         """Return the prompt as a version that can be kept, compared and exported."""
         return version_of(self.task, self.form, self.shown, self.shots if self.near is not None else 0)

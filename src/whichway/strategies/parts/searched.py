@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.output import Labels
-from whichway.core.strategy import RESUME, Edit, Kit, Progress, PromptVersion
+from whichway.core.strategy import RESUME, Edit, Kit, Progress, PromptVersion, Terse
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.strategies.parts.neighbours import index_examples
@@ -41,6 +41,9 @@ class SearchedPrompt:
     def rewritten(self, kind: str, number: int) -> SearchedPrompt | None:
         best = self.best.rewritten(kind, number)
         return replace(self, best=best) if best else None
+
+    def terse(self) -> SearchedPrompt:
+        return replace(self, best=self.best.terse()) if isinstance(self.best, Terse) else self
 
     def version(self) -> PromptVersion:
         """Return the prompt in use."""
