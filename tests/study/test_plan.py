@@ -61,10 +61,22 @@ def test_a_slower_machine_takes_longer_over_model_work_and_not_over_the_rest(pla
         monkeypatch.setattr(planning, "slowness", lambda exact=False, slow=slow: slow / 2 if exact else slow)
         found.append({name: one.seconds for name, one in estimates(plan(800)).items()})
     rest, fast, slow = found
-    for name in ("prompt-few", "finetune", "hybrid", "encoder", "probe"):
+    assert fast["prompt-few"] < slow["prompt-few"] < 8 * fast["prompt-few"]
+    for name in ("encoder", "probe"):
         assert slow[name] - rest[name] == pytest.approx(8 * (fast[name] - rest[name])) and fast[name] > rest[name]
     assert slow["classic"] == fast["classic"] == rest["classic"]
     assert rest["probe"] > planning.START_S["embedder"] + 0.3, "its head is no model"
+
+
+def test_other_forms_of_a_prompt_take_as_long_as_a_study_gives_them_at_most(plan, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(planning, "slowness", lambda exact=False: 40.0)
+    found = []
+    for most in (0.0, 15.0, 1e6):
+        monkeypatch.setattr(planning, "REWRITTEN_S", most)
+        found.append(estimates(plan(200))["prompt-few"].seconds)
+    without, some, every = found
+    assert some == pytest.approx(without + 15.0) and every > some + 15.0
 
 
 def test_what_trains_in_fp32_takes_as_long_as_fp32_does_here(plan, monkeypatch):

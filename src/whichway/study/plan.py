@@ -25,6 +25,7 @@ from whichway.study.forecast import (
 )
 from whichway.study.kit import CachedEmbedder, ModelShelf
 from whichway.study.lines import Line, asked_endpoints, has_embedder, model_of
+from whichway.study.measuring import REWRITTEN_ROWS, REWRITTEN_S
 from whichway.study.split import Split
 
 # Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
@@ -40,6 +41,7 @@ WRITING = 400  # tokens per second, many rows at once
 TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
 START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
 TOKENS_PER_CHARACTER = 0.25
+CHECKED = 60  # rows that calibrate a prompt, and single ones that are timed
 CALL_S = 1.0  # of an endpoint
 FEW_WRITTEN = 60  # rows with written answers below which practice does not train
 
@@ -153,7 +155,8 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
     elif line.way == "encoder":
         work = min(max(6 * learn, 1600), 6000) * row_tokens / TUNING + 2 * (learn + compare) * row_tokens / ENCODING
     elif line.model == "causal":
-        work = _causal(task, strategy, learn, compare, row_tokens, head)
+        work, row = _causal(task, strategy, learn, compare, row_tokens, head)
+        seconds += min(REWRITTEN_S, here(line, 9 * REWRITTEN_ROWS * row))
     return Estimate(line, seconds + here(line, work), 0.0, 0)
 
 
@@ -176,20 +179,18 @@ def _taught(task: Task, rows: Sequence[Example], split: Split, line: Line, setti
     return Estimate(line, seconds, usd, calls)
 
 
-def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, head: float) -> float:
-    """Seconds of reading prompts and of training, for a causal model on this machine."""
+def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, head: float) -> tuple[float, float]:
+    """Return seconds at this page's rates of reading prompts and of training, and of one more row."""
     shown = getattr(strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
     shown = getattr(strategy, "shown", 0) or shown
     own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * _answers(task)
     looked_up = _looked_up(strategy)
     own += looked_up
     learned = 0 if getattr(strategy, "trained", "") == "bare" else looked_up  # such weights see passages in use alone
-    rewritten = 9 * 16 + 60
     around = getattr(strategy, "around", 0)  # prompt, weights, prompt: two searches, and each step is measured
     compare = (4 if around else 1) * compare + (2 if around else 1) * _searched(strategy)
-    seconds = (compare + rewritten) * own / PREFILL + (head + shown * row) * 7 / PREFILL
-    if not isinstance(task.output, Labels):
-        seconds += (compare + rewritten) * ANSWER_TOKENS / WRITING
+    each = own / PREFILL + (0.0 if isinstance(task.output, Labels) else ANSWER_TOKENS / WRITING)
+    seconds = (compare + CHECKED) * each + (head + shown * row) * 7 / PREFILL
     if strategy.trains:
         seconds += (
             max(1, getattr(strategy, "tries", 1))
@@ -198,7 +199,7 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
             * (row + around + learned + shown * (row + 4))
             / TRAINING
         )
-    return seconds
+    return seconds, each
 
 
 def _endpoint(line: Line, settings: Any, row: float, head: float, learn: int, compare: int) -> Estimate:
