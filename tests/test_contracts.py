@@ -350,10 +350,13 @@ class Errors:
     fault: str
     name: ClassVar[str] = "errors"
     is_mean: ClassVar[bool] = True
+    by_value: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def score_example(self, example: Example, prediction: Prediction) -> Any:
         right = float(prediction.value == example.target)
+        if self.fault == "reads confidences":
+            right *= prediction.confidence
         return {"lower is better": 1 - right, "too large": 2 * right, "no JSON": {right}}.get(self.fault, right)
 
     def aggregate(self, scores: Any) -> float:
@@ -372,6 +375,7 @@ class Errors:
         ("no JSON", "JSON"),
         ("ordered", "order|mean"),
         ("no mean", "is_mean"),
+        ("reads confidences", "by_value"),
     ],
 )
 def test_a_metric_that_breaks_one_promise_is_told_which(fault, said):

@@ -301,7 +301,7 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line; bars of libraries would lie between its own lines, and are off once torch is imported or never."""
+    """Run the command line; bars of libraries, which would lie between its own lines, are turned off before torch loads them."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     run_app(app)
 

@@ -31,8 +31,9 @@ def check_metric(metric: Metric, examples: Sequence[Example], predictions: Seque
     """Check a metric on answers of any quality; raises ContractBroken.
 
     Scores are plain JSON data, `aggregate` takes any resample of them in any order and stays within `bounds`, `is_mean`
-    is true to its word, `resample` (optional) agrees with `aggregate`, `score_examples` (optional) with `score_example`; right
-    answers score no less than the given ones, but where the class says `uses_target = False`.
+    and `by_value` (optional) are true to their word, `resample` (optional) agrees with `aggregate`, `score_examples`
+    (optional) with `score_example`; right answers score no less than the given ones, but where the class says
+    `uses_target = False`.
     """
     _must(bool(metric.name) and isinstance(metric.is_mean, bool), "a metric has a name, and is_mean is a bool")
     low, high = metric.bounds
@@ -40,6 +41,9 @@ def check_metric(metric: Metric, examples: Sequence[Example], predictions: Seque
     scores = [metric.score_example(row, one) for row, one in zip(examples, predictions, strict=True)]
     again = [metric.score_example(row, one) for row, one in zip(examples, predictions, strict=True)]
     _must(scores == again, "score_example gives the same for the same answer")
+    unsure = [replace(one, confidence=(one.confidence + 0.5) % 1, scores=None) for one in predictions]
+    told = [metric.score_example(row, one) for row, one in zip(examples, unsure, strict=True)]
+    _must(told == scores or not getattr(metric, "by_value", False), "by_value says that confidences change nothing")
     kept = _through_json(scores, "score_example")
     whole = metric.aggregate(scores)
     _must(isinstance(whole, float), f"aggregate returns a float, not {type(whole).__name__}")

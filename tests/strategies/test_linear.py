@@ -1,14 +1,18 @@
 """The linear head: a threshold of its own for several labels per row, and small data that lose a label."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from whichway.core.output import Labels
-from whichway.strategies.parts import linear
+from whichway.errors import BudgetReached
+from whichway.strategies.parts import logistic
 from whichway.strategies.parts.linear import fit_head, load_head
+from whichway.study.deadline import until
 
 NAMES = tuple("abcdefgh")
 
@@ -114,20 +118,54 @@ def test_how_features_are_laid_out_changes_nothing_but_the_time(monkeypatch):
     features, numbers = _wide(80)
     targets = [NAMES[i] for i in numbers]
     narrow = fit_head(features, targets, Labels(NAMES[:5]), (0.3, 3.0, 30.0), 0)
-    monkeypatch.setattr(linear, "NARROWED", 0)
+    monkeypatch.setattr(logistic, "NARROWED", 0)
     wide = fit_head(features, targets, Labels(NAMES[:5]), (0.3, 3.0, 30.0), 0)
     assert narrow.strength == wide.strength and narrow.merit == pytest.approx(wide.merit, abs=1e-3)
     np.testing.assert_allclose(narrow.weights, wide.weights, atol=1e-3)
 
 
-def test_a_head_leaves_the_threads_of_the_algebra_library_as_they_were():
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_head_leaves_the_threads_of_the_algebra_library_as_they_were(multi, monkeypatch):
     def threads():
-        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
-    before = threads()
+    within, kept = [], LogisticRegression.fit
+
+    def fit(self, *data):
+        within.append(threads())
+        return kept(self, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", fit)
     features, targets = _rows(60)
-    fit_head(features, targets, Labels(NAMES, multi=True), (0.1, 1.0), 0)
-    assert threads() == before
-    with pytest.raises(ValueError):
-        fit_head(np.full_like(features, np.nan), targets, Labels(NAMES, multi=True), (0.1, 1.0), 0)
-    assert threads() == before
+    said = targets if multi else [one[0] for one in targets]
+    with threadpool_limits(2, user_api="blas"):
+        fit_head(features, said, Labels(NAMES, multi=multi), (0.1, 1.0), 0)
+        assert threads() == {2} and within and all(one == {1} for one in within)
+        with pytest.raises(ValueError):
+            fit_head(np.full_like(features, np.nan), said, Labels(NAMES, multi=multi), (0.1, 1.0), 0)
+        assert threads() == {2}
+
+
+@pytest.mark.parametrize("columns", [3, 200])
+def test_features_that_say_nothing_leave_the_labels_as_frequent_as_they_were(columns):
+    head = fit_head(np.zeros((8, columns), np.float32), ["a"] * 6 + ["b"] * 2, Labels(("a", "b")), (1.0,), 0)
+    told = head.probabilities(np.zeros((1, columns), np.float32))
+    np.testing.assert_allclose(told, [[0.75, 0.25]], atol=0.01)
+
+
+@pytest.mark.parametrize("labels", [1, 40])
+def test_a_fit_is_cut_off_where_the_time_ends(labels, monkeypatch):
+    kept = LogisticRegression.fit
+
+    def slow(self, *data):
+        for _ in range(40):
+            time.sleep(0.05)
+        return kept(self, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", slow)
+    features = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    codes = (features[:, :1] > np.linspace(-1, 1, labels)).astype(int)
+    began = time.monotonic()
+    with pytest.raises(BudgetReached), until(began + 0.3):
+        logistic.fit_all([(features, codes[:, 0] if labels == 1 else codes, 1.0)])
+    assert time.monotonic() - began < 1.5

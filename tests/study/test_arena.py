@@ -16,8 +16,9 @@ from studies import make_task
 
 from whichway import Options, Watcher, load_task, run_study
 from whichway.strategies.prompt import Prompt
+from whichway.study import arena as module
 from whichway.study import plan, pursuit
-from whichway.study.arena import LiveArena
+from whichway.study.arena import LOW, TOP, LiveArena
 from whichway.study.beliefs import Arm
 from whichway.study.ledger import Ledger
 
@@ -112,8 +113,25 @@ def test_who_leads_is_told_by_the_rows_that_both_have_answered() -> None:
     assert np.mean(easy) > np.mean(hard) and arena._lead() == "tuned leads near by +0.062 on 32 rows"
 
 
+@pytest.mark.parametrize(
+    ("rung", "done", "learns"), [(LOW, 0, True), (LOW, 32, False), (TOP, 0, True), (TOP, 32, True)]
+)
+def test_answers_of_a_quarter_tell_nothing_of_how_long_sure_answers_take(
+    rung: int, done: int, learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "guarded", lambda *_: True)
+    monkeypatch.setattr(module, "spared_seconds", lambda *_: 0.0)
+    arena: Any = object.__new__(LiveArena)
+    arena.arms, arena.lines = (Arm("tuned", "tuned", 1, 0.0, 1.0, rung),), [SimpleNamespace(name="tuned", way="tuned")]
+    arena.bench, arena.pace, arena.price, arena._stale = None, {}, {}, set()
+    arena.scores, arena.bill, arena.left = lambda arm: [1.0] * done, lambda *_: (10.0, 0.0), lambda: 1.0
+    arena._spent, arena._usd_left = lambda line: (0.0, 0), lambda: float("inf")
+    arena._write_down = arena._tell = lambda *_: None
+    arena.read(0, 64)
+    assert bool(arena.pace.get("tuned")) == learns
+
+
 def test_a_prompt_is_expected_to_begin_as_much_later_as_this_machine_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    from whichway.study import arena as module
     from whichway.study.split import Fold
 
     monkeypatch.setattr(plan, "slowness", lambda exact=False: 10.0)

@@ -135,9 +135,9 @@ def test_smaller_fits_are_asked_for_answers_alone_and_the_way_itself_for_how_sur
     assert learnt(COUNT) in sure and not sure & smaller
 
 
-@pytest.mark.parametrize(("ranks", "is_terse"), [(False, True), (True, False)])
-def test_a_metric_that_ranks_probabilities_is_given_them_of_smaller_fits_too(ranks, is_terse):
-    bench: Any = SimpleNamespace(metric=SimpleNamespace(ranks_scores=ranks))
+@pytest.mark.parametrize(("says", "is_terse"), [({"by_value": True}, True), ({"by_value": False}, False), ({}, False)])
+def test_a_metric_that_may_read_probabilities_is_given_them_of_smaller_fits_too(says, is_terse):
+    bench: Any = SimpleNamespace(metric=SimpleNamespace(**says))
     assert tersely(bench, _Pupil(("a",), 1)).is_terse == is_terse
     whole = object()
     assert tersely(bench, whole) is whole, "not every way can leave anything out"

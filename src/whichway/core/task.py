@@ -73,7 +73,8 @@ class Metric(Protocol):
     """Scores one prediction, and aggregates any resample of those scores; higher is better.
 
     `name` is the registry name. `is_mean` says whether `aggregate` is the mean of per-row numbers,
-    and `bounds` between which numbers it lies: both decide which interval is exact.
+    and `bounds` between which numbers it lies: both decide which interval is exact. A true `by_value` (optional) says that
+    the value of an answer is all it reads, not how sure it is: a study may then leave out what only that takes.
     """
 
     name: str

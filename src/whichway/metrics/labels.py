@@ -23,6 +23,7 @@ class Accuracy:
 
     name: ClassVar[str] = "accuracy"
     is_mean: ClassVar[bool] = True
+    by_value: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -43,6 +44,7 @@ class MacroF1:
 
     name: ClassVar[str] = "macro_f1"
     is_mean: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -71,6 +73,7 @@ class MicroF1:
 
     name: ClassVar[str] = "micro_f1"
     is_mean: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -93,6 +96,7 @@ class F1:
     positive: str
     name: ClassVar[str] = "f1"
     is_mean: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -171,6 +175,7 @@ class CostMatrix:
     other: float = 1.0
     name: ClassVar[str] = "cost_matrix"
     is_mean: ClassVar[bool] = True
+    by_value: ClassVar[bool] = True
     shapes: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:

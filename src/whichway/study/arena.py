@@ -108,7 +108,7 @@ class LiveArena:
         elif not well:
             self.ended.add(line.name)
         taken = time.monotonic() - began, *(now - then for now, then in zip(self._spent(line), before, strict=True))
-        if well:
+        if well and not (is_low and done):  # its further rows are asked for answers alone, which the way itself is not
             own = taken[0] + spared_seconds(self.bench, line.name) - spared, *taken[1:]  # the next one trains by itself
             for book, one, wanted in zip((self.pace, self.price), own, expected, strict=False):
                 if 0 < wanted < float("inf"):
@@ -144,7 +144,7 @@ class LiveArena:
         fit, count = first.seconds, max(1, self.rows)
         row, row_usd = max(0.0, whole.seconds - fit) / count, max(0.0, whole.usd - first.usd) / count
         if line.model == "causal" and not line.strategy.trains and not _searches(line):
-            begin = START_S[line.model] + here(line, PROMPT_S)
+            begin = START_S[line.model] + here(PROMPT_S)
             fit = min(fit, begin)  # the rest of its estimate is other forms of the prompt, which come last
         labels = len(split.folds[0].train) + len(split.folds[0].dev)
         top = Arm(line.name, line.name, labels, fit, row, fit_usd=first.usd, row_usd=row_usd)

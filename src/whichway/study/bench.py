@@ -347,9 +347,9 @@ def predict_blocks(
 
 
 def tersely(bench: Bench, solution: Any) -> Any:
-    """Return a solution that need not know how sure it is, unless the metric asks for it."""
-    asks = getattr(bench.metric, "ranks_scores", False)
-    return solution.terse() if isinstance(solution, Terse) and not asks else solution
+    """Return a solution that need not know how sure it is, where the metric says that it does not read that."""
+    is_enough = getattr(bench.metric, "by_value", False)
+    return solution.terse() if isinstance(solution, Terse) and is_enough else solution
 
 
 def _answered(

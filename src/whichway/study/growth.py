@@ -200,9 +200,13 @@ def _chance(bench: Bench) -> float:
 
 def _seconds(bench: Bench, line: Line) -> float:
     """Estimate what is open of the lower rungs, from what the strategy itself took; fixed costs of a fit count at every rung."""
-    fits, answers = fit_seconds(bench, line.name), bench.ledger.call_seconds(line.name, "validation")
-    count = len(_open_rungs(bench, line))
-    return count * (0.5 * max(fits, default=0.0) + sum(answers) / len(bench.split.folds))
+    fits, count = fit_seconds(bench, line.name), len(_open_rungs(bench, line))
+    known = [labels for labels in rungs_of(bench) if _is_answered(bench, line, labels)]
+    if known:  # they are asked for answers alone, which may take less
+        answers = sum(bench.ledger.call_seconds(line.name, _part(bench, known[-1])))
+    else:
+        answers = sum(bench.ledger.call_seconds(line.name, "validation")) / len(bench.split.folds)
+    return count * (0.5 * max(fits, default=0.0) + answers)
 
 
 def _open_rungs(bench: Bench, line: Line) -> list[int]:

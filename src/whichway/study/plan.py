@@ -32,8 +32,7 @@ from whichway.study.split import Split
 PREFILL = 1700.0  # tokens per second that a prompt is read at
 TRAINING = 850.0  # tokens per second of LoRA training
 ENCODING = 7000.0  # tokens per second of the sentence encoder
-TUNING = 1700.0  # tokens per second of its training
-IN_FP32 = ("encoder",)  # ways that train in fp32, whatever models compute in
+TUNING = 1700.0  # tokens per second of its training, in fp32 whatever models compute in
 PASSAGE_TOKENS = 220  # of a passage in a prompt
 PASSAGES = 3  # in a prompt where a study chooses how many (strategies/parts/lookup.py)
 ANSWER_TOKENS = 40  # of a written answer
@@ -153,16 +152,18 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
         seconds += learn * _answers(task) * 4e-4
         work = (learn + compare) * row_tokens / ENCODING
     elif line.way == "encoder":
-        work = min(max(6 * learn, 1600), 6000) * row_tokens / TUNING + 2 * (learn + compare) * row_tokens / ENCODING
+        seconds += here(min(max(6 * learn, 1600), 6000) * row_tokens / TUNING, exact=True)
+        work = 2 * (learn + compare) * row_tokens / ENCODING
     elif line.model == "causal":
         work, row = _causal(task, strategy, learn, compare, row_tokens, head)
-        seconds += min(REWRITTEN_S, here(line, 9 * REWRITTEN_ROWS * row))
-    return Estimate(line, seconds + here(line, work), 0.0, 0)
+        form = here(REWRITTEN_ROWS * row)
+        seconds += min(9 * form, max(form, REWRITTEN_S))  # one form is asked in any case
+    return Estimate(line, seconds + here(work), 0.0, 0)
 
 
-def here(line: Line, work: float) -> float:
-    """Return how long what a local model does for a line takes on this machine: `work` seconds at this page's rates."""
-    return slowness(exact=line.way in IN_FP32) * work if work else 0.0
+def here(work: float, exact: bool = False) -> float:
+    """Return how long work of a local model takes on this machine, `work` seconds at this page's rates; `exact`: in fp32."""
+    return slowness(exact) * work if work else 0.0
 
 
 def _taught(task: Task, rows: Sequence[Example], split: Split, line: Line, settings: Any) -> Estimate:

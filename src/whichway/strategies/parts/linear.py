@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whichway.core.output import Labels
 from whichway.core.task import Prediction
+from whichway.strategies.parts.logistic import fit_all, narrowed
 from whichway.strategies.parts.store import load_arrays, load_json, save_arrays, save_json
 
 FOLDS = 4
 HEATS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 CUTS = tuple(i / 20 for i in range(1, 15))  # thresholds for several labels per row
 FEW = 1000  # rows from which one held-out quarter is enough to choose by
-NARROWED = 2000  # rows up to which features that are wider than there are rows are turned into as many columns as rows
-LEAST_SHARE = 1e-8  # of the largest eigenvalue: what is smaller is rounding
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,10 @@ def fit_head(
     present = [name for name in output.names if any(name in _many(target) for target in targets)]
     table = np.array([[name in _many(target) for name in present] for target in targets], dtype=np.int64)
     codes = table if output.multi else table.argmax(axis=1)
-    narrow, widened = _narrowed(features)
+    narrow, widened = narrowed(features)
     alone = _Choice(strengths[0])
     best = alone if len(strengths) == 1 else _choose(narrow, codes, strengths, seed)
-    weights, intercepts = (part / best.heat for part in _fit_all([(narrow, codes, best.strength)])[0])
+    weights, intercepts = (part / best.heat for part in fit_all([(narrow, codes, best.strength)])[0])
     weights = widened(weights)
     full = np.zeros((len(output.names), weights.shape[1]), dtype=np.float32)
     offsets = np.full(len(output.names), -30.0, dtype=np.float64)
@@ -143,8 +140,8 @@ def _choose(features: Any, codes: Any, strengths: Sequence[float], seed: int) ->
     folds = _folds(codes, seed)
     if codes.ndim == 1 and any(len(np.unique(codes[learn])) <= codes.max() for learn, _ in folds):
         return _Choice(strengths[len(strengths) // 2])  # a fold lost a label: too few rows to choose by
-    jobs = [(features[learn], codes[learn], one) for learn, _ in folds for one in strengths]
-    fits = iter(_fit_all(jobs))
+    parts = [(features[learn], codes[learn]) for learn, _ in folds]  # once for all strengths
+    fits = iter(fit_all([(*part, strength) for part in parts for strength in strengths]))
     for _, check in folds:
         for i in range(len(strengths)):
             weights, intercepts = next(fits)
@@ -196,71 +193,3 @@ def _likelihood(logits: Any, codes: Any) -> float:
     if codes.ndim == 2:
         return float(np.where(codes == 1, log_expit(logits), log_expit(-logits)).sum())
     return float(log_softmax(logits, axis=1)[np.arange(len(codes)), codes].sum())
-
-
-def _narrowed(features: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return features float32 [rows, at most rows] with the same products of rows, and what turns weights over them back.
-
-    The weights of largest posterior lie in the span of the rows (representer theorem, Kimeldorf and Wahba 1971), so that turning
-    the axes into it changes nothing but the time. Features that are no wider than that are returned as they are.
-    """
-    import numpy as np
-
-    rows, width = features.shape
-    if width <= rows or rows > NARROWED:
-        return features, lambda weights: weights
-    inner = features @ features.T
-    values, axes = np.linalg.eigh(np.asarray(inner.toarray() if hasattr(inner, "toarray") else inner, dtype=np.float64))
-    is_kept = values > LEAST_SHARE * max(values.max(), 1e-30)
-    lengths, axes = np.sqrt(values[is_kept]), axes[:, is_kept]
-
-    def widened(weights: Any) -> Any:
-        return np.asarray((weights / lengths) @ axes.T @ features, dtype=np.float32)
-
-    return (axes * lengths).astype(np.float32), widened
-
-
-def _fit_all(jobs: Sequence[tuple[Any, Any, float]]) -> list[tuple[Any, Any]]:
-    """Return `_fit` of each of (features, codes, strength), side by side, with one thread of the algebra library each.
-
-    Products this small take it several times as long in two threads, which wait for each other (docs/log.md).
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from threadpoolctl import threadpool_limits
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not converged after 400 steps is good enough here
-        with ThreadPoolExecutor(min(cores, len(jobs))) as pool:
-            return list(pool.map(lambda job: _fit(*job), jobs))
-
-
-def _fit(features: Any, codes: Any, strength: float) -> tuple[Any, Any]:
-    """Return (weights, intercepts) with one row per label, for two labels as well."""
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-
-    how = {"C": strength, "max_iter": 400}
-    if codes.ndim == 2:
-        columns = [_binary(features, codes[:, i], how) for i in range(codes.shape[1])]
-        return np.stack([one[0] for one in columns]), np.array([one[1] for one in columns])
-    if codes.max() == codes.min():  # one label alone: all rows, or all that a fold was left with
-        only = np.full(codes.max() + 1, -30.0)
-        only[-1] = 0.0
-        return np.zeros((len(only), features.shape[1]), dtype=np.float32), only
-    model = LogisticRegression(**how).fit(features, codes)
-    weights, intercepts = model.coef_, model.intercept_
-    if len(weights) == 1 and codes.max() == 1:
-        weights, intercepts = np.concatenate([-weights / 2, weights / 2]), np.append(-intercepts / 2, intercepts / 2)
-    return weights.astype(np.float32), intercepts
-
-
-def _binary(features: Any, column: Any, how: dict[str, Any]) -> tuple[Any, float]:
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-
-    if column.min() == column.max():
-        return np.zeros(features.shape[1], dtype=np.float32), 30.0 if column.max() else -30.0
-    model = LogisticRegression(**how).fit(features, column)
-    return model.coef_[0].astype(np.float32), float(model.intercept_[0])
