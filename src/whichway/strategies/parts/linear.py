@@ -83,7 +83,7 @@ def fit_head(
     present = [name for name in output.names if any(name in _many(target) for target in targets)]
     table = np.array([[name in _many(target) for name in present] for target in targets], dtype=np.int64)
     codes = table if output.multi else table.argmax(axis=1)
-    narrow, widened = narrowed(features)
+    narrow, widened = narrowed(features, len(present))
     alone = _Choice(strengths[0])
     best = alone if len(strengths) == 1 else _choose(narrow, codes, strengths, seed)
     weights, intercepts = (part / best.heat for part in fit_all([(narrow, codes, best.strength)])[0])

@@ -9,23 +9,24 @@ from functools import partial
 from typing import Any
 
 NARROWED = 2000  # rows up to which features that are wider than there are rows are turned into as many columns as rows
+NARROWED_TWO = 600  # the same of two labels, whose fits take less than the turning where rows are many (docs/log.md)
 LEAST_SHARE = 1e-7  # of the largest eigenvalue: what is smaller is rounding
-SMALL = 5e8  # rows x columns x labels up to which one thread of the algebra library is faster than two (docs/log.md)
+SMALL = 3e8  # rows x columns x labels up to which one thread of the algebra library is faster than two (docs/log.md)
 STEPS = 400
 
 Fit = tuple[Any, Any]  # weights [labels, width] and intercepts [labels], one row per label, for two labels as well
 
 
-def narrowed(features: Any) -> tuple[Any, Callable[[Any], Any]]:
+def narrowed(features: Any, labels: int) -> tuple[Any, Callable[[Any], Any]]:
     """Return features float32 [rows, at most rows] with the same products of rows, and what turns weights over them back.
 
     The weights of largest posterior lie in the span of the rows (representer theorem, Kimeldorf and Wahba 1971), so that turning
-    the axes into it changes nothing but the time. Features that are no wider than that are returned as they are.
+    the axes into it changes nothing but the time. Where that would be longer, features are returned as they are.
     """
     import numpy as np
 
     rows, width = features.shape
-    if width <= rows or rows > NARROWED:
+    if width <= rows or rows > (NARROWED if labels > 2 else NARROWED_TWO):
         return features, lambda weights: weights
     inner = features @ features.T
     values, axes = np.linalg.eigh(np.asarray(inner.toarray() if hasattr(inner, "toarray") else inner, dtype=np.float64))
