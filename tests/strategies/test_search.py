@@ -316,3 +316,15 @@ def test_a_change_that_bought_nothing_is_taken_back_and_one_that_did_is_told(tmp
     (edit,) = search._taken_back()
     assert edit.what == "rule" and edit.bought > 0.3 and edit.rows == 32
     assert search.recipes[search.best.id] == replace(search.seed_recipe, rule=1)
+
+
+def test_a_search_tells_of_every_prompt_before_it_asks_with_it(tmp_path: Path) -> None:
+    rule = RULES["labels"][1]
+    model, told = Reader(lambda prompt: rule in prompt), list[tuple[int, str]]()
+    kit = Kit({"causal": model}, None, tmp_path, 0, progress=lambda one: told.append((len(model.asked), one.what)))
+    train = rows(160)
+    Optimise(prompts=24).fit(make_task(), train[:130], train[130:], kit)
+    at = [asked for asked, _ in told] + [len(model.asked)]
+    scored = len(rows_to_score(make_task(), model, train[:130], train[130:], 0, 0)[0])
+    assert max(b - a for a, b in zip(at, at[1:], strict=False)) <= 2 * scored, "one prompt's rows, and the seed's rest"
+    assert {"prompts", "prompts on more rows"} <= {what.split(" (")[0] for _, what in told}

@@ -70,7 +70,9 @@ class Search:
         """
         with self._recording():
             room = self.screen(gate, prompts)
-            for recipe in self._merged(self.screened):
+            merged = self._merged(self.screened)
+            for number, recipe in enumerate(merged):
+                self._tell(number + 1, len(merged), "prompts of several changes")
                 self._judge(self._enter(recipe))
             self._propose(prompts)
             edits = self._taken_back()
@@ -92,7 +94,8 @@ class Search:
                 room = self._refuse_without(room)
             self.race.run(self.seed, None, lambda: self.used() > SCREENING)
             self._record(self.seed, None)
-            for one in self.screened:
+            for number, one in enumerate(self.screened):
+                self._tell(number + 1, len(self.screened), "prompts on more rows")
                 self._judge(one)
         return room
 
@@ -274,5 +277,5 @@ class Search:
             )
         )
 
-    def _tell(self, done: int, all_: int) -> None:
-        self.kit.progress(Progress(f"prompts (best {self.best.mean:.3f})", done, max(done, all_)))
+    def _tell(self, done: int, all_: int, what: str = "prompts") -> None:
+        self.kit.progress(Progress(f"{what} (best {self.best.mean:.3f})", done, max(done, all_)))
