@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from whichway.core.output import Labels
-from whichway.core.strategy import RESUME, Edit, Kit, Solution, Step
+from whichway.core.strategy import RESUME, Edit, Kit, Progress, Solution, Step
 from whichway.core.task import Example, Task
 from whichway.errors import BudgetReached, NotApplicable
 from whichway.registry import register
@@ -161,6 +161,8 @@ class _Climb:
             there.enter(draft.version().id, draft)
             for there, draft in ((before, self.pantry.draft(found)), (race, tuned.draft(recipe)))
         )
+        for there, what in ((before, "the prompt on the same rows"), (race, "the weights on rows they have not seen")):
+            there.hear = self._telling(what, len(self.judged))
         before.take(rival, self.race)
         before.run(rival, None)
         race.run(one, None)
@@ -168,6 +170,9 @@ class _Climb:
         shown = f"{recipe.shots} of its {found.shots} examples" if recipe.shots < found.shots else "all of it"
         said = f"trained on {len(self.learned)} rows under the prompt before, with {shown}; on other rows {ahead}"
         return _Found(recipe, said, gain > 0, (), tokens)
+
+    def _telling(self, what: str, rows: int) -> Callable[[Runner], None]:
+        return lambda one: self.kit.progress(Progress(f"{what}, {len(one.values)} of {rows}"))
 
     def _tuned(self) -> tuple[Pantry, Race]:
         """Return what prompts on the trained weights are made with and scored on."""

@@ -53,6 +53,7 @@ class Race:
     def __init__(self, task: Task, rows: Sequence[Example], folder: Path) -> None:
         self.task, self.rows, self.folder = task, list(rows), folder
         self.runners: dict[str, Runner] = {}
+        self.hear: Callable[[Runner], None] = lambda one: None  # is told of a prompt before rows are asked
 
     def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
         """Return the runner of a prompt."""
@@ -66,6 +67,7 @@ class Race:
         if len(one.values) >= rows:
             return
         if one.replayed == len(one.blocks):
+            self.hear(one)
             one.blocks.append(self._scored(one, self.rows[len(one.values) : rows]))
             self._keep(one)
         block = one.blocks[one.replayed]

@@ -62,6 +62,8 @@ class Search:
         self.best = self.seed
         self.recorded: set[str] = set()
         self.screened: list[Runner] = []
+        self.at = Progress("prompts")
+        race.hear = self._tell_rows
 
     def run(self, prompts: int, gate: bool) -> Found:
         """Search among `prompts` prompts.
@@ -278,4 +280,10 @@ class Search:
         )
 
     def _tell(self, done: int, all_: int, what: str = "prompts") -> None:
-        self.kit.progress(Progress(f"{what} (best {self.best.mean:.3f})", done, max(done, all_)))
+        self.at = Progress(f"{what} (best {self.best.mean:.3f})", done, max(done, all_))
+        self.kit.progress(self.at)
+
+    def _tell_rows(self, one: Runner) -> None:
+        """Tell how far a prompt is: long ones take long over a block of rows."""
+        if one.values:
+            self.kit.progress(replace(self.at, what=f"{self.at.what}, row {len(one.values)} of {len(self.race.rows)}"))
