@@ -68,6 +68,7 @@ def test_a_plan_spends_nothing_and_writes_nothing(tmp_path):
     done = whichway("plan", task, *ONLY, cwd=tmp_path)
     assert done.returncode == 0
     assert "classic" in done.stdout and "100 rows" in done.stdout
+    assert "timing this machine" in done.stderr and "timing this machine" not in done.stdout
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -92,6 +92,8 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Show what a run would do, cost and be able to tell apart. Nothing is spent."""
+    if labels is None:
+        typer.echo("Reading the task and its rows, timing this machine ...", err=True)
     from whichway.intake.load import load_task
     from whichway.report.plan import print_plan
     from whichway.study.lines import make_lines
