@@ -101,7 +101,7 @@ def test_a_prompt_that_need_not_be_sure_gives_the_same_answers_by_the_best_alone
 
 def test_a_text_is_written_as_it_is_where_no_one_asks_how_sure_it_is() -> None:
     written = Climbed((), WrittenSolution(TASK, Plain(), PromptFormat(), (), None, 0, WrittenReader(8)), None)
-    assert written.terse() is written
+    assert written.terse() == written
 
 
 def learned(names: int, sharp: float, **more: Any) -> LikelihoodReader:

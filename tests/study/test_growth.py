@@ -13,7 +13,7 @@ from studies import WORDS, make_task
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.task import Prediction
 from whichway.study import arena, growth, pursuit
-from whichway.study.bench import tersely
+from whichway.study.bench import by_value
 from whichway.study.split import DEV_SHARE
 
 COUNT = 224  # rows to learn from, of 480
@@ -138,9 +138,24 @@ def test_smaller_fits_are_asked_for_answers_alone_and_the_way_itself_for_how_sur
 @pytest.mark.parametrize(("says", "is_terse"), [({"by_value": True}, True), ({"by_value": False}, False), ({}, False)])
 def test_a_metric_that_may_read_probabilities_is_given_them_of_smaller_fits_too(says, is_terse):
     bench: Any = SimpleNamespace(metric=SimpleNamespace(**says))
-    assert tersely(bench, _Pupil(("a",), 1)).is_terse == is_terse
+    assert by_value(bench, _Pupil(("a",), 1)).is_terse == is_terse
     whole = object()
-    assert tersely(bench, whole) is whole, "not every way can leave anything out"
+    assert by_value(bench, whole) is whole, "not every way can leave anything out"
+
+
+def test_what_a_smaller_fit_took_tells_what_the_others_take(monkeypatch):
+    took = {"validation": [40.0, 40.0], "labels-56": [3.0, 4.0]}
+    ledger = SimpleNamespace(call_seconds=lambda name, part: took.get(part, []))
+    bench: Any = SimpleNamespace(ledger=ledger, split=SimpleNamespace(folds=[None]))
+    monkeypatch.setattr(growth, "fit_seconds", lambda *_: [20.0])
+    monkeypatch.setattr(growth, "rungs_of", lambda bench: [28, 56, 112])
+    monkeypatch.setattr(growth, "_labels", lambda bench: 224)
+    answered: set[int] = set()
+    monkeypatch.setattr(growth, "_is_answered", lambda bench, line, labels: labels in answered)
+    line: Any = SimpleNamespace(name="pupil")
+    assert growth._seconds(bench, line) == 3 * (10.0 + 80.0)
+    answered.add(56)
+    assert growth._seconds(bench, line) == 2 * (10.0 + 7.0)
 
 
 def test_a_curve_that_the_time_does_not_allow_is_told_with_what_to_raise(study, monkeypatch):

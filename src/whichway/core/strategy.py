@@ -145,6 +145,11 @@ class Terse(Protocol):
         """Return a solution that gives the same answers; their confidences and probabilities tell nothing."""
 
 
+def tersely(solution: Any) -> Any:
+    """Return a solution that need not know how sure it is, where it can do without."""
+    return solution.terse() if isinstance(solution, Terse) else solution
+
+
 @runtime_checkable
 class Prompted(Protocol):
     """A solution with a prompt that can be kept, compared and exported."""

@@ -162,7 +162,7 @@ class _Climb:
             for there, draft in ((before, self.pantry.draft(found)), (race, tuned.draft(recipe)))
         )
         for there, what in ((before, "the prompt on the same rows"), (race, "the weights on rows they have not seen")):
-            there.hear = self._telling(what, len(self.judged))
+            there.hear = self._telling(what)
         before.take(rival, self.race)
         before.run(rival, None)
         race.run(one, None)
@@ -171,8 +171,8 @@ class _Climb:
         said = f"trained on {len(self.learned)} rows under the prompt before, with {shown}; on other rows {ahead}"
         return _Found(recipe, said, gain > 0, (), tokens)
 
-    def _telling(self, what: str, rows: int) -> Callable[[Runner], None]:
-        return lambda one: self.kit.progress(Progress(f"{what}, {len(one.values)} of {rows}"))
+    def _telling(self, what: str) -> Callable[[Runner], None]:
+        return lambda one: self.kit.progress(Progress(what, len(one.values), len(self.judged)))
 
     def _tuned(self) -> tuple[Pantry, Race]:
         """Return what prompts on the trained weights are made with and scored on."""

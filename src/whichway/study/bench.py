@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.model import Spend
-from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, PromptVersion, Solution, Terse
+from whichway.core.strategy import ONWARD, RESUME, Budget, Kit, Progress, PromptVersion, Solution, tersely
 from whichway.core.task import Example, Metric, Prediction, Task
 from whichway.errors import BudgetReached
 from whichway.models import hardware
@@ -318,7 +318,7 @@ def predict_blocks(
     loaded: where that fit was taken over from a run beside this one, so are answers to the same rows.
     """
     terse = part not in SURE
-    solution = tersely(bench, solution) if terse else solution
+    solution = by_value(bench, solution) if terse else solution
     known = bench.ledger.predictions(line.name, part)
     slowest, size = 0.0, max(1, len(rows)) if bench.shelf.is_batched(line.model) else _block(line)
     for start in range(0, len(rows), size):
@@ -346,10 +346,9 @@ def predict_blocks(
         bench.say(line.name, Progress(told, start + len(block), len(rows)))
 
 
-def tersely(bench: Bench, solution: Any) -> Any:
+def by_value(bench: Bench, solution: Any) -> Any:
     """Return a solution that need not know how sure it is, where the metric says that it does not read that."""
-    is_enough = getattr(bench.metric, "by_value", False)
-    return solution.terse() if isinstance(solution, Terse) and is_enough else solution
+    return tersely(solution) if getattr(bench.metric, "by_value", False) else solution
 
 
 def _answered(

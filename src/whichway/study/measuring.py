@@ -24,7 +24,7 @@ from whichway.core.strategy import (
 )
 from whichway.core.task import Example, Prediction
 from whichway.errors import BudgetReached
-from whichway.study.bench import Bench, load_solution, predict_blocks, scored, solution_folder, tersely
+from whichway.study.bench import Bench, by_value, load_solution, predict_blocks, scored, solution_folder
 from whichway.study.deadline import until
 from whichway.study.lines import Line, in_use, uses_embedder
 
@@ -254,7 +254,7 @@ def _rewrite(bench: Bench, line: Line, key: str, spare_s: float) -> None:
             if other is not None:
                 bench.say(line.name, Progress(f"prompt in another {kind}", number + 1, REWRITES[kind]))
                 before, start = _paid(bench, line), time.monotonic()
-                answers = tersely(bench, other).predict([row.inputs for row in some])
+                answers = by_value(bench, other).predict([row.inputs for row in some])
                 found = _compared(bench, some, first, answers)
                 cost = Spend(seconds=time.monotonic() - start, usd=_paid(bench, line) - before)
                 forms.setdefault(kind, []).append(found)

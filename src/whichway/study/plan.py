@@ -25,7 +25,7 @@ from whichway.study.forecast import (
 )
 from whichway.study.kit import CachedEmbedder, ModelShelf
 from whichway.study.lines import Line, asked_endpoints, has_embedder, model_of
-from whichway.study.measuring import REWRITTEN_ROWS, REWRITTEN_S
+from whichway.study.measuring import PAID_ROWS, REWRITTEN_ROWS, REWRITTEN_S
 from whichway.study.split import Split
 
 # Measured on two AMD EPYC cores (Zen 5) with bf16, embedded models, 2026-11-22; commands in docs/log.md.
@@ -41,6 +41,7 @@ TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
 START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
 TOKENS_PER_CHARACTER = 0.25
 CHECKED = 60  # rows that calibrate a prompt, and single ones that are timed
+FORMS = 9  # other forms that a prompt usually has
 CALL_S = 1.0  # of an endpoint
 FEW_WRITTEN = 60  # rows with written answers below which practice does not train
 
@@ -157,7 +158,7 @@ def estimate(task: Task, rows: Sequence[Example], split: Split, line: Line, sett
     elif line.model == "causal":
         work, row = _causal(task, strategy, learn, compare, row_tokens, head)
         form = here(REWRITTEN_ROWS * row)
-        seconds += min(9 * form, max(form, REWRITTEN_S))  # one form is asked in any case
+        seconds += min(FORMS * form, max(form, REWRITTEN_S))  # one form is asked in any case
     return Estimate(line, seconds + here(work), 0.0, 0)
 
 
@@ -206,7 +207,7 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
 def _endpoint(line: Line, settings: Any, row: float, head: float, learn: int, compare: int) -> Estimate:
     form, found = getattr(line.strategy, "form", "zero"), settings.models.endpoints[line.model]
     shown = getattr(line.strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(form, 0)
-    calls = compare + 12 + 9 * 5 + _searched(line.strategy, paid=True)
+    calls = compare + 12 + FORMS * PAID_ROWS + _searched(line.strategy, paid=True)
     shown = 8 if line.way == "optimise" else shown
     tokens_in = calls * (head + row * (1 + shown) + _looked_up(line.strategy) + 20)
     usd, price = 0.0, price_of(found)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichway.core.strategy import Edit, Kit, PromptVersion, Step, Terse
+from whichway.core.strategy import Edit, Kit, PromptVersion, Step, tersely
 from whichway.core.task import Inputs, Prediction, Task
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
 from whichway.strategies.parts.store import load_json, save_json
@@ -44,7 +44,7 @@ class Climbed:
         return replace(self, best=best) if best else None
 
     def terse(self) -> Climbed:
-        return replace(self, best=self.best.terse()) if isinstance(self.best, Terse) else self
+        return replace(self, best=tersely(self.best))
 
     def save(self, folder: Path) -> None:
         last = max(i for i, one in enumerate(self.path) if one.solution is not None)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution, Terse
+from whichway.core.strategy import Kit, Progress, Prompted, PromptVersion, Rewritable, Solution, tersely
 from whichway.core.task import Document, Example, Field, Inputs, Prediction, Task
 from whichway.strategies.parts.choosing import (
     MOST_SHOWN,
@@ -210,7 +210,7 @@ class LookedUp:
         return replace(self, inner=inner) if inner else None
 
     def terse(self) -> LookedUp:
-        return replace(self, inner=self.inner.terse()) if isinstance(self.inner, Terse) else self
+        return replace(self, inner=tersely(self.inner))
 
     def save(self, folder: Path) -> None:
         self.lookup.save(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whichway.core.output import Labels
-from whichway.core.strategy import RESUME, Edit, Kit, Progress, PromptVersion, Terse
+from whichway.core.strategy import RESUME, Edit, Kit, Progress, PromptVersion, tersely
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.errors import NotApplicable
 from whichway.strategies.parts.neighbours import index_examples
@@ -43,7 +43,7 @@ class SearchedPrompt:
         return replace(self, best=best) if best else None
 
     def terse(self) -> SearchedPrompt:
-        return replace(self, best=self.best.terse()) if isinstance(self.best, Terse) else self
+        return replace(self, best=tersely(self.best))
 
     def version(self) -> PromptVersion:
         """Return the prompt in use."""

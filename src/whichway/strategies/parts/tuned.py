@@ -11,7 +11,7 @@ from typing import Any
 
 from whichway.core.fields import Fields
 from whichway.core.output import Labels
-from whichway.core.strategy import RESUME, Kit, Progress, PromptVersion, Terse
+from whichway.core.strategy import RESUME, Kit, Progress, PromptVersion, tersely
 from whichway.core.task import Example, Inputs, Prediction, Task
 from whichway.strategies.parts.answering import NONE, fit_reader
 from whichway.strategies.parts.prompted import PromptSolution, load_prompt
@@ -44,7 +44,7 @@ class Tuned:
         return replace(self, inner=inner) if inner else None
 
     def terse(self) -> Tuned:
-        return replace(self, inner=self.inner.terse()) if isinstance(self.inner, Terse) else self
+        return replace(self, inner=tersely(self.inner))
 
     def save(self, folder: Path) -> None:
         self.inner.save(folder)
