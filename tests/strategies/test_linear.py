@@ -169,3 +169,12 @@ def test_a_fit_is_cut_off_where_the_time_ends(labels, monkeypatch):
     with pytest.raises(BudgetReached), until(began + 0.3):
         logistic.fit_all([(features, codes[:, 0] if labels == 1 else codes, 1.0)])
     assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "is_narrowed"), [(2, 600, True), (2, 601, False), (3, 601, True), (9, 2001, False)]
+)
+def test_features_are_turned_only_where_that_takes_less_than_it_saves(labels, rows, is_narrowed):
+    features = csr_matrix((np.ones(rows, np.float32), (np.arange(rows), np.arange(rows) % 30)), shape=(rows, 4000))
+    narrow, _ = logistic.narrowed(features, labels)
+    assert narrow.shape == ((rows, 30) if is_narrowed else (rows, 4000))

@@ -16,6 +16,7 @@ from whichway.core.task import Example, Field, Task
 from whichway.metrics.labels import Accuracy, AveragePrecision
 from whichway.strategies.parts.answering import NEAR, LikelihoodReader, fit_reader, reader_from_json, reader_to_json
 from whichway.strategies.parts.climbed import Climbed
+from whichway.strategies.parts.lookup import LookedUp
 from whichway.strategies.parts.prompted import PromptSolution, fitted_prompt
 from whichway.strategies.parts.prompting import PromptFormat
 from whichway.strategies.parts.searched import SearchedPrompt
@@ -94,6 +95,9 @@ def test_a_prompt_that_need_not_be_sure_gives_the_same_answers_by_the_best_alone
         assert model.asked[-1] == ("near", 0.0, bias)
         one.predict(INPUTS)
         assert model.asked[-1][0] == "all", "the way itself stays as it was"
+    lookup: Any = None
+    looked_up: Any = LookedUp(whole, lookup).terse()
+    assert looked_up.inner.reader.reach == 0.0
     several = replace(whole, reader=replace(reader, multi=True))
     several.terse().predict(INPUTS)
     assert model.asked[-1][0] == "all", "several labels at once lie anywhere below the best"
