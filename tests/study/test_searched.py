@@ -13,6 +13,7 @@ from studies import WORDS, make_task
 from whichway import Options, Watcher, load_task, registry, run_study
 from whichway.core.strategy import Edit, PromptVersion, Step
 from whichway.core.task import Prediction
+from whichway.errors import BudgetReached
 from whichway.report.prompts import prompts
 from whichway.study import pursuit
 from whichway.study.ledger import Ledger, read_prompts
@@ -68,6 +69,16 @@ class Climbing(Looking):
 
 
 @dataclass(frozen=True)
+class Hurried(Looking):
+    """Has no time to learn from all labels."""
+
+    def fit(self, task: Any, train: Any, dev: Any, kit: Any) -> Any:
+        if kit.folder.name.startswith("final"):
+            raise BudgetReached("no time")
+        return super().fit(task, train, dev, kit)
+
+
+@dataclass(frozen=True)
 class _Climbed(_Looked):
     def version(self) -> PromptVersion:
         return PromptVersion("Sort it.", (("user", "Sort it."),))
@@ -81,6 +92,7 @@ def looking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.names("strategy")
     monkeypatch.setitem(registry._things["strategy"], "looking", Looking)
     monkeypatch.setitem(registry._things["strategy"], "climbing", Climbing)
+    monkeypatch.setitem(registry._things["strategy"], "hurried", Hurried)
     yield
 
 
@@ -155,3 +167,17 @@ def test_a_certified_search_is_compared_with_its_seed_on_the_same_test_rows(tmp_
     (gains,) = [one for one in section.tables if one.caption.startswith("What the search bought")]
     assert [row[0].text for row in gains.rows] == ["looking", "looking, on the test part"]
     assert "no finalist" in gains.rows[1][0].small
+
+
+def test_a_verdict_says_where_what_is_certified_has_not_learned_from_all_labels(tmp_path: Path, looking: None) -> None:
+    whole = run(tmp_path / "whole")
+    assert not [one for one in whole["recommendation"]["reasons"] if "as it was compared" in one]
+    task = make_task(tmp_path / "hurried", 600, "strategies: {only: [majority, hurried]}\n")
+    report = run_study(load_task(task), tmp_path / "hurried/run", Options(), Watcher())
+    (trial,) = [one for one in report["trials"] if one["strategy"] == "hurried"]
+    assert report["recommendation"]["strategy"] == "hurried" and trial["test"]["refit"] is False
+    (said,) = [one for one in report["recommendation"]["reasons"] if "as it was compared" in one]
+    split = report["split"]
+    learned, all_ = split["train"], split["train"] + split["validation"]
+    assert f"having learned from {learned:,} of {all_:,} labelled rows" in said
+    assert any("refit hurried on all labels" in one for one in report["threats"])

@@ -200,10 +200,8 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
         for one in trials
         if one["test"] and one["test"]["n"] < tests
     ]
-    if any(one["test"] and not one["test"]["refit"] for one in trials):
-        found.append(
-            "Time did not allow refitting every finalist on all labels: those were certified as they were compared."
-        )
+    if early := [one["strategy"] for one in trials if one["test"] and not one["test"]["refit"]]:
+        found.append(f"No time was left to refit {', '.join(early)} on all labels: what was compared is what was certified.")
     rare = [name for name, n in _label_counts(bench).items() if n < 10]
     if rare:
         found.append(

@@ -7,7 +7,7 @@ from typing import Any
 
 from whichway.core.task import Objective
 from whichway.study.bench import Bench
-from whichway.study.certify import candidates, common_rows
+from whichway.study.certify import candidates, certified_as, common_rows
 from whichway.study.conditions import Case
 from whichway.study.cost import AS_CHEAP, Cost, refreshes, total_cost, usd
 from whichway.study.costing import break_even_sentence
@@ -41,6 +41,7 @@ def recommendation(bench: Bench, lines: Sequence[Line], judged: Sequence[Candida
         "sentence": _sentence(bench, verdict, part),
         "reasons": [
             *_reasons(bench, verdict, by_name, part),
+            *_as_compared(bench, verdict, part),
             *_missed(bench, verdict, left_aside(bench, lines, verdict.chosen)),
             *_unreached(aside.unreached, verdict),
             *_passed_over(bench, lines, verdict),
@@ -127,6 +128,18 @@ def _cost_sentence(cost: Cost, goal: Objective) -> str:
         f"It costs about {', '.join(said[:-1])} and {said[-1]}: {total} in {goal.horizon_months:g} months at "
         f"{goal.requests_per_month:,.0f} requests a month."
     )
+
+
+def _as_compared(bench: Bench, verdict: Verdict, part: str) -> list[str]:
+    """Say where the solution that is certified, and served, has not learned from all labels, as no time was left."""
+    how = certified_as(bench, verdict.chosen) if verdict.chosen and part == "test" else None
+    if how is None or how["solution"] == "final":
+        return []
+    first, all_ = bench.split.folds[0], len(bench.split.learning)
+    return [
+        f"It was certified as it was compared, having learned from {len(first.train) + len(first.dev):,} of {all_:,} labelled "
+        "rows: no time was left to refit it on all (a larger budget.minutes does)."
+    ]
 
 
 def _missed(bench: Bench, verdict: Verdict, aside: Mapping[str, float]) -> list[str]:
