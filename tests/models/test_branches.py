@@ -65,6 +65,29 @@ def test_labels_near_the_best_have_their_likelihood_and_the_others_a_bound(score
     assert sum(counted) < whole if within < 2 else sum(counted) <= whole
 
 
+@pytest.mark.parametrize("within", [0.0, 1.0, 6.0])
+def test_what_is_not_read_is_what_was_read_and_what_is_usual_of_the_rest(scorer, counted, within):
+    steps, full = scorer.score_steps(ROWS, LABELS), scorer.score(ROWS, LABELS)
+    assert np.abs(np.nansum(steps, 2) - full).max() < 1e-4
+    assert ((~np.isnan(steps)).sum(2) == list(map(len, LABELS))).all()
+    usual = [tuple(-0.3 - 0.1 * i for i in range(len(label))) for label in LABELS]
+    found = scorer.score(ROWS, LABELS, (), within, (), usual)
+    bound, best = scorer.score(ROWS, LABELS, (), within), full.max(1, keepdims=True)
+    assert np.abs(found - full)[full >= best - within].max() < 1e-3 and (found <= bound + 1e-6).all()
+    rests = [
+        [0.0, *np.cumsum(one[::-1])][: len(one)] for one in usual
+    ]  # of what is not read: nothing, the last token, ...
+    told = np.array([[min(abs(b + rest - f) for rest in rests[i]) for i, (b, f) in enumerate(zip(*row, strict=True))]
+                     for row in zip(bound, found, strict=True)])  # fmt: skip
+    assert told.max() < 1e-6 and (np.abs(found - bound) > 0.2).any()
+    assert (found.argmax(1) == full.argmax(1)).all()
+
+
+def test_what_is_usual_of_labels_written_otherwise_is_not_looked_at(scorer, counted):
+    usual = [(-0.5,) * (1 + len(label)) for label in LABELS]
+    assert (scorer.score(ROWS, LABELS, (), 1.0, (), usual) == scorer.score(ROWS, LABELS, (), 1.0)).all()
+
+
 def test_no_token_is_read_twice_and_what_is_far_from_the_best_is_not_read(scorer, counted):
     scorer.score(ROWS, LABELS)
     whole = sum(counted)

@@ -14,11 +14,13 @@ from whichway.core.output import Labels
 from whichway.core.strategy import Terse
 from whichway.core.task import Example, Field, Task
 from whichway.metrics.labels import Accuracy, AveragePrecision
-from whichway.strategies.parts.answering import NEAR, LikelihoodReader, fit_reader, reader_from_json, reader_to_json
+from whichway.strategies.parts import sparing
+from whichway.strategies.parts.answering import LikelihoodReader, fit_reader, reader_from_json, reader_to_json
 from whichway.strategies.parts.climbed import Climbed
 from whichway.strategies.parts.lookup import LookedUp
 from whichway.strategies.parts.prompted import PromptSolution, fitted_prompt
 from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.racing import Race
 from whichway.strategies.parts.searched import SearchedPrompt
 from whichway.strategies.parts.tuned import Tuned
 from whichway.strategies.parts.writing import WrittenReader, WrittenSolution
@@ -27,33 +29,58 @@ NAMES = tuple(f"desk {letter}" for letter in "abcdefgh")
 TASK = Task("desk", "Sort the message.", (Field("text"),), Labels(NAMES), Accuracy())
 
 
+LENGTHS = [1 + number % 4 for number in range(len(NAMES))]  # tokens of each
+
+
 class Plain:
     """A model that scores everything; it knows no way to leave anything out."""
 
     name, is_local = "plain", True
 
-    def __init__(self) -> None:
+    def __init__(self, noise: float = 0.2) -> None:
+        self.noise = noise  # nats by which what follows a label's first token differs between rows
         self.asked: list[tuple[str, float, tuple[float, ...]]] = []
 
     def score(self, prompts: Any, continuations: Any, shared: str = "") -> Any:
         self.asked.append(("all", np.inf, ()))
-        return self.table(prompts, continuations)
+        return np.nansum(self.steps(prompts), 2)
 
-    def table(self, prompts: Any, continuations: Any) -> Any:
-        drawn = [np.random.default_rng(len(prompt)) for prompt in prompts]
-        return np.array([one.normal(-20, 9, len(continuations)) for one in drawn])
+    def steps(self, prompts: Any) -> Any:
+        found = np.full((len(prompts), len(NAMES), 4), np.nan)
+        for prompt, row in zip(prompts, found, strict=True):
+            drawn = np.random.default_rng(len(prompt))
+            for number, length in enumerate(LENGTHS):
+                row[number, 0] = drawn.normal(-6, 4)
+                row[number, 1:length] = -np.abs(drawn.normal(number % 3, self.noise, length - 1))
+        return found
 
 
 class Sparing(Plain):
-    """A model that gives bounds for what is far from the best."""
+    """A model that estimates what is far from the best, as Branches does; told plainly, one label after the other."""
+
+    def score_steps(self, prompts: Any, continuations: Any, shared: str = "") -> Any:
+        self.asked.append(("steps", np.inf, ()))
+        return self.steps(prompts)
 
     def score_near(
-        self, prompts: Any, continuations: Any, shared: str = "", within: float = 0.0, bias: Any = ()
+        self,
+        prompts: Any,
+        continuations: Any,
+        shared: str = "",
+        within: float = 0.0,
+        bias: Any = (),
+        usual: Any = (),
     ) -> Any:
         self.asked.append(("near", within, tuple(bias)))
-        less = self.table(prompts, continuations) - np.array(bias)
-        bound = less.max(1, keepdims=True) - within - 0.01
-        return np.maximum(less, bound) + np.array(bias)
+        found = np.zeros((len(prompts), len(NAMES)))
+        for table, row in zip(found, self.steps(prompts), strict=True):
+            least = max(np.nansum(one) - leans for one, leans in zip(row, bias, strict=True)) - within
+            for number, (one, leans, length) in enumerate(zip(row, bias, LENGTHS, strict=True)):
+                read = 1
+                while read < length and one[:read].sum() - leans >= least:
+                    read += 1
+                table[number] = one[:read].sum() + sum(usual[number][read:] if usual else ())
+        return found
 
 
 def draft(model: Any, reader: LikelihoodReader | None = None) -> PromptSolution:
@@ -63,16 +90,32 @@ def draft(model: Any, reader: LikelihoodReader | None = None) -> PromptSolution:
 INPUTS = [{"text": "x" * size} for size in range(60)]
 
 
-@pytest.mark.parametrize("heat", [0.5, 1.0, 2.8])
-def test_answers_are_the_same_and_confidences_differ_by_less_than_a_hundredth(heat: float) -> None:
-    bias = tuple(np.linspace(-6, 6, len(NAMES)))
-    reader = LikelihoodReader(NAMES, False, bias, heat, reach=NEAR * heat)
-    plain, sparing = Plain(), Sparing()
-    every, near = draft(plain, reader).predict(INPUTS), draft(sparing, reader).predict(INPUTS)
-    assert sparing.asked == [("near", NEAR * heat, bias)] and plain.asked == [("all", np.inf, ())]
+ROWS = [Example(f"r{size}", {"text": "y" * size}, NAMES[size % 8]) for size in range(60, 100)]
+
+
+def learnt(model: Plain, bias: Any = (0.0,) * 8, heat: float = 1.4) -> LikelihoodReader:
+    """Return a reader with what it can do without, as labelled rows teach it."""
+    reader = LikelihoodReader(NAMES, False, tuple(bias), heat)
+    return replace(reader, sparing=sparing.learn_sparing(reader, draft(model).steps(ROWS)[1]))
+
+
+@pytest.mark.parametrize("heat", [0.7, 1.4, 2.8])
+def test_answers_are_the_same_and_confidences_differ_by_a_hundredth_on_average(heat: float) -> None:
+    model = Sparing()
+    reader = learnt(model, np.linspace(-6, 6, len(NAMES)), heat)
+    assert reader.sparing is not None and reader.reach == reader.sparing.close * heat
+    every = draft(model, replace(reader, sparing=None)).predict(INPUTS)
+    near = draft(model, reader).predict(INPUTS)
+    assert [kind for kind, *_ in model.asked] == ["steps", "all", "near"]
+    assert model.asked[-1][1:] == (reader.reach, reader.bias)
     assert [one.value for one in every] == [one.value for one in near]
     apart = [abs(a.confidence - b.confidence) for a, b in zip(every, near, strict=True)]
-    assert 0 < max(apart) < 0.01, "bounds are more than what they stand for, by next to nothing"
+    assert 0 < sum(apart) / len(apart) < 2 * sparing.MOVED
+    bounds = replace(reader, sparing=sparing.Sparing(reader.sparing.close, ()))
+    further = [
+        abs(a.confidence - b.confidence) for a, b in zip(every, draft(model, bounds).predict(INPUTS), strict=True)
+    ]
+    assert sum(further) > 2 * sum(apart), "bounds take more from the best answer than estimates do"
 
 
 def test_a_prompt_that_need_not_be_sure_gives_the_same_answers_by_the_best_alone() -> None:
@@ -108,35 +151,92 @@ def test_a_text_is_written_as_it_is_where_no_one_asks_how_sure_it_is() -> None:
     assert written.terse() == written
 
 
-def learned(names: int, sharp: float, **more: Any) -> LikelihoodReader:
-    """Return a reader of likelihoods that tell answers apart by so many nats."""
-    rng = np.random.default_rng(0)
-    right = rng.integers(0, names, 60)
-    table = rng.normal(size=(60, names))
-    table[np.arange(60), right] += sharp
-    task = Task("t", "Sort.", (Field("text"),), Labels(tuple(f"n{i}" for i in range(names))), Accuracy(), **more)
-    return fit_reader(task, table, [f"n{one}" for one in right], calibrate=False)
+def test_a_reader_reads_as_little_as_leaves_confidences_where_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {noise: learnt(Sparing(noise)) for noise in (0.1, 1.0, 3.0)}
+    closes = [one.sparing.close for one in found.values() if one.sparing]
+    assert closes == sorted(closes) and closes[0] == sparing.CLOSE[0] < closes[-1]
+    for noise, reader in found.items():
+        assert reader.sparing is not None and reader.sparing.close in sparing.CLOSE
+        assert reader_from_json(reader_to_json(reader)) == reader
+        for length, said in zip(LENGTHS, reader.sparing.usual, strict=True):
+            assert len(said) == length and max(said) <= 0
+        less = [one for one in sparing.CLOSE if one < reader.sparing.close]
+        if less:  # it would not do
+            monkeypatch.setattr(sparing, "CLOSE", (less[-1],))
+            assert learnt(Sparing(noise)).sparing is None
+            monkeypatch.undo()
 
 
-def test_a_reader_does_without_what_hardly_matters_where_that_is_most_of_all() -> None:
-    few, many, flat = learned(40, 30.0), learned(400, 30.0), learned(40, 1.0)
-    assert few.reach == NEAR * few.heat and flat.reach is None
-    assert many.reach is not None and many.reach > (NEAR + 1.6) * many.heat, "of more answers each may weigh less"
-    assert reader_from_json(reader_to_json(few)) == few and reader_from_json(reader_to_json(flat)) == flat
-    model = Sparing()
-    draft(model, LikelihoodReader(NAMES, False, (0.0,) * 8)).predict(INPUTS)
-    assert [kind for kind, *_ in model.asked] == ["all"]
+def test_each_row_is_estimated_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The likeliest label of each row but one goes on surely; by itself that one would say that it does not."""
+    monkeypatch.setattr(sparing, "CLOSE", (1.0,))
+    steps = np.full((3, 2, 2), np.log(0.5))
+    steps[:, 1, 0], steps[:, 1, 1] = -3.0, -0.01  # far below, and all but certain to go on
+    steps[0, 1, 1] = -9.0
+    steps[0, 1, 0] = -2.9
+    reader = LikelihoodReader(("a", "b"), False, (0.0, 0.0), 1.0)
+    asked: list[Any] = []
+    was = sparing.spared
+    monkeypatch.setattr(sparing, "spared", lambda *said: asked.append(was(*said)) or asked[-1])
+    sparing.learn_sparing(reader, steps)
+    estimates = asked[0][:, 1] - steps[:, 1, 0]
+    assert -0.1 < estimates[0] < 0.0, "as the two others say"
+    assert estimates[1] < -0.3 and estimates[2] < -0.3, "as the first and each other say"
+
+
+def test_where_estimates_would_move_confidences_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparing, "CLOSE", (0.1,))
+    model = Sparing(noise=3.0)
+    reader = learnt(model, heat=4.0)
+    assert reader.sparing is None and reader_from_json(reader_to_json(reader)) == reader
+    draft(model, reader).predict(INPUTS)
+    assert model.asked[-1][0] == "all"
 
 
 def test_a_metric_that_ranks_probabilities_is_given_all_of_them() -> None:
-    assert learned(40, 30.0, further=(AveragePrecision("n1"),)).reach is None
+    table, steps = draft(Sparing()).steps(ROWS)
+    targets = [row.target for row in ROWS]
+    assert fit_reader(TASK, table, targets, False, steps).sparing is not None
+    ranking = replace(TASK, further=(AveragePrecision("desk a"),))
+    assert fit_reader(ranking, table, targets, False, steps).sparing is None
 
 
 def test_what_readers_learn_from_is_scored_whole() -> None:
     model = Sparing()
     rows = [Example(f"r{i}", {"text": "x" * i}, NAMES[i % 8]) for i in range(24)]
     fitted_prompt(draft(model), rows)
-    assert [kind for kind, *_ in model.asked] == ["all"]
+    assert [kind for kind, *_ in model.asked] == ["steps"]
+    fitted_prompt(draft(plain := Plain()), rows)
+    assert [kind for kind, *_ in plain.asked] == ["all"]
+
+
+def test_a_race_reads_the_first_rows_whole_and_of_others_what_matters(tmp_path: Path) -> None:
+    model, whole = Sparing(), Plain()
+    first, plain = Race(TASK, ROWS, tmp_path / "first"), Race(TASK, ROWS, tmp_path / "plain")
+    one, other = first.enter("p", draft(model)), plain.enter("p", draft(whole))
+    first.run(one, None)
+    plain.run(other, None)
+    assert [kind for kind, *_ in model.asked] == ["steps", "near", "near"]
+    assert one.reader is not None and one.reader.sparing is not None and other.reader is not None
+    assert other.reader.sparing is None
+    assert np.mean(np.abs(np.array(one.values) - other.values)) < 0.02
+    killed = Race(TASK, ROWS, tmp_path / "first")
+    taken_up = killed.enter("p", draft(silent := Sparing()))
+    killed.run(taken_up, None)
+    assert silent.asked == [] and (taken_up.values, taken_up.reader) == (one.values, one.reader)
+
+
+def test_what_a_race_takes_over_from_another_it_reads_as_that_does(tmp_path: Path) -> None:
+    there, here = Race(TASK, ROWS, tmp_path / "there"), Race(TASK, ROWS[::-1], tmp_path / "here")
+    known = draft(Sparing())
+    id_ = known.version().id
+    one = there.enter(id_, known)
+    there.run(one, None)
+    mine = here.enter(id_, draft(silent := Sparing()))
+    here.take(mine, there)
+    here.run(mine, None)
+    assert silent.asked == [] and mine.reader is not None and one.reader is not None
+    assert mine.reader.sparing == one.reader.sparing is not None
 
 
 def test_a_model_says_by_its_methods_what_it_can_leave_out() -> None:

@@ -86,6 +86,9 @@ class Scorer(Protocol):
 class NearScorer(Scorer, Protocol):
     """A Scorer that need not read what cannot be the answer."""
 
+    def score_steps(self, prompts: Sequence[str], continuations: Sequence[str], shared: str = "") -> Any:
+        """Return what `score` sums up: floats [prompts, continuations, tokens], NaN behind a continuation's last token."""
+
     def score_near(
         self,
         prompts: Sequence[str],
@@ -93,10 +96,12 @@ class NearScorer(Scorer, Protocol):
         shared: str = "",
         within: float = 0.0,
         bias: Sequence[float] = (),
+        usual: Sequence[Sequence[float]] = (),
     ) -> Any:
         """Return what `score` does for continuations `within` so many nats of a prompt's best, each less its `bias`.
 
-        The others' numbers are bounds: not below their likelihood, and as far below the best.
+        The others' numbers are bounds: not below their likelihood, and as far below the best; or, where `usual` says
+        what log-probability each of their tokens usually has, estimates.
         """
 
 

@@ -18,9 +18,14 @@ WHOLE = 16  # nodes up to which a branch is read whole where a row has no label 
 
 
 class Branches:
-    """A trie of labels as it is read in parts: those within `nats` of a row's best, each label's likelihood less its `bias`."""
+    """A trie of labels as it is read in parts: those within `nats` of a row's best, each label's likelihood less its `bias`.
 
-    def __init__(self, trie: Trie, told: Likelihoods, nats: float, bias: Sequence[float]) -> None:
+    `usual`: log-probabilities that stand for those of each label's tokens that are not read; without them a bound is told.
+    """
+
+    def __init__(
+        self, trie: Trie, told: Likelihoods, nats: float, bias: Sequence[float], usual: Sequence[Sequence[float]] = ()
+    ) -> None:
         import torch
 
         self.trie, self.told, self.nats = trie, told, nats
@@ -32,9 +37,10 @@ class Branches:
         self.parents = torch.tensor(trie.parents, dtype=torch.long)
         depths = torch.tensor(trie.depths)
         self.levels = [(depths == depth).nonzero()[:, 0] for depth in sorted(set(trie.depths))]
-        longest, none = max(map(len, trie.steps)), len(told.steps)  # the step after the last one: of no label, certain
-        paths = [[place[one] for one in path] + [none] * (longest - len(path)) for path in trie.steps]
-        self.paths = torch.tensor(paths)
+        self.paths = told.paths
+        self.usual = torch.zeros(len(told.steps) + 1, dtype=torch.float64)
+        for path, said in zip(told.paths, usual, strict=False):
+            self.usual[path[: len(said)]] = torch.tensor(said, dtype=torch.float64)
         self.least = torch.full((len(into),), float("inf"), dtype=torch.float64)  # bias of a label behind each node
         for label, path in enumerate(trie.steps):
             for node, _ in path[1:]:
@@ -45,7 +51,8 @@ class Branches:
     def table(self, network: Any, rows: Sequence[Sequence[int]], past: Any, prefix: int) -> Any:
         """Return float64 [rows, labels] for rows, sorted by length, behind `prefix` tokens whose states are `past`.
 
-        What lies further than `nats` below a row's best may be a bound: no less than the likelihood, and as far below.
+        What lies further than `nats` below a row's best may be a bound, no less than the likelihood and as far below; less
+        what is usual of the tokens that were not read.
         """
         import torch
 
@@ -60,7 +67,7 @@ class Branches:
         while (wanted := self._wanted(gains, known, layout.places >= 0)).any():
             where, whose, nodes = laid_on(layout, wanted, self.trie, self.tree, network.device, kept)
             self._learn(gains, known, read_apart(network, where, past), whose, nodes)
-        return gains[:, self.paths].sum(-1).numpy()
+        return torch.where(known, gains, self.usual)[:, self.paths].sum(-1).numpy()
 
     def _learn(self, gains: Any, known: Any, states: Any, whose: Any, nodes: Any) -> None:
         """Write into `gains` and `known` [rows, steps] what hidden states [n, width] at `nodes` [n] of rows `whose` [n] tell."""

@@ -84,6 +84,10 @@ class CausalModel:
         """
         return self.score_near(prompts, continuations, shared, math.inf)
 
+    def score_steps(self, prompts: Sequence[str], continuations: Sequence[str], shared: str = "") -> Any:
+        """Return what `score` sums up: float64 [prompts, continuations, tokens], NaN behind a continuation's last token."""
+        return self.scorer.score_steps(*self._laid(prompts, continuations, shared))
+
     def score_near(
         self,
         prompts: Sequence[str],
@@ -91,19 +95,26 @@ class CausalModel:
         shared: str = "",
         within: float = 0.0,
         bias: Sequence[float] = (),
+        usual: Sequence[Sequence[float]] = (),
     ) -> Any:
         """Return what `score` does for continuations `within` so many nats of a prompt's best, each less its `bias`.
 
-        The others' numbers are bounds: not below their likelihood, and as far below the best. With 0 the best alone counts.
+        The others' numbers are bounds: not below their likelihood, and as far below the best. Where `usual` says what
+        each of their tokens usually has, they are estimates, by what was read of them. With 0 the best alone counts.
         """
+        return self.scorer.score(*self._laid(prompts, continuations, shared), within, bias, usual)
+
+    def _laid(
+        self, prompts: Sequence[str], continuations: Sequence[str], shared: str
+    ) -> tuple[list[list[int]], list[list[int]], list[int]]:
+        """Return the tokens of prompts, as short as they have to be, of continuations, and of what all prompts begin with."""
         rows = [self.head + tokens for tokens in self.memo(prompts)]
         labels = self.memo(continuations)
         if _one_begins_another(labels):
             labels = [[*label, self.tokenizer.eos_token_id] for label in labels]
         start = self.head + self.tokens(shared)
         room = self.limit - max(map(len, labels))
-        rows = [_shorten(row, room, len(start)) for row in rows]
-        return self.scorer.score(rows, labels, start, within, bias)
+        return [_shorten(row, room, len(start)) for row in rows], labels, start
 
     def tokens(self, text: str) -> list[int]:
         """Return token ids; special tokens only where the text spells them."""

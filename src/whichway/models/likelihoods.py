@@ -36,20 +36,27 @@ class Likelihoods:
         self.quick = is_product(network) and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
         self.guess: Any = None  # of the sum at each node
         self.known: Any = None  # the same where a trie is read in parts
+        place = {step: number for number, step in enumerate(self.steps)}
+        longest = max(map(len, trie.steps), default=0)
+        after = [len(self.steps)] * longest  # a step behind the last one of a label, which is certain
+        paths = [[*(place[one] for one in path), *after[len(path) :]] for path in trie.steps]
+        self.paths = torch.tensor(paths, dtype=torch.long)
+        self.shape: tuple[int, ...] = (len(trie.steps),)  # of what is told of a row
         starts = torch.tensor([node + 1 for node, _ in self.steps])
         self.counts = starts.bincount(minlength=1 + len(trie.tokens))  # steps from a prompt's end, and from each node
         self.firsts = self.counts.cumsum(0) - self.counts
 
     def of(self, states: Any) -> Any:
         """Return float64 [rows, labels] from hidden states [rows, 1 + nodes, width]."""
-        import numpy as np
+        return self._steps(states).sum(-1).numpy()
+
+    def _steps(self, states: Any) -> Any:
+        """Return float64 [rows, labels, tokens], 0 behind a label's end."""
+        import torch
 
         quick = self.quick and (self.guess is not None or states.shape[0] * states.shape[1] >= GUESSED_FROM)
-        found = (self._quick(states) if quick else self._exact(states)).double().cpu().numpy()
-        table, place = np.zeros((len(states), len(self.trie.steps))), {step: i for i, step in enumerate(self.steps)}
-        for label, path in enumerate(self.trie.steps):
-            table[:, label] = found[:, [place[step] for step in path]].sum(1)
-        return table
+        found = (self._quick(states) if quick else self._exact(states)).double().cpu()
+        return torch.nn.functional.pad(found, (0, 1))[:, self.paths]
 
     def after(self, states: Any, nodes: Any) -> tuple[Any, Any, Any]:
         """Return the log-probabilities of all steps from `nodes` [n] (-1: a prompt's end), by the hidden states [n, width] there.
@@ -144,3 +151,15 @@ class Likelihoods:
                 logits = torch.nn.functional.linear(words, states[part], -guess[part])
                 sums[part] += logits.exp_().sum(0, dtype=torch.float32)
         return guess.float() + sums.log()
+
+
+class Steps(Likelihoods):
+    """The same, token by token."""
+
+    def __init__(self, network: Any, trie: Trie) -> None:
+        super().__init__(network, trie)
+        self.shape = tuple(self.paths.shape)
+
+    def of(self, states: Any) -> Any:
+        """Return float64 [rows, labels, tokens], NaN behind a label's end."""
+        return self._steps(states).masked_fill(self.paths == len(self.steps), float("nan")).numpy()

@@ -14,7 +14,7 @@ from whichway.models import alone, anatomy, attention, hardware, pace
 from whichway.models.attention import read_apart
 from whichway.models.branches import Branches
 from whichway.models.end_to_end import laid
-from whichway.models.likelihoods import Likelihoods
+from whichway.models.likelihoods import Likelihoods, Steps
 from whichway.models.prefixes import NODE_COST, PrefixStore, plan
 from whichway.models.trie import Trie, build_trie
 
@@ -23,7 +23,7 @@ ROW_TOKENS = (
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
 PARTLY = 4  # times as many where a trie is read in parts, most of whose nodes are never read
-FEWEST = 2048  # nodes behind all rows from which parts may pay: of a few rows, each pass costs as much as all at once
+FEWEST = 512  # nodes behind all rows from which parts may pay: of a few rows, each pass costs as much as all at once
 SHARE = 0.2  # of free memory that keys and values of rows read in parts may take
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 
@@ -44,29 +44,43 @@ class PrefixScorer:
         shared: Sequence[int] = (),
         within: float = math.inf,
         bias: Sequence[float] = (),
+        usual: Sequence[Sequence[float]] = (),
     ) -> Any:
         """Return float64 [len(prompts), len(labels)]; what prompts share is computed once, `shared` also between calls.
 
         Of labels that are certain to lie more than `within` nats below a prompt's best, each less its `bias`, only as many
-        tokens are read as make it certain: their numbers are bounds, not below the likelihood and as far below the best.
+        tokens are read as make it certain: their numbers are bounds, not below the likelihood and as far below the best, or
+        estimates, where `usual` says of each label what its tokens usually have.
         """
+        trie = build_trie(labels)
+        told = Likelihoods(self.network, trie)
+        if within == math.inf or len(prompts) * len(trie.tokens) < max(1, FEWEST):
+            return self._table(prompts, shared, told)
+        is_of_these = [len(one) for one in usual] == [len(one) for one in labels]  # not of labels written otherwise
+        return self._table(prompts, shared, Branches(trie, told, within, bias, usual if is_of_these else ()))
+
+    def score_steps(
+        self, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], shared: Sequence[int] = ()
+    ) -> Any:
+        """Return float64 [prompts, labels, tokens]: what `score` sums up, NaN behind a label's last token."""
+        return self._table(prompts, shared, Steps(self.network, build_trie(labels)))
+
+    def _table(self, prompts: Sequence[Sequence[int]], shared: Sequence[int], told: Likelihoods | Branches) -> Any:
+        """Return float64 [prompts, labels] (or of their tokens, too), read whole or in parts."""
         import numpy as np
         import torch
 
-        trie = build_trie(labels)
-        told = Likelihoods(self.network, trie)
-        table = np.zeros((len(prompts), len(labels)))
+        trie, whole = told.trie, told.told if isinstance(told, Branches) else told
+        table = np.zeros((len(prompts), *whole.shape))
         most = self.reach - max(map(len, trie.steps)) + 1
         near, far = ([i for i, row in enumerate(prompts) if (len(row) <= most) is side] for side in (True, False))
-        in_parts = within < math.inf and len(near) * len(trie.tokens) >= max(1, FEWEST)
-        parts = Branches(trie, told, within, bias) if in_parts else None
         with torch.inference_mode():
             for chosen, states in self._read_alone([(i, prompts[i]) for i in far], trie):
-                table[chosen] = told.of(states)
+                table[chosen] = whole.of(states)
             for group in plan([prompts[i] for i in near], shared, hardware.at_once(*GROUP)):
                 past = self.prefixes.get(tuple(prompts[near[group.rows[0]]][: group.size]))
                 own = [(near[i], prompts[near[i]][group.size :]) for i in group.rows]
-                for chosen, found in self._read_behind(past, group.size, own, parts or told):
+                for chosen, found in self._read_behind(past, group.size, own, told):
                     table[chosen] = found
         return table
 
@@ -77,7 +91,7 @@ class PrefixScorer:
         nodes = len(told.trie.tokens)
         if isinstance(told, Branches):
             room = self._room()
-            for chosen, rows in _cut(own, told.widest, PARTLY * room, room):
+            for chosen, rows in _cut(own, told.widest, PARTLY * room, hardware.at_once(PARTLY * room, room)):
                 if len(rows) * nodes >= FEWEST:
                     yield chosen, told.table(self.network, rows, past, before)
                 else:

@@ -73,7 +73,7 @@ class Reflect:
         search = Search(pantry, race, kit, used, way="reflect")
         room = search.screen(self.gate)
         recipe = search.recipes[search.best.id]
-        adapter = _Adapter(pantry, pantry.draft(recipe), race.reader(search.best), kit, search.best.id)
+        adapter = _Adapter(pantry, pantry.draft(recipe), search.best.reader, kit, search.best.id)
         first = "\n\n".join(one for one in (task.instruction.strip(), task.context.strip()) if one)
         found: Any = gepa.optimize(
             seed_candidate={PART: first},

@@ -17,7 +17,7 @@ from whichway.models.pricing import Priced, known_price, training_price
 from whichway.registry import get, names
 from whichway.study.cost import Needs
 
-CODE_CONTRACT = 15  # raised when the same settings would give other predictions: old runs are then not continued
+CODE_CONTRACT = 16  # raised when the same settings would give other predictions: old runs are then not continued
 # Cheap first: free priors set the bar (methods.md §2.1), then prompts, then training.
 DEFAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("majority", "majority", {}),

@@ -12,14 +12,11 @@ from whichway.core.output import Labels
 from whichway.core.task import Prediction, Task
 from whichway.strategies.parts.bias import Fitted, fit_bias
 from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.sparing import Sparing, learn_sparing, sparing_from
 from whichway.strategies.parts.trust import Trust
 
+Spares = Any  # a Sparing, log-probabilities [rows, answers, tokens] that teach one, or None
 FAINTEST = 1e-6  # probability below which an answer's tokens tell no more
-NEAR, OF = (
-    7.0,
-    77,
-)  # an answer so many nats below the likeliest has a thousandth of its probability; measured with 77 answers
-SPARSE = 0.4  # of the answers: where more of them come that near, leaving the others out saves too little (docs/log.md)
 NONE = "none"  # the extra continuation that stands for the empty set of labels
 
 
@@ -28,8 +25,8 @@ class LikelihoodReader:
     """Turns log-likelihoods [rows, answers] into predictions.
 
     `bias` is subtracted: what the prompt leans to, whatever the input is. `heat` divides the logits (temperature scaling, Guo et
-    al. 2017). With several labels, those are taken whose probability is at least `share` of the largest. Answers more than
-    `reach` nats below a row's best, each less its bias, may have a bound for a likelihood; None: none may.
+    al. 2017). With several labels, those are taken whose probability is at least `share` of the largest. With `sparing`
+    those far below a row's best may have an estimate for a likelihood.
     """
 
     answers: tuple[str, ...]
@@ -37,7 +34,12 @@ class LikelihoodReader:
     bias: tuple[float, ...]
     heat: float = 1.0
     share: float = 0.5
-    reach: float | None = None
+    sparing: Sparing | None = None
+
+    @property
+    def reach(self) -> float:
+        """Nats below a row's best, each less its bias, from which on an answer may have an estimate."""
+        return math.inf if self.sparing is None else self.sparing.close * self.heat
 
     def read(self, table: Any) -> list[Prediction]:
         """Answer each row of log-likelihoods."""
@@ -73,11 +75,14 @@ def continuations(task: Task, form: PromptFormat) -> list[str]:
     return [" " + form.label_text(name) for name in answer_names(task.labels)]
 
 
-def fit_reader(task: Task, table: Any, targets: Sequence[Any], calibrate: bool = True) -> LikelihoodReader:
+def fit_reader(
+    task: Task, table: Any, targets: Sequence[Any], calibrate: bool = True, spares: Spares = None
+) -> LikelihoodReader:
     """Learn calibration, temperature and threshold from labelled rows.
 
-    `table` are log-likelihoods of rows with `targets`. With `calibrate`, a leaning of the prompt is taken out: for one label
-    out of several by a bias that is fitted (bias.py), for several at once by batch calibration.
+    `table` are log-likelihoods of rows with `targets`; `spares` are those of each token, by which is learned what it can do
+    without, or what was learned. With `calibrate`, a leaning of the prompt is taken out: for one label out of several by a
+    bias that is fitted (bias.py), for several at once by batch calibration.
     """
     names, multi = answer_names(task.labels), task.labels.multi
     plain = LikelihoodReader(names, multi, (0.0,) * len(names))
@@ -85,34 +90,30 @@ def fit_reader(task: Task, table: Any, targets: Sequence[Any], calibrate: bool =
         return plain
     if not calibrate or multi:
         warm = _warm(replace(plain, bias=_batch(table)) if calibrate else plain, table, targets)
-        return _sparing(task, warm, table)
+        return _sparing(task, warm, spares)
     found = _fitted(names, table, targets)
-    return _sparing(task, replace(plain, bias=found.bias, heat=found.heat), table)
+    return _sparing(task, replace(plain, bias=found.bias, heat=found.heat), spares)
 
 
-def _sparing(task: Task, reader: LikelihoodReader, table: Any) -> LikelihoodReader:
-    """Let a reader do without likelihoods that hardly matter to it, where these rows say that they are most of all.
-
-    Not where a metric ranks rows by the probability of an answer, however small.
-    """
-    import numpy as np
-
-    if any(getattr(metric, "ranks_scores", False) for metric in (task.metric, *task.further)):
+def _sparing(task: Task, reader: LikelihoodReader, spares: Spares) -> LikelihoodReader:
+    """Let a reader do without likelihoods that hardly matter to it; not where a metric ranks rows by the least of them."""
+    if spares is None or any(getattr(metric, "ranks_scores", False) for metric in (task.metric, *task.further)):
         return reader
-    reach = (NEAR + math.log(max(1.0, len(reader.answers) / OF))) * reader.heat
-    less = np.asarray(table) - np.array(reader.bias)
-    near = less >= less.max(axis=1, keepdims=True) - reach
-    return replace(reader, reach=reach) if near.mean() <= SPARSE else reader
+    found = spares if isinstance(spares, Sparing) else learn_sparing(reader, spares)
+    return replace(reader, sparing=found)
 
 
-def read_left_out(task: Task, table: Any, targets: Sequence[Any]) -> list[Prediction]:
-    """Answer the rows by which a reader is learned: each, where a bias is fitted, by the other rows alone."""
+def read_left_out(
+    task: Task, table: Any, targets: Sequence[Any], spares: Spares = None
+) -> tuple[LikelihoodReader, list[Prediction]]:
+    """Learn a reader, and answer the rows by which it is learned: each, where a bias is fitted, by the other rows alone."""
     if task.labels.multi or len(targets) < 2:
-        return fit_reader(task, table, targets).read(table)
+        reader = fit_reader(task, table, targets, spares=spares)
+        return reader, reader.read(table)
     names = answer_names(task.labels)
     found = _fitted(names, table, targets)
     reader = LikelihoodReader(names, False, found.bias, found.heat)
-    return [reader.answer(row) for row in found.left_out]
+    return _sparing(task, reader, spares), [reader.answer(row) for row in found.left_out]
 
 
 def _fitted(names: Sequence[str], table: Any, targets: Sequence[Any]) -> Fitted:
@@ -206,5 +207,5 @@ def reader_from_json(kept: Mapping[str, Any]) -> LikelihoodReader:
         tuple(kept["bias"]),
         float(kept["heat"]),
         float(kept["share"]),
-        kept.get("reach"),
+        sparing_from(kept.get("sparing")),
     )

@@ -26,6 +26,7 @@ from whichway.strategies.parts.answering import (
 from whichway.strategies.parts.features import described
 from whichway.strategies.parts.neighbours import Neighbours, load_examples, load_neighbours, save_examples
 from whichway.strategies.parts.prompting import PromptFormat, form_from, longest_shown, reordered
+from whichway.strategies.parts.sparing import Sparing
 from whichway.strategies.parts.store import load_json, save_json
 from whichway.strategies.parts.trust import AS_SAID, Trust, fit_odds, rows_to_check, trust_from
 from whichway.strategies.parts.versions import version_of
@@ -82,7 +83,8 @@ class PromptSolution:
         """Return this prompt, read no further than the likeliest answer takes; several labels at once need all."""
         if not isinstance(self.reader, LikelihoodReader) or self.reader.multi:
             return self
-        return replace(self, reader=replace(self.reader, reach=0.0))
+        usual = self.reader.sparing.usual if self.reader.sparing else ()
+        return replace(self, reader=replace(self.reader, sparing=Sparing(0.0, usual)))
 
     def version(self) -> PromptVersion:
         """Return the prompt as a version that can be kept, compared and exported."""
@@ -111,19 +113,33 @@ class PromptSolution:
     ) -> Any:
         """Return log-likelihoods [inputs, answers]; what all prompts begin with is computed once.
 
-        For a `reader` alone, bounds stand for likelihoods that are too far from the best to matter to it.
+        For a `reader` alone, estimates or bounds stand for likelihoods that are too far from the best to matter to it.
         """
-        prompts = [self.form.prompt(self.task, row, few) for row, few in zip(inputs, shown, strict=True)]
-        shared = self.form.beginning(self.task, () if self.near is not None else self.shown)
-        answers = continuations(self.task, self.form)
-        if reader is not None and reader.reach is not None and isinstance(self.model, NearScorer):
-            return self.model.score_near(prompts, answers, shared, reader.reach, reader.bias)
+        prompts, answers, shared = self._asked(inputs, shown)
+        if reader is not None and reader.sparing is not None and isinstance(self.model, NearScorer):
+            return self.model.score_near(prompts, answers, shared, reader.reach, reader.bias, reader.sparing.usual)
         return self.model.score(prompts, answers, shared)
 
-    def table(self, rows: Sequence[Example]) -> Any:
-        """Return log-likelihoods [rows, answers] of labelled rows, none of which is shown to itself."""
+    def table(self, rows: Sequence[Example], reader: LikelihoodReader | None = None) -> Any:
+        """Return log-likelihoods [rows, answers] of labelled rows, none of which is shown to itself; as `likelihoods` does."""
         inputs = [row.inputs for row in rows]
-        return self.likelihoods(inputs, self.examples_for(inputs, rows))
+        return self.likelihoods(inputs, self.examples_for(inputs, rows), reader)
+
+    def steps(self, rows: Sequence[Example]) -> tuple[Any, Any]:
+        """Return the same, whole, and log-probabilities [rows, answers, tokens] where the model tells them, else None."""
+        import numpy as np
+
+        if not isinstance(self.model, NearScorer):
+            return self.table(rows), None
+        inputs = [row.inputs for row in rows]
+        found = self.model.score_steps(*self._asked(inputs, self.examples_for(inputs, rows)))
+        return np.nansum(found, axis=2), found
+
+    def _asked(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> tuple[list[str], list[str], str]:
+        """Return prompts, the texts of all answers, and what the prompts begin with."""
+        prompts = [self.form.prompt(self.task, row, few) for row, few in zip(inputs, shown, strict=True)]
+        shared = self.form.beginning(self.task, () if self.near is not None else self.shown)
+        return prompts, continuations(self.task, self.form), shared
 
     def replies(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> Any:
         """Return what the model writes for each input."""
@@ -167,7 +183,8 @@ def fitted_prompt(
         return trusted(draft, rows_to_check(draft.task, rows, most, UNKNOWN * most) if has_dev else ())
     few = rows[: enough if model.is_local else CHECKED_PAID]
     if isinstance(model, Scorer):
-        reader = fit_reader(draft.task, draft.table(few), [row.target for row in few], calibrate)
+        table, steps = draft.steps(few)
+        reader = fit_reader(draft.task, table, [row.target for row in few], calibrate, steps)
         return replace(draft, reader=reader)
     return replace(draft, reader=_text_reader(draft, few))
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from whichway.core.model import Reply, Request, Scorer, Spend
 from whichway.core.task import Example, Prediction, Task, worth
-from whichway.strategies.parts.answering import LikelihoodReader, fit_reader, read_left_out
+from whichway.strategies.parts.answering import LikelihoodReader, read_left_out
 from whichway.strategies.parts.prompted import PromptSolution, read_labels
+from whichway.strategies.parts.sparing import sparing_from
 from whichway.strategies.parts.writing import WrittenSolution, read_reply
 
 BLOCK = 16
@@ -33,6 +34,7 @@ class Runner:
     draft: PromptSolution | WrittenSolution
     values: list[float] = field(default_factory=list)
     table: list[list[float]] = field(default_factory=list)
+    reader: LikelihoodReader | None = None  # of the table, as its rows so far teach it
     spend: Spend = Spend()
     dropped: bool = False
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -95,14 +97,23 @@ class Race:
         if all(row.id in known for row in self.rows):
             mine = [known[row.id] for row in self.rows]
             found = {"values": None, "table": mine} if theirs.table else {"values": mine, "table": None}
-            one.blocks.append({**found, "spend": asdict(Spend())})
+            one.blocks.append({**found, "sparing": theirs.blocks[0].get("sparing"), "spend": asdict(Spend())})
 
     def _scored(self, one: Runner, rows: Sequence[Example]) -> dict[str, Any]:
-        """Ask about rows; return likelihoods, or values where answers are written, and what that cost."""
+        """Ask about rows; return likelihoods, or values where answers are written, and what that cost.
+
+        Of the first rows all likelihoods are read; of the next those that matter to a reader whom these have taught.
+        """
         began, paid = time.monotonic(), Paid(one.draft.model)
         found: dict[str, Any] = {"values": None, "table": None}
         if isinstance(one.draft, PromptSolution) and isinstance(one.draft.model, Scorer):
-            found["table"] = [[float(x) for x in row] for row in one.draft.table(rows)]
+            if one.reader is None:
+                table, steps = one.draft.steps(rows)
+                taught, _ = read_left_out(self.task, table, [row.target for row in rows], steps)
+                found["sparing"] = asdict(taught.sparing) if taught.sparing else None
+            else:
+                table = one.draft.table(rows, one.reader)
+            found["table"] = [[float(x) for x in row] for row in table]
         else:
             found["values"] = row_values(self.task, rows, answered(replace(one.draft, model=paid), rows))
         return {**found, "spend": asdict(replace(paid.spend, seconds=time.monotonic() - began))}
@@ -114,16 +125,10 @@ class Race:
             if best is not None and best is not one:
                 one.dropped = is_behind(gaps(one, best))
 
-    def reader(self, one: Runner) -> LikelihoodReader | None:
-        """Return what reads the likelihoods of a prompt, as its rows so far teach it; None where answers are written."""
-        if not one.table:
-            return None
-        return fit_reader(self.task, one.table, [row.target for row in self.rows[: len(one.table)]])
-
     def _by_likelihood(self, one: Runner) -> list[float]:
-        """Return the values of all rows scored so far, each calibrated by the others."""
-        seen = self.rows[: len(one.table)]
-        answers = read_left_out(self.task, one.table, [row.target for row in seen])
+        """Return the values of all rows scored so far, each calibrated by the others; learn the reader that all of them teach."""
+        seen, sparing = self.rows[: len(one.table)], sparing_from(one.blocks[0].get("sparing"))
+        one.reader, answers = read_left_out(self.task, one.table, [row.target for row in seen], sparing)
         found = row_values(self.task, seen, answers)
         return [
             (1 - SOFT) * value + SOFT * _right_share(a, row) for value, a, row in zip(found, answers, seen, strict=True)
@@ -213,7 +218,7 @@ def answered(
     table = draft.table(rows)
     if reader is not None and len(rows) < BLOCK:
         return reader.read(table)
-    return read_left_out(draft.task, table, [row.target for row in rows])
+    return read_left_out(draft.task, table, [row.target for row in rows])[1]
 
 
 def _right_share(answer: Prediction, row: Example) -> float:

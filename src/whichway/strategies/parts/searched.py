@@ -124,5 +124,5 @@ def ready(
     if draft.near is not None and pantry.near is not None:
         draft = replace(draft, near=index_examples(pantry.task, train, pantry.near.embedder))
     if isinstance(draft, PromptSolution) and known and known.table:
-        return replace(draft, reader=race.reader(known))
+        return replace(draft, reader=known.reader)
     return fitted_prompt(draft, race.rows, enough=len(race.rows))

@@ -63,8 +63,8 @@ def confident(
     rows = rows_to_check(tuned.task, random.Random(seed).sample(list(dev), len(dev)), CHECKED, CHECKED)
     if isinstance(tuned, WrittenSolution):
         return trusted(tuned, rows)
-    table = tuned.table(rows) if rows else []
-    return replace(tuned, reader=fit_reader(tuned.task, table, [row.target for row in rows], calibrate=False))
+    table, steps = tuned.steps(rows) if rows else ([], None)
+    return replace(tuned, reader=fit_reader(tuned.task, table, [row.target for row in rows], False, steps))
 
 
 def tune(
