@@ -96,7 +96,7 @@ ROWS = [Example(f"r{size}", {"text": "y" * size}, NAMES[size % 8]) for size in r
 def learnt(model: Plain, bias: Any = (0.0,) * 8, heat: float = 1.4) -> LikelihoodReader:
     """Return a reader with what it can do without, as labelled rows teach it."""
     reader = LikelihoodReader(NAMES, False, tuple(bias), heat)
-    return replace(reader, sparing=sparing.learn_sparing(reader, draft(model).steps(ROWS)[1]))
+    return replace(reader, sparing=sparing.learn_sparing(reader, draft(model).by_token(ROWS)[1]))
 
 
 @pytest.mark.parametrize("heat", [0.7, 1.4, 2.8])
@@ -194,7 +194,7 @@ def test_where_estimates_would_move_confidences_all_is_read(monkeypatch: pytest.
 
 
 def test_a_metric_that_ranks_probabilities_is_given_all_of_them() -> None:
-    table, steps = draft(Sparing()).steps(ROWS)
+    table, steps = draft(Sparing()).by_token(ROWS)
     targets = [row.target for row in ROWS]
     assert fit_reader(TASK, table, targets, False, steps).sparing is not None
     ranking = replace(TASK, further=(AveragePrecision("desk a"),))

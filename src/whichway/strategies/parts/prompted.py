@@ -125,7 +125,7 @@ class PromptSolution:
         inputs = [row.inputs for row in rows]
         return self.likelihoods(inputs, self.examples_for(inputs, rows), reader)
 
-    def steps(self, rows: Sequence[Example]) -> tuple[Any, Any]:
+    def by_token(self, rows: Sequence[Example]) -> tuple[Any, Any]:
         """Return the same, whole, and log-probabilities [rows, answers, tokens] where the model tells them, else None."""
         import numpy as np
 
@@ -183,7 +183,7 @@ def fitted_prompt(
         return trusted(draft, rows_to_check(draft.task, rows, most, UNKNOWN * most) if has_dev else ())
     few = rows[: enough if model.is_local else CHECKED_PAID]
     if isinstance(model, Scorer):
-        table, steps = draft.steps(few)
+        table, steps = draft.by_token(few)
         reader = fit_reader(draft.task, table, [row.target for row in few], calibrate, steps)
         return replace(draft, reader=reader)
     return replace(draft, reader=_text_reader(draft, few))

@@ -108,7 +108,7 @@ class Race:
         found: dict[str, Any] = {"values": None, "table": None}
         if isinstance(one.draft, PromptSolution) and isinstance(one.draft.model, Scorer):
             if one.reader is None:
-                table, steps = one.draft.steps(rows)
+                table, steps = one.draft.by_token(rows)
                 taught, _ = read_left_out(self.task, table, [row.target for row in rows], steps)
                 found["sparing"] = asdict(taught.sparing) if taught.sparing else None
             else:

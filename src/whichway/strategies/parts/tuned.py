@@ -63,7 +63,7 @@ def confident(
     rows = rows_to_check(tuned.task, random.Random(seed).sample(list(dev), len(dev)), CHECKED, CHECKED)
     if isinstance(tuned, WrittenSolution):
         return trusted(tuned, rows)
-    table, steps = tuned.steps(rows) if rows else ([], None)
+    table, steps = tuned.by_token(rows) if rows else ([], None)
     return replace(tuned, reader=fit_reader(tuned.task, table, [row.target for row in rows], False, steps))
 
 
