@@ -91,7 +91,7 @@ def test_the_same_training_of_another_way_is_found_as_a_copy_and_told_at_what_it
     assert _weights(again) == _weights(first)
     assert (again.tokens, again.dev_losses, again.seconds) == (first.tokens, first.dev_losses, first.seconds)
     (spared,) = kept.spared
-    assert (spared["way"], spared["run"], spared["tokens"]) == ("finetune", "", first.tokens)
+    assert (spared["kind"], spared["way"], spared["run"], spared["tokens"]) == ("training", "finetune", "", first.tokens)
     assert 0 < spared["seconds"] <= first.seconds
     shutil.rmtree(first.folder)  # neither another solution nor what is kept hangs on it
     third, _ = learn("raft")
@@ -210,6 +210,23 @@ def test_retrieval_before_fine_tuned_weights_trains_nothing_and_costs_what_it_co
         assert ("finetune", phase) not in elsewhere
     told = shared_sentence([{"strategy": line.name, "shared": shared_by(bench, line)} for line in lines])
     assert "rag-finetune (2 trainings of finetune, " in told[0]
+    bench.ledger.close()
+
+
+def test_a_fit_is_told_by_which_weights_scored_prompts_are_found(model, tmp_path):
+    bench, lines = _bench(tmp_path, model.where)
+    heard = []
+
+    class Asking:
+        """Asks, and learns nothing."""
+
+        def fit(self, task, train, dev, kit):
+            heard.append(kit.trainings.weights())
+            raise LookupError("enough")
+
+    with pytest.raises(LookupError):
+        fitted(bench, replace(lines[0], strategy=Asking()), "fold-0", [], [])
+    assert heard == [f"{bench.shelf.digest('causal')} {bench.shelf.digest('embedder')}"] and len(heard[0]) > 100
     bench.ledger.close()
 
 

@@ -85,7 +85,13 @@ class Judge(Protocol):
 
 
 class Trainings(Protocol):
-    """Trainings that have ended, found by what decides how one goes: the same weights are trained once, whichever way asks."""
+    """What takes long and has ended, found by what decides how it goes: the same weights are trained once, whichever way asks.
+
+    And the same prompt is scored once on the same rows.
+    """
+
+    def weights(self) -> str:
+        """Return what tells the weights of the models on this machine, and what they compute with, from others; '' if nothing."""
 
     def take(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
         """Copy what was kept of a training into folders, by their names; return what was said of it, None where there is none."""

@@ -17,6 +17,7 @@ from whichway.strategies.parts.climbed import AGAIN, PROMPT, SEED, WEIGHTS, Clim
 from whichway.strategies.parts.prompted import PromptSolution
 from whichway.strategies.parts.racing import Race, Runner, gaps
 from whichway.strategies.parts.recipe import Pantry, Recipe
+from whichway.strategies.parts.scored import scored_prompts
 from whichway.strategies.parts.search import Search
 from whichway.strategies.parts.searched import LABEL_ROWS, WRITTEN_ROWS, clock, ready, rows_to_score
 from whichway.strategies.parts.store import apart, load_json, save_json
@@ -83,7 +84,7 @@ class _Climb:
         self.home = apart(kit.folder / RESUME, asdict(way), task.instruction, task.context, kit.seed)
         scored, pool = rows_to_score(task, self.base, train, dev, way.rows, kit.seed)
         self.pantry = Pantry(task, self.base, pool, kit.embedder, kit.seed)
-        self.race = Race(task, scored, self.home / "first")
+        self.race = Race(task, scored, self.home / "first", scored_prompts(kit, task, self.base, scored, pool))
         usual = LABEL_ROWS if isinstance(task.output, Labels) else WRITTEN_ROWS
         held = max(LEAST_JUDGED, min(usual, len(dev)))
         self.judged, self.learned = rows_to_score(task, self.base, train, dev, held, kit.seed)

@@ -12,6 +12,7 @@ from whichway.core.task import Example, Task
 from whichway.registry import register
 from whichway.strategies.parts.racing import Race
 from whichway.strategies.parts.recipe import Pantry
+from whichway.strategies.parts.scored import scored_prompts
 from whichway.strategies.parts.search import Found, Search
 from whichway.strategies.parts.searched import SearchedPrompt, clock, load_searched, race_home, ready, rows_to_score
 
@@ -40,7 +41,8 @@ class Optimise:
         model = kit.models[self.model]
         scored, pool = rows_to_score(task, model, train, dev, self.rows, kit.seed)
         pantry = Pantry(task, model, pool, kit.embedder, kit.seed)
-        race = Race(task, scored, race_home(kit, self, task, scored, pool))
+        known = scored_prompts(kit, task, model, scored, pool)
+        race = Race(task, scored, race_home(kit, self, task, scored, pool), known)
         search = Search(pantry, race, kit, clock(kit, self.minutes), way="optimise")
         found = search.run(self.prompts, self.gate)
         best, seed = (ready(pantry.draft(one), pantry, race, train) for one in (found.best, found.seed))

@@ -128,7 +128,7 @@ def _fit(
     _empty(scratch)
     ticket = bench.ledger.reserve(key, line.name, phase, Spend())
     began = time.monotonic()
-    trainings = KeptTrainings(bench.ledger.folder, line.name, bench.beside)
+    trainings = KeptTrainings(bench.ledger.folder, line.name, bench.beside, bench.shelf.weights)
     kit, heard = _listening(bench.kit(line, scratch, spare_s=spare_s, trainings=trainings, **more))
     with until(bench.cut_off(line, spare_s)):
         solution = line.strategy.fit(bench.task, train, dev, kit)

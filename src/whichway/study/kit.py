@@ -91,6 +91,11 @@ class ModelShelf(Mapping[str, Any]):
         commit = getattr(self["causal"].network.config, "_commit_hash", None)
         return f"{name}@{commit} {hardware.dtype()} {on}" if commit else ""
 
+    def weights(self) -> str:
+        """Return what tells both models' weights from others; '' where nothing tells one of them."""
+        found = [self.digest(kind) for kind in ("causal", "embedder")]
+        return " ".join(found) if all(found) else ""
+
     def _make(self, name: str) -> Any:
         if name == "causal":
             named = self.settings.models

@@ -8,6 +8,7 @@ from typing import Any
 from whichway.core.model import Spend
 from whichway.study.bench import Bench
 from whichway.study.lines import Line
+from whichway.study.trainings import TRAINING
 
 
 def taken_by(bench: Bench, line: Line) -> dict[str, Any] | None:
@@ -24,12 +25,14 @@ def taken_by(bench: Bench, line: Line) -> dict[str, Any] | None:
 
 
 def shared_by(bench: Bench, line: Line) -> dict[str, Any] | None:
-    """Return how many trainings a way has found that had ended in other ways or other runs, and what they took; None: none."""
+    """Return how many trainings and scored prompts a way has found in other ways or runs, and what they took; None: none."""
     found = [one for _, about in _of(bench, line) if "taken_from" not in about for one in about["spared"]]
     if not found:
         return None
+    prompts = [one for one in found if one.get("kind", TRAINING) != TRAINING]
     return {
-        "trainings": len(found),
+        "trainings": len(found) - len(prompts),
+        "prompts": len(prompts),
         "ways": sorted({one["way"] for one in found}),
         "runs": sorted({one["run"] for one in found} - {""}),
         "seconds": round(sum(one["seconds"] for one in found), 3),
@@ -45,7 +48,7 @@ def taken_spend(bench: Bench) -> dict[tuple[str, str], Spend]:
 
 
 def spared_seconds(bench: Bench, name: str) -> float:
-    """Return the seconds of trainings that a trial has found, and that stand in the book as its own."""
+    """Return the seconds of what a trial has found of other trials, and that stand in the book as its own."""
     return sum(
         _spared(one[-1]).seconds for one in bench.ledger.taken() if one[1] == name and "taken_from" not in one[-1]
     )
@@ -63,18 +66,19 @@ def taken_sentence(trials: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def shared_sentence(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say in one sentence what of these trials was trained once for several, and how that is counted."""
+    """Say in one sentence what of these trials was made once for several, and how that is counted."""
     parts = [(one["strategy"], one["shared"]) for one in trials if one["shared"]]
     if not parts:
         return []
     named = "; ".join(f"{name} ({_found(one)}, {one['seconds']:.1f} s)" for name, one in parts)
-    return [f"Trained once, and counted in the cost to build of each way that uses the same weights: {named}."]
+    return [f"Made once, and counted in the cost to build of each way that uses it: {named}."]
 
 
 def _found(one: Mapping[str, Any]) -> str:
-    count, ways = one["trainings"], " and ".join(one["ways"])
+    counts = ((one["trainings"], "training"), (one["prompts"], "scored prompt"))
+    said = " and ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)
     runs = f" in {' and '.join(one['runs'])}" if one["runs"] else ""
-    return f"{count} training{'s' * (count > 1)} of {ways}{runs}"
+    return f"{said} of {' and '.join(one['ways'])}{runs}"
 
 
 def _of(bench: Bench, line: Line) -> list[tuple[Spend, dict[str, Any]]]:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from whichway.study.beside import AMISS, Beside, copied_files, receipt
 from whichway.study.content import code_content
 
 HOME, ABOUT = "trainings", "about.json"
+TRAINING = "training"
 
 
 class KeptTrainings:
     """The trainings of a run as one fit of a way may ask for them; `spared` tells what it has taken, at what it took there."""
 
-    def __init__(self, run: Path, way: str, near: Beside) -> None:
-        self.run, self.way, self.near = run, way, near
+    def __init__(self, run: Path, way: str, near: Beside, weights: Callable[[], str] = str) -> None:
+        self.run, self.way, self.near, self.weights = run, way, near, weights
         self.spared: list[dict[str, Any]] = []
 
     def take(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
@@ -36,6 +37,7 @@ class KeptTrainings:
             said = _copied(run / HOME / name, places)
             if said is not None:
                 own = {"way": said["way"], "run": "" if run == self.run else run.name, "tokens": said["tokens"]}
+                own |= {"kind": said.get("kind", TRAINING)}
                 self.spared.append({**own, "seconds": max(0.0, said["seconds"] - (time.perf_counter() - began))})
                 return said
         return None

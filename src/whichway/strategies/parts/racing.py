@@ -14,6 +14,7 @@ from whichway.core.model import Reply, Request, Scorer, Spend
 from whichway.core.task import Example, Prediction, Task, worth
 from whichway.strategies.parts.answering import LikelihoodReader, read_left_out
 from whichway.strategies.parts.prompted import PromptSolution, read_labels
+from whichway.strategies.parts.scored import ScoredPrompts
 from whichway.strategies.parts.sparing import sparing_from
 from whichway.strategies.parts.writing import WrittenSolution, read_reply
 
@@ -49,19 +50,31 @@ class Race:
     """Scores prompts on labelled rows in one fixed order. Where a fit was killed, `folder` tells what had been scored.
 
     A search that is taken up again is gone through from its beginning, block by block: so every decision is the one that it
-    was, and only what had not been scored is asked.
+    was, and only what had not been scored is asked. So it is with what `known` has of other searches.
     """
 
-    def __init__(self, task: Task, rows: Sequence[Example], folder: Path) -> None:
-        self.task, self.rows, self.folder = task, list(rows), folder
+    def __init__(self, task: Task, rows: Sequence[Example], folder: Path, known: ScoredPrompts | None = None) -> None:
+        self.task, self.rows, self.folder, self.known = task, list(rows), folder, known
         self.runners: dict[str, Runner] = {}
+        self.shared: dict[str, int] = {}  # blocks of each prompt that other searches know
         self.hear: Callable[[Runner], None] = lambda one: None  # is told of a prompt before rows are asked
 
     def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
         """Return the runner of a prompt."""
         if id_ not in self.runners:
-            self.runners[id_] = Runner(id_, draft, blocks=self._kept(id_))
+            blocks = self._kept(id_) or (self.known.find(id_, self.folder / "found") if self.known else [])
+            self.runners[id_] = one = Runner(id_, draft, blocks=blocks)
+            if blocks:
+                self.shared[id_] = len(blocks)
+                self._keep(one)
         return self.runners[id_]
+
+    def share(self) -> None:
+        """Keep for other searches what was scored and they do not know yet."""
+        for one in self.runners.values():
+            if self.known and len(one.blocks) > self.shared.get(one.id, 0):
+                self.known.keep(one.id, one.blocks, self.folder / "shared")
+                self.shared[one.id] = len(one.blocks)
 
     def advance(self, one: Runner, rows: int) -> None:
         """Score a prompt on the first `rows` rows, at the most; what is known is not scored again."""

@@ -121,10 +121,11 @@ class Search:
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        """Record what was scored of prompts under way, too, however it ends."""
+        """Record and share what was scored of prompts under way, too, however it ends."""
         try:
             yield
         finally:
+            self.race.share()
             for one in self.race.runners.values():
                 if one.values and one.id in self.recipes and one.id not in self.recorded:
                     self._record(one, None if one is self.seed else self.seed)
