@@ -37,7 +37,8 @@ PASSAGE_TOKENS = 220  # of a passage in a prompt
 PASSAGES = 3  # in a prompt where a study chooses how many (strategies/parts/lookup.py)
 ANSWER_TOKENS = 40  # of a written answer
 WRITING = 400  # tokens per second, many rows at once
-TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row
+TRIE_TOKENS = 2.0  # inner tokens per label that are read for every row that calibrates
+SPARED, SPARED_FROM = 0.5, 16  # share of them that other rows need not read, where they are so many (parts/sparing.py)
 START_S = {"causal": 5.0, "embedder": 6.0, "": 1.0}  # loading libraries and weights once
 TOKENS_PER_CHARACTER = 0.25
 CHECKED = 60  # rows that calibrate a prompt, and single ones that are timed
@@ -185,14 +186,16 @@ def _causal(task: Task, strategy: Any, learn: int, compare: int, row: float, hea
     """Return seconds at this page's rates of reading prompts and of training, and of one more row."""
     shown = getattr(strategy, "shots", 0) or {"few": 8, "nearest": 4}.get(getattr(strategy, "form", ""), 0)
     shown = getattr(strategy, "shown", 0) or shown
-    own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0) + TRIE_TOKENS * _answers(task)
+    own = row + (shown * (row + 4) if getattr(strategy, "form", "") != "few" else 0)
+    trie = TRIE_TOKENS * _answers(task)
+    spared = SPARED * trie if trie >= SPARED_FROM else 0.0
     looked_up = _looked_up(strategy)
     own += looked_up
     learned = 0 if getattr(strategy, "trained", "") == "bare" else looked_up  # such weights see passages in use alone
     around = getattr(strategy, "around", 0)  # prompt, weights, prompt: two searches, and each step is measured
     compare = (4 if around else 1) * compare + (2 if around else 1) * _searched(strategy)
-    each = own / PREFILL + (0.0 if isinstance(task.output, Labels) else ANSWER_TOKENS / WRITING)
-    seconds = (compare + CHECKED) * each + (head + shown * row) * 7 / PREFILL
+    each = (own + trie - spared) / PREFILL + (0.0 if isinstance(task.output, Labels) else ANSWER_TOKENS / WRITING)
+    seconds = (compare + CHECKED) * each + CHECKED * spared / PREFILL + (head + shown * row) * 7 / PREFILL
     if strategy.trains:
         seconds += (
             max(1, getattr(strategy, "tries", 1))
