@@ -75,7 +75,8 @@ def test_a_row_is_not_answered_by_its_own_label() -> None:
     rng = np.random.default_rng(5)
     task, table = a_task(), rng.normal(size=(30, 3))
     right = [NAMES[one] for one in rng.integers(0, 3, 30)]
-    said = read_left_out(task, table, right)
+    reader, said = read_left_out(task, table, right)
+    assert reader == fit_reader(task, table, right)
     whole = fit_reader(task, table, right).read(table)
     assert sum(np.log(one.scores[name]) for one, name in zip(said, right, strict=True)) < sum(
         np.log(one.scores[name]) for one, name in zip(whole, right, strict=True)

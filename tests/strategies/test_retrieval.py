@@ -8,6 +8,7 @@ import random
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -350,7 +351,7 @@ def test_more_rows_than_are_measured_are_all_remembered(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "stackfaq").is_dir(), reason="the data beside the project are not there")
 def test_support_questions_find_their_entry():
-    from whichway.models.encoder import SentenceEncoder
+    from whichway.study.kit import CachedEmbedder, ModelShelf
 
     def lines(part):
         return [json.loads(one) for one in (DATA / "stackfaq" / f"{part}.jsonl").read_text().splitlines()]
@@ -360,7 +361,9 @@ def test_support_questions_find_their_entry():
             Example(one["id"], {"q": one["input"]}, gold_documents=tuple(one["gold_doc_ids"])) for one in lines(part)
         ]
 
-    embedder, documents = SentenceEncoder(), [Document(**one) for one in lines("documents")]
+    models = SimpleNamespace(models=SimpleNamespace(embedder="embedded", endpoints={}))
+    embedder = CachedEmbedder(ModelShelf(models, lambda: None), None)  # a second run finds the vectors on disk
+    documents = [Document(**one) for one in lines("documents")]
     settings, reranker, _ = choose(documents, embedder, rows("train"), 0)
     test = rows("test")
     ranked = found_by(build(documents, embedder, settings, reranker=reranker), *map(asked_in, test), k=50)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,12 @@ def test_the_same_training_of_another_way_is_found_as_a_copy_and_told_at_what_it
     assert _weights(again) == _weights(first)
     assert (again.tokens, again.dev_losses, again.seconds) == (first.tokens, first.dev_losses, first.seconds)
     (spared,) = kept.spared
-    assert (spared["kind"], spared["way"], spared["run"], spared["tokens"]) == ("training", "finetune", "", first.tokens)
+    assert (spared["kind"], spared["way"], spared["run"], spared["tokens"]) == (
+        "training",
+        "finetune",
+        "",
+        first.tokens,
+    )
     assert 0 < spared["seconds"] <= first.seconds
     shutil.rmtree(first.folder)  # neither another solution nor what is kept hangs on it
     third, _ = learn("raft")
@@ -217,6 +222,7 @@ def test_a_fit_is_told_by_which_weights_scored_prompts_are_found(model, tmp_path
     bench, lines = _bench(tmp_path, model.where)
     heard = []
 
+    @dataclass(frozen=True)
     class Asking:
         """Asks, and learns nothing."""
 
