@@ -159,12 +159,30 @@ def test_a_reader_reads_as_little_as_leaves_confidences_where_they_were(monkeypa
         assert reader.sparing is not None and reader.sparing.close in sparing.CLOSE
         assert reader_from_json(reader_to_json(reader)) == reader
         for length, said in zip(LENGTHS, reader.sparing.usual, strict=True):
-            assert len(said) == length and max(said) <= 0
+            assert len(said) == length and all(one <= 0 for one in said[1:])
         less = [one for one in sparing.CLOSE if one < reader.sparing.close]
         if less:  # it would not do
             monkeypatch.setattr(sparing, "CLOSE", (less[-1],))
             assert learnt(Sparing(noise)).sparing is None
             monkeypatch.undo()
+
+
+def test_what_is_usual_is_the_share_that_goes_on_and_estimates_are_made_of_it() -> None:
+    model, bias = Sparing(0.5), tuple(np.linspace(-2, 2, len(NAMES)))
+    steps = draft(model).by_token(ROWS)[1] - np.where(np.arange(4) == 0, 700.0, 0.0)  # as unlikely as nothing
+    reader = LikelihoodReader(NAMES, False, bias, 1.4)
+    found = sparing.learn_sparing(reader, steps)
+    assert found is not None
+    sums = np.nan_to_num(steps).cumsum(2)
+    for number, length in enumerate(LENGTHS):
+        for token in range(1, length):
+            share = np.exp(sums[:, number, token] + 700).sum() / np.exp(sums[:, number, token - 1] + 700).sum()
+            assert abs(np.exp(found.usual[number][token]) - share) < 2e-3
+        assert abs(found.usual[number][0] + 700 - np.log(np.exp(sums[:, number, 0] + 700).mean())) < 1e-2
+    rests = np.array([[sum(said[at + 1 :]) for at in range(4)] for said in found.usual])
+    told = sparing.spared(sums, np.array(LENGTHS), rests[None], bias, 3.0)
+    model.steps = lambda prompts: steps  # type: ignore[method-assign]
+    assert np.abs(told - model.score_near(ROWS, NAMES, "", 3.0, bias, found.usual)).max() < 1e-9
 
 
 def test_each_row_is_estimated_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
