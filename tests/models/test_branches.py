@@ -199,6 +199,18 @@ def test_a_models_near_scores_are_its_scores_where_they_matter(tmp_path, counted
     assert len(counted) > 2
 
 
+def test_long_rows_are_read_in_parts_too(scorer, counted, monkeypatch):
+    monkeypatch.setattr(scoring, "FEWEST", 200)
+    monkeypatch.setattr(PrefixScorer, "_most", 1024)
+    rows = [[30 + one + at * (2 + one) % 900 for at in range(300)] for one in range(6)]
+    nodes = len(scoring.build_trie(LABELS).tokens)
+    assert nodes * len(rows) > 200 > nodes * (1024 // 300)
+    whole = scorer.score(rows, LABELS)
+    counted.clear()
+    held(whole, scorer.score(rows, LABELS, (), 0.0), 0.0, 0.0)
+    assert counted[0] == 300 * len(rows) and sum(counted) < len(rows) * (nodes + 300)
+
+
 def test_a_batch_holds_no_more_of_the_rows_own_tokens_than_are_read_at_once():
     rows = [(i, [1] * 10) for i in range(8)]
     assert [names for names, _ in scoring._cut(rows, 1, 100, 30)] == [[0, 1, 2], [3, 4, 5], [6, 7]]

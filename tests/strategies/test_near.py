@@ -185,6 +185,17 @@ def test_what_is_usual_is_the_share_that_goes_on_and_estimates_are_made_of_it() 
     assert np.abs(told - model.score_near(ROWS, NAMES, "", 3.0, bias, found.usual)).max() < 1e-9
 
 
+def test_of_labels_that_are_likely_in_no_row_a_part_goes_on_and_nothing_follows_their_end() -> None:
+    shares = np.array([[[1.0, 0.5, 0.5, 0.5], [0.2, 1e-30, 1e-30, 1e-30], [1e-30, 1e-30, 1e-30, 1e-30]]])
+    usual = sparing._usual(shares, np.array([2, 4, 3]), 1.0)
+    assert np.abs(np.exp(usual[0, 0]) - [1.0, 0.5, 1.0, 1.0]).max() < 1e-3
+    assert np.exp(usual[0, 1, 1]) < 1e-3 and np.abs(np.exp(usual[0, 1, 2:]) - sparing.GOES_ON).max() < 1e-9
+    assert np.abs(np.exp(usual[0, 2, 1:]) - [sparing.GOES_ON, sparing.GOES_ON, 1.0]).max() < 1e-9
+    rests = sparing._rests(usual)
+    told = [[[sum(row[at + 1 :]) for at in range(4)] for row in part] for part in usual.tolist()]
+    assert np.abs(rests - np.array(told)).max() < 1e-9
+
+
 def test_each_row_is_estimated_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The likeliest label of each row but one goes on surely; by itself that one would say that it does not."""
     monkeypatch.setattr(sparing, "CLOSE", (1.0,))
@@ -200,6 +211,21 @@ def test_each_row_is_estimated_by_the_others(monkeypatch: pytest.MonkeyPatch) ->
     estimates = asked[0][:, 1] - steps[:, 1, 0]
     assert -0.1 < estimates[0] < 0.0, "as the two others say"
     assert estimates[1] < -0.3 and estimates[2] < -0.3, "as the first and each other say"
+
+
+def test_of_several_labels_none_is_left_out_that_would_change_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three labels are right of a row, or two: the third goes on surely in one row and not at all in the others."""
+    monkeypatch.setattr(sparing, "MOVED", 1.0)  # confidences may move as they like
+    steps = np.full((8, 3, 2), -0.1)
+    steps[:, :, 0] = [-1.0, -1.1, -2.5]
+    steps[:4, 2, 1] = -6.0
+    several = LikelihoodReader(("a", "b", "c"), True, (0.0,) * 3, 1.0, share=0.15)
+    monkeypatch.setattr(sparing, "CLOSE", (1.0, 3.0))
+    found = sparing.learn_sparing(several, steps)
+    assert len({one.value for one in several.read(steps.sum(2))}) == 2
+    assert found is not None and found.close == 3.0
+    one = sparing.learn_sparing(replace(several, multi=False), steps)
+    assert one is not None and one.close == 1.0
 
 
 def test_where_estimates_would_move_confidences_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -216,6 +217,19 @@ def test_retrieval_before_fine_tuned_weights_trains_nothing_and_costs_what_it_co
     told = shared_sentence([{"strategy": line.name, "shared": shared_by(bench, line)} for line in lines])
     assert "rag-finetune (2 trainings of finetune, " in told[0]
     bench.ledger.close()
+
+
+def test_scored_prompts_that_were_found_are_told_apart_from_trainings():
+    found = [
+        {"way": way, "run": "", "seconds": 2.5, "tokens": 0, "kind": kind}
+        for way, kind in (("optimise", "scored prompt"), ("optimise", "scored prompt"), ("finetune", "training"))
+    ]
+    line = SimpleNamespace(key=lambda of: "key")
+    book = SimpleNamespace(taken=lambda: [("key/fold-0", "hybrid", "fit", None, {"spared": found})])
+    shared = shared_by(SimpleNamespace(ledger=book, fingerprint=""), line)
+    assert shared == {"trainings": 1, "prompts": 2, "ways": ["finetune", "optimise"], "runs": [], "seconds": 7.5}
+    (told,) = shared_sentence([{"strategy": "hybrid", "shared": shared}])
+    assert told.endswith("uses it: hybrid (1 training and 2 scored prompts of finetune and optimise, 7.5 s).")
 
 
 def test_a_fit_is_told_by_which_weights_scored_prompts_are_found(model, tmp_path):

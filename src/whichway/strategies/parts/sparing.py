@@ -53,13 +53,13 @@ def learn_sparing(reader: Any, steps: Any) -> Sparing | None:
     shares, each = np.exp(sums - largest), np.exp(-largest)
     every = shares.sum(0)
     whole = reader.read(sums[:, :, -1])
-    left_out = _rests(np.maximum(0.0, every - shares), each * (len(steps) - 1))
+    left_out = _rests(_usual(np.maximum(0.0, every - shares), lengths, each * (len(steps) - 1)))
     for close in CLOSE:
         known = reader.read(spared(sums, lengths, left_out, reader.bias, close * reader.heat))
         moved = [abs(one.confidence - other.confidence) for one, other in zip(known, whole, strict=True)]
         same = all(one.value == other.value for one, other in zip(known, whole, strict=True))
         if same and sum(moved) <= MOVED * len(moved):
-            usual = _usual(every[None], each * len(steps))[0]
+            usual = _usual(every[None], lengths, each * len(steps))[0]
             return Sparing(close, tuple(tuple(said[:n]) for said, n in zip(usual.tolist(), lengths, strict=True)))
     return None
 
@@ -80,18 +80,21 @@ def spared(sums: Any, lengths: Any, rests: Any, bias: Sequence[float], nats: flo
     return np.where(stops.any(2), found, totals)
 
 
-def _usual(shares: Any, start: float) -> Any:
-    """Return the log of the share that goes on with each token [n, labels, tokens], by how likely each is over all rows."""
+def _usual(shares: Any, lengths: Any, start: float) -> Any:
+    """Return the log of the share that goes on with each token [n, labels, tokens], 0 behind a label's end.
+
+    `shares` tell how likely each token and all before it are over all rows, `start` how likely a prompt's end is.
+    """
     import numpy as np
 
     little = LITTLE * shares[:, :, :1].mean(1, keepdims=True) + 1e-300
     before = np.concatenate([np.full_like(shares[:, :, :1], start), shares[:, :, :-1]], 2)
-    return np.log((shares + GOES_ON * little) / (before + little))
+    found = np.log((shares + GOES_ON * little) / (before + little))
+    return np.where(np.arange(shares.shape[2]) < lengths[:, None], found, 0.0)
 
 
-def _rests(shares: Any, start: float) -> Any:
+def _rests(usual: Any) -> Any:
     """Return the log of the share that goes on to the label's end behind each token, [n, labels, tokens]."""
     import numpy as np
 
-    usual = _usual(shares, start)
     return np.concatenate([usual[:, :, :0:-1].cumsum(2)[:, :, ::-1], np.zeros_like(usual[:, :, :1])], 2)
