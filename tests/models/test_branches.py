@@ -39,7 +39,7 @@ def counted(monkeypatch):
             return was(network, rows, past)
 
         monkeypatch.setattr(where, "read_apart", read)
-    monkeypatch.setattr(scoring, "FEWEST", 0)
+    monkeypatch.setattr(scoring, "FEWEST", (0, 0))
     return sizes
 
 
@@ -132,7 +132,7 @@ def test_batches_hold_few_enough_tokens_of_the_rows_own_and_those_of_few_nodes_a
     nodes = len(scoring.build_trie(LABELS).tokens)
     monkeypatch.setattr(scoring, "ROW_TOKENS", (16, 16))
     monkeypatch.setattr(pace, "tokens_at_once", lambda shape: pace.SIZES["cpu"][1])
-    monkeypatch.setattr(scoring, "FEWEST", 2 * nodes)
+    monkeypatch.setattr(scoring, "FEWEST", (2 * nodes, 2 * nodes))
     held(scorer.score(ROWS, LABELS), scorer.score(ROWS, LABELS, (), 3.0), 3.0, 0.0)
     counted.clear()
     scorer.score(ROWS, LABELS, (), 3.0)
@@ -168,7 +168,7 @@ def test_other_families_are_read_in_parts_too(family, counted):
 def test_few_rows_and_prompts_too_long_to_share_are_read_whole(scorer, counted, monkeypatch):
     few = [[1], [2]]
     assert np.abs(scorer.score(ROWS, few, (), 0.0) - scorer.score(ROWS, few)).max() == 0.0
-    monkeypatch.setattr(scoring, "FEWEST", 10_000)
+    monkeypatch.setattr(scoring, "FEWEST", (10_000, 10_000))
     assert np.abs(scorer.score(ROWS, LABELS, (), 0.0) - scorer.score(ROWS, LABELS)).max() == 0.0
     monkeypatch.setattr(scorer, "reach", 0)
     counted.clear()
@@ -200,7 +200,7 @@ def test_a_models_near_scores_are_its_scores_where_they_matter(tmp_path, counted
 
 
 def test_long_rows_are_read_in_parts_too(scorer, counted, monkeypatch):
-    monkeypatch.setattr(scoring, "FEWEST", 200)
+    monkeypatch.setattr(scoring, "FEWEST", (200, 200))
     monkeypatch.setattr(PrefixScorer, "_most", 1024)
     rows = [[30 + one + at * (2 + one) % 900 for at in range(300)] for one in range(6)]
     nodes = len(scoring.build_trie(LABELS).tokens)

@@ -15,8 +15,12 @@ from whichway.core.task import Example, Field, Task
 from whichway.registry import get
 from whichway.strategies.hybrid import Hybrid, _Climb
 from whichway.strategies.optimise import Optimise
+from whichway.strategies.parts.prompted import PromptSolution
+from whichway.strategies.parts.prompting import PromptFormat
+from whichway.strategies.parts.racing import Race
 from whichway.strategies.parts.scored import scored_prompts
 from whichway.study.beside import Beside
+from whichway.study.ledger import Ledger
 from whichway.study.trainings import KeptTrainings
 
 NAMES = ("invoice", "parcel", "password")
@@ -51,6 +55,10 @@ class Reader:
         raise AssertionError("not in this test")
 
 
+def a_draft(model: Any) -> PromptSolution:
+    return PromptSolution(TASK, model, PromptFormat(), (), None, 0, None)
+
+
 def kit_of(home: Path, way: str, model: Any, weights: str = "w", run: str = "run", near: Beside | None = None) -> Kit:
     kept = KeptTrainings(home / run, way, near or Beside(), lambda: weights)
     folder = home / run / "trials" / way
@@ -83,6 +91,66 @@ def test_a_second_way_asks_only_what_the_first_has_not(tmp_path: Path) -> None:
     assert {(one["kind"], one["way"], one["run"]) for one in kept.spared} == {("scored prompt", "optimise", "")}
     spent = sum(one.spend.seconds for one in climb.race.runners.values())
     assert 0 < sum(one["seconds"] for one in kept.spared) <= spent
+
+
+def test_what_is_in_use_of_it_is_counted_and_no_more_after_a_kill_too(tmp_path: Path) -> None:
+    optimised(tmp_path, Reader())
+    climb, kept = first_search(tmp_path, Reader())
+    used = [one for one in climb.race.runners.values() if one.found and one.replayed]
+    seconds = sum(block["spend"]["seconds"] for one in used for block in one.blocks[: min(one.found, one.replayed)])
+    assert sum(one["seconds"] for one in kept.spared) == pytest.approx(seconds) and len(kept.spared) == len(used)
+    again, after = first_search(tmp_path, silent := Reader())  # goes on where the first search has ended
+    again.race.recall()
+    assert silent.asked == []
+    assert sum(one["seconds"] for one in after.spared) == pytest.approx(seconds)
+
+
+def test_a_prompt_that_is_used_for_one_block_costs_one_block(tmp_path: Path) -> None:
+    kit, model = kit_of(tmp_path, "one", Reader()), Reader()
+    known = scored_prompts(kit, TASK, model, rows(0, 48), rows(48, 90))
+    first = Race(TASK, rows(0, 48), tmp_path / "a", known)
+    one = first.enter("id", a_draft(model))
+    first.run(one, None)
+    first.share()
+    other = kit_of(tmp_path, "two", model)
+    second = Race(TASK, rows(0, 48), tmp_path / "b", scored_prompts(other, TASK, model, rows(0, 48), rows(48, 90)))
+    two = second.enter("id", a_draft(model))
+    asked = len(model.asked)
+    second.advance(two, 16)
+    second.share()
+    assert len(model.asked) == asked and two.found == 3
+    (counted,) = other.trainings.spared  # type: ignore[union-attr]
+    assert counted["seconds"] == one.blocks[0]["spend"]["seconds"] < one.spend.seconds
+    assert counted["kind"] == "scored prompt" and counted["way"] == "one"
+
+
+def test_what_a_killed_search_has_scored_is_shared_when_it_has_gone_on(tmp_path: Path) -> None:
+    model = Reader()
+    known = scored_prompts(kit_of(tmp_path, "one", model), TASK, model, rows(0, 48), rows(48, 90))
+    killed = Race(TASK, rows(0, 48), tmp_path / "a", known)
+    killed.run(killed.enter("id", a_draft(model)), None)  # and before it shares anything
+    goes_on = Race(TASK, rows(0, 48), tmp_path / "a", known)
+    goes_on.run(goes_on.enter("id", a_draft(model)), None)
+    goes_on.share()
+    asked, other = len(model.asked), kit_of(tmp_path, "two", model)
+    second = Race(TASK, rows(0, 48), tmp_path / "b", scored_prompts(other, TASK, model, rows(0, 48), rows(48, 90)))
+    second.run(second.enter("id", a_draft(model)), None)
+    assert len(model.asked) == asked == 48
+
+
+def test_the_same_prompt_with_answers_spelled_otherwise_is_another(tmp_path: Path) -> None:
+    model = Reader()
+    known = scored_prompts(kit_of(tmp_path, "one", model), TASK, model, rows(0, 48), rows(48, 90))
+    spelled = replace(a_draft(model), form=PromptFormat(labels=False, spelled=(("invoice", "bill"),)))
+    as_is = replace(a_draft(model), form=PromptFormat(labels=False))
+    assert known is not None and known._key(spelled) != known._key(as_is)
+
+
+def test_a_run_beside_is_looked_into(tmp_path: Path) -> None:
+    Ledger(tmp_path / "before").close()
+    optimised(tmp_path, Reader(), run="before")
+    _, kept = first_search(tmp_path, Reader(), run="now", near=Beside(tmp_path / "now"))
+    assert {(one["way"], one["run"]) for one in kept.spared} == {("optimise", "before")}
 
 
 def test_what_was_found_is_not_kept_again_under_another_name(tmp_path: Path) -> None:

@@ -94,7 +94,16 @@ class Trainings(Protocol):
         """Return what tells the weights of the models on this machine, and what they compute with, from others; '' if nothing."""
 
     def take(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
-        """Copy what was kept of a training into folders, by their names; return what was said of it, None where there is none."""
+        """Copy what was kept of a training into folders, by their names; return what was said of it, None where there is none.
+
+        It is counted in the cost of the way that asks. With `look` it is not, until `book` says what of it is in use.
+        """
+
+    def look(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
+        """Do what `take` does, and count nothing; `way` and `run` tell whose it is ('': of this run)."""
+
+    def book(self, content: str, about: Mapping[str, Any]) -> None:
+        """Count `seconds` and `tokens` of what was found, and of which `way`, `run` and `kind`; instead of an earlier count."""
 
     def keep(self, content: str, places: Mapping[str, Path], said: Mapping[str, Any]) -> None:
         """Keep these folders of a training, and what is said of it: `seconds` and `tokens` that it took, and more."""

@@ -23,7 +23,10 @@ ROW_TOKENS = (
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
 PARTLY = 4  # times as many where a trie is read in parts, most of whose nodes are never read
-FEWEST = 512  # nodes behind all rows from which parts may pay: of a few rows, each pass costs as much as all at once
+FEWEST = (
+    512,
+    32_768,
+)  # nodes behind all rows from which parts may pay, on a GPU what takes longer than several launches
 SHARE = 0.2  # of free memory that keys and values of rows read in parts may take
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 
@@ -54,7 +57,7 @@ class PrefixScorer:
         """
         trie = build_trie(labels)
         told = Likelihoods(self.network, trie)
-        if within == math.inf or len(prompts) * len(trie.tokens) < max(1, FEWEST):
+        if within == math.inf or len(prompts) * len(trie.tokens) < max(1, hardware.at_once(*FEWEST)):
             return self._table(prompts, shared, told)
         is_of_these = [len(one) for one in usual] == [len(one) for one in labels]  # not of labels written otherwise
         return self._table(prompts, shared, Branches(trie, told, within, bias, usual if is_of_these else ()))
@@ -92,7 +95,7 @@ class PrefixScorer:
         if isinstance(told, Branches):
             room = self._room()
             for chosen, rows in _cut(own, told.widest, PARTLY * room, hardware.at_once(PARTLY * room, room)):
-                if len(rows) * nodes >= FEWEST:
+                if len(rows) * nodes >= hardware.at_once(*FEWEST):
                     yield chosen, told.table(self.network, rows, past, before)
                 else:
                     yield from self._read_behind(past, before, list(zip(chosen, rows, strict=True)), told.told)

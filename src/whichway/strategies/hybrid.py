@@ -93,6 +93,7 @@ class _Climb:
     def climb(self) -> Climbed:
         """Go up step by step."""
         start = self.pantry.seed_recipe().canonical()
+        self.race.recall()  # where this fit goes on behind a search that has ended
         first = self._once(PROMPT, self._search)
         below = self._ready(start, self.pantry, self.race)  # after the search, which has asked the seed
         steps = [Step(SEED, f"the few-shot prompt with {start.shots} examples", below)]

@@ -202,7 +202,7 @@ def _threats(bench: Bench, loaded: Any, trials: Sequence[Mapping[str, Any]], par
     ]
     if early := [one["strategy"] for one in trials if one["test"] and not one["test"]["refit"]]:
         found.append(
-            f"No time was left to refit {', '.join(early)} on all labels: what was compared is what was certified."
+            f"Nothing of the budget was left to refit {', '.join(early)} on all labels: what was compared is what was certified."
         )
     rare = [name for name, n in _label_counts(bench).items() if n < 10]
     if rare:

@@ -28,19 +28,35 @@ class KeptTrainings:
 
     def __init__(self, run: Path, way: str, near: Beside, weights: Callable[[], str] = str) -> None:
         self.run, self.way, self.near, self.weights = run, way, near, weights
-        self.spared: list[dict[str, Any]] = []
+        self._booked: dict[str, dict[str, Any]] = {}
+
+    @property
+    def spared(self) -> list[dict[str, Any]]:
+        """What was taken or booked, once each."""
+        return list(self._booked.values())
 
     def take(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
-        """Copy a training's folders to these places; see core/strategy.py."""
-        began, name = time.perf_counter(), _name(content)
+        """Copy a training's folders to these places, at what it took; see core/strategy.py."""
+        began = time.perf_counter()
+        said = self.look(content, places)
+        if said is not None:
+            own = {name: said[name] for name in ("way", "run", "tokens")}
+            self.book(
+                content, {**own, "kind": TRAINING, "seconds": max(0.0, said["seconds"] - (time.perf_counter() - began))}
+            )
+        return said
+
+    def look(self, content: str, places: Mapping[str, Path]) -> Mapping[str, Any] | None:
+        """Copy what was kept to these places."""
         for run in self._runs():
-            said = _copied(run / HOME / name, places)
+            said = _copied(run / HOME / _name(content), places)
             if said is not None:
-                own = {"way": said["way"], "run": "" if run == self.run else run.name, "tokens": said["tokens"]}
-                own |= {"kind": said.get("kind", TRAINING)}
-                self.spared.append({**own, "seconds": max(0.0, said["seconds"] - (time.perf_counter() - began))})
-                return said
+                return {**said, "run": "" if run == self.run else run.name}
         return None
+
+    def book(self, content: str, about: Mapping[str, Any]) -> None:
+        """Count what was found in the cost of this way."""
+        self._booked[content] = dict(about)
 
     def keep(self, content: str, places: Mapping[str, Path], said: Mapping[str, Any]) -> None:
         """Keep a training's folders; where the disk has no room for them, that costs nothing else."""

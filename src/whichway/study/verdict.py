@@ -138,7 +138,7 @@ def _as_compared(bench: Bench, verdict: Verdict, part: str) -> list[str]:
     first, all_ = bench.split.folds[0], len(bench.split.learning)
     return [
         f"It was certified as it was compared, having learned from {len(first.train) + len(first.dev):,} of {all_:,} labelled "
-        "rows: no time was left to refit it on all (a larger budget.minutes does)."
+        "rows: what was left of the budget did not do for a refit on all."
     ]
 
 

@@ -133,7 +133,7 @@ class PromptSolution:
             return self.table(rows), None
         inputs = [row.inputs for row in rows]
         found = self.model.score_steps(*self._asked(inputs, self.examples_for(inputs, rows)))
-        return np.nansum(found, axis=2), found
+        return np.where(np.isnan(found[:, :, 0]), np.nan, np.nansum(found, axis=2)), found
 
     def _asked(self, inputs: Sequence[Inputs], shown: Sequence[Sequence[Example]]) -> tuple[list[str], list[str], str]:
         """Return prompts, the texts of all answers, and what the prompts begin with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ SOFT = 0.2  # weight of the right answer's probability beside right or wrong, wh
 class Runner:
     """A prompt in the race: what is known of it so far. `values` are per row, in the order of the race's rows.
 
-    `blocks` are what was scored, as it is kept on disk: those of a killed search first, of which `replayed` are in use again.
+    `blocks` are what was scored, as it is kept on disk: those of a killed or another search first; `replayed` are in use.
     """
 
     id: str
@@ -40,6 +40,8 @@ class Runner:
     dropped: bool = False
     blocks: list[dict[str, Any]] = field(default_factory=list)
     replayed: int = 0
+    found: int = 0  # blocks, the first ones, that another search has read
+    source: Mapping[str, str] = field(default_factory=dict)  # which
 
     @property
     def mean(self) -> float:
@@ -62,19 +64,33 @@ class Race:
     def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
         """Return the runner of a prompt."""
         if id_ not in self.runners:
-            blocks = self._kept(id_) or (self.known.find(id_, self.folder / "found") if self.known else [])
-            self.runners[id_] = one = Runner(id_, draft, blocks=blocks)
-            if blocks:
-                self.shared[id_] = len(blocks)
-                self._keep(one)
+            self.runners[id_] = one = self._begun(id_, draft)
+            if not one.blocks and self.known and isinstance(draft, PromptSolution):
+                found = self.known.find(draft, self.folder / "found")
+                if found is not None:
+                    one.blocks, one.found, one.source = found.blocks, len(found.blocks), found.source
+                    self._keep(one)
+            self.shared[id_] = one.found
         return self.runners[id_]
 
     def share(self) -> None:
-        """Keep for other searches what was scored and they do not know yet."""
+        """Keep for other searches what they do not know yet, and count what is in use of what they have read."""
         for one in self.runners.values():
-            if self.known and len(one.blocks) > self.shared.get(one.id, 0):
-                self.known.keep(one.id, one.blocks, self.folder / "shared")
+            if self.known is None or not isinstance(one.draft, PromptSolution):
+                continue
+            if one.found:
+                self._keep(one)  # with what is in use of it
+                self.known.book(one.blocks[: min(one.found, one.replayed)], one.source)
+            if len(one.blocks) > self.shared[one.id]:
+                self.known.keep(one.draft, one.blocks, self.folder / "shared")
                 self.shared[one.id] = len(one.blocks)
+
+    def recall(self) -> None:
+        """Count again what a search that has ended had found and used."""
+        for file in sorted(self.folder.glob("*.json")) if self.known else ():
+            said = json.loads(file.read_text(encoding="utf-8"))
+            if self.known and said.get("found"):
+                self.known.book(said["blocks"][: min(said["found"], said["used"])], said["source"])
 
     def advance(self, one: Runner, rows: int) -> None:
         """Score a prompt on the first `rows` rows, at the most; what is known is not scored again."""
@@ -96,7 +112,7 @@ class Race:
     def finished(self, draft: PromptSolution | WrittenSolution) -> Runner | None:
         """Return the runner of a prompt that was scored on all rows, be it by a fit that was killed; None: it was not."""
         id_ = draft.version().id
-        one = self.runners.get(id_) or Runner(id_, draft, blocks=self._kept(id_))
+        one = self.runners.get(id_) or self._begun(id_, draft)
         while one.replayed < len(one.blocks) and len(one.values) < len(self.rows):
             self.advance(one, len(self.rows))
         return one if len(one.values) == len(self.rows) else None
@@ -150,12 +166,16 @@ class Race:
     def _keep(self, one: Runner) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         scratch = self.folder / f"{one.id}.partial"
-        scratch.write_text(json.dumps({"blocks": one.blocks}), encoding="utf-8")
+        said = {"blocks": one.blocks, "found": one.found, "source": dict(one.source), "used": one.replayed}
+        scratch.write_text(json.dumps(said), encoding="utf-8")
         scratch.replace(self.folder / f"{one.id}.json")
 
-    def _kept(self, id_: str) -> list[dict[str, Any]]:
+    def _begun(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
+        """Return a runner with what a killed search has kept of it."""
         file = self.folder / f"{id_}.json"
-        return list(json.loads(file.read_text(encoding="utf-8")).get("blocks", [])) if file.exists() else []
+        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        kept = {"blocks": list(said.get("blocks", [])), "found": said.get("found", 0), "source": said.get("source", {})}
+        return Runner(id_, draft, **kept)
 
 
 class Paid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,6 +15,8 @@ from whichway.core.model import Scorer
 from whichway.core.output import Labels
 from whichway.core.strategy import Kit, Trainings
 from whichway.core.task import Example, Task
+from whichway.strategies.parts.answering import continuations
+from whichway.strategies.parts.prompted import PromptSolution
 from whichway.strategies.parts.store import load_json, save_json
 
 PLACE, FILE = "blocks", "blocks.json"
@@ -27,23 +30,46 @@ class ScoredPrompts:
     kept: Trainings
     content: str
 
-    def find(self, id_: str, scratch: Path) -> list[dict[str, Any]]:
-        """Return the blocks of likelihoods that a search has read with a prompt, none where it has not."""
-        place = scratch / id_
-        if self.kept.take(f"{self.content} {id_}", {PLACE: place}) is None:
-            return []
-        found: list[dict[str, Any]] = load_json(place / FILE)
+    def find(self, draft: PromptSolution, scratch: Path) -> Found | None:
+        """Return what a search has read with a prompt, None where none has."""
+        key, place = self._key(draft), scratch / draft.version().id
+        said = self.kept.look(key, {PLACE: place})
+        if said is None:
+            return None
+        blocks: list[dict[str, Any]] = load_json(place / FILE)
         shutil.rmtree(place)
-        return found
+        return Found(blocks, {"key": key, "way": said["way"], "run": said["run"]})
 
-    def keep(self, id_: str, blocks: Sequence[Mapping[str, Any]], scratch: Path) -> None:
-        """Keep them for the next search."""
-        place = scratch / id_
-        save_json(place / FILE, list(blocks))
-        seconds, tokens = (sum(one["spend"][name] for one in blocks) for name in ("seconds", "tokens_in"))
-        said = {"kind": KIND, "seconds": seconds, "tokens": tokens}
-        self.kept.keep(f"{self.content} {id_}", {PLACE: place}, said)
-        shutil.rmtree(place)
+    def book(self, used: Sequence[Mapping[str, Any]], source: Mapping[str, str]) -> None:
+        """Count blocks that are in use at what they took where they were read; a later count stands for an earlier one."""
+        if used:
+            about = {"way": source["way"], "run": source["run"], "kind": KIND}
+            self.kept.book(source["key"], {**about, **_cost(used)})
+
+    def keep(self, draft: PromptSolution, blocks: Sequence[Mapping[str, Any]], scratch: Path) -> None:
+        """Keep them for the next search; where the disk has no room for them, that costs nothing else."""
+        place = scratch / draft.version().id
+        with contextlib.suppress(OSError):
+            save_json(place / FILE, list(blocks))
+            self.kept.keep(self._key(draft), {PLACE: place}, {**_cost(blocks), "kind": KIND})
+        shutil.rmtree(place, ignore_errors=True)
+
+    def _key(self, draft: PromptSolution) -> str:
+        """Return what tells a prompt from others, and how it spells the answers, which no example need show."""
+        return json.dumps([self.content, draft.version().id, continuations(draft.task, draft.form)])
+
+
+@dataclass(frozen=True)
+class Found:
+    """Blocks of a prompt's likelihoods; `source` tells which way of which run has read them, and their key."""
+
+    blocks: list[dict[str, Any]]
+    source: Mapping[str, str]
+
+
+def _cost(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    seconds, tokens = (sum(one["spend"][name] for one in blocks) for name in ("seconds", "tokens_in"))
+    return {"seconds": seconds, "tokens": tokens}
 
 
 def scored_prompts(

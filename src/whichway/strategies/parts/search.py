@@ -125,10 +125,10 @@ class Search:
         try:
             yield
         finally:
-            self.race.share()
             for one in self.race.runners.values():
                 if one.values and one.id in self.recipes and one.id not in self.recorded:
                     self._record(one, None if one is self.seed else self.seed)
+            self.race.share()
 
     def diverse(self) -> list[Recipe]:
         """Return prompts that differ from the seed as far as this task allows, each in two or three settings."""

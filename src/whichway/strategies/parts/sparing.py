@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ CLOSE = (
     5.0,
     7.0,
 )  # times the heat that a label may lie below the best and still be read whole
-MOVED = 0.01  # that estimates may move a confidence by, on average over labelled rows
+MOVED, ROWS = 0.01, 48  # that estimates may move a confidence by, on average over so many labelled rows; of fewer, less
+SPARES = 0.2  # of labels' tokens that at least go unread: less is not worth several passes
 LITTLE, GOES_ON = 1e-4, 0.3  # of a label's mean first share, counted beside what was seen; and how much of it goes on
 
 
@@ -43,31 +45,39 @@ def learn_sparing(reader: Any, steps: Any) -> Sparing | None:
     """Return the most that a reader may leave out with the same answers to labelled rows, and nearly the same confidences.
 
     `steps` are log-probabilities [rows, labels, tokens], NaN behind a label's end; each row is estimated by the others. None:
-    all has to be read.
+    all has to be read. Of several labels at once none is estimated that may belong to the answer.
     """
     import numpy as np
 
-    lengths = (~np.isnan(steps[0])).sum(1)
+    lengths = (~np.isnan(steps)).any(0).sum(1)
+    if np.isnan(steps[:, :, 0]).any() or lengths.max(initial=0) < 2:
+        return None
     sums = np.nan_to_num(steps).cumsum(2)
     largest = sums[:, :, 0].max()  # taken off, so that shares can be told however unlikely all labels are
     shares, each = np.exp(sums - largest), np.exp(-largest)
     every = shares.sum(0)
     whole = reader.read(sums[:, :, -1])
     left_out = _rests(_usual(np.maximum(0.0, every - shares), lengths, each * (len(steps) - 1)))
-    for close in CLOSE:
-        known = reader.read(spared(sums, lengths, left_out, reader.bias, close * reader.heat))
+    least = -math.log(reader.share) if reader.multi else 0.0
+    most = MOVED * min(1.0, len(steps) / ROWS)
+    for close in (one for one in CLOSE if one >= least):
+        estimated, unread = spared(sums, lengths, left_out, reader.bias, close * reader.heat)
+        if unread < SPARES:
+            return None
+        known = reader.read(estimated)
         moved = [abs(one.confidence - other.confidence) for one, other in zip(known, whole, strict=True)]
         same = all(one.value == other.value for one, other in zip(known, whole, strict=True))
-        if same and sum(moved) <= MOVED * len(moved):
+        if same and sum(moved) <= most * len(moved):
             usual = _usual(every[None], lengths, each * len(steps))[0]
             return Sparing(close, tuple(tuple(said[:n]) for said, n in zip(usual.tolist(), lengths, strict=True)))
     return None
 
 
-def spared(sums: Any, lengths: Any, rests: Any, bias: Sequence[float], nats: float) -> Any:
+def spared(sums: Any, lengths: Any, rests: Any, bias: Sequence[float], nats: float) -> tuple[Any, float]:
     """Return log-likelihoods [rows, labels] as they are where labels `nats` below the best, less their bias, are not read on.
 
-    `sums` [rows, labels, tokens] are log-likelihoods of each label's beginnings, `rests` estimates of what follows each.
+    Beside them: the share of tokens, of those behind a label's first, that are not read then. `sums` [rows, labels, tokens] are
+    log-likelihoods of each label's beginnings, `rests` estimates of what follows each.
     """
     import numpy as np
 
@@ -77,7 +87,8 @@ def spared(sums: Any, lengths: Any, rests: Any, bias: Sequence[float], nats: flo
     stops = (sums - taken[:, None] < least[:, None, None]) & is_open
     at = stops.argmax(2)[:, :, None]
     found = np.take_along_axis(sums + rests, at, 2)[:, :, 0]
-    return np.where(stops.any(2), found, totals)
+    left = np.where(stops.any(2), lengths - 1 - at[:, :, 0], 0).sum() / max(1, len(sums) * (lengths - 1).sum())
+    return np.where(stops.any(2), found, totals), float(left)
 
 
 def _usual(shares: Any, lengths: Any, start: float) -> Any:
