@@ -141,6 +141,10 @@ def test_a_prompt_that_need_not_be_sure_gives_the_same_answers_by_the_best_alone
     lookup: Any = None
     looked_up: Any = LookedUp(whole, lookup).terse()
     assert looked_up.inner.reader.reach == 0.0
+    sure = learnt(model, bias)
+    assert sure.sparing is not None and sure.sparing.close > 0
+    terse = replace(whole, reader=sure).terse().reader
+    assert terse.sparing == sparing.Sparing(0.0, sure.sparing.usual), "what is not read is estimated as before"
     several = replace(whole, reader=replace(reader, multi=True))
     several.terse().predict(INPUTS)
     assert model.asked[-1][0] == "all", "several labels at once lie anywhere below the best"

@@ -81,6 +81,17 @@ def test_other_forms_of_a_prompt_take_as_long_as_a_study_gives_them_at_most(plan
     assert form > 0 and seconds(3 * form) == pytest.approx(one + 2 * form), "one is asked in any case, nine at most"
 
 
+@pytest.mark.parametrize(("labels", "fewer"), [(2, False), (40, True)])
+def test_labels_that_need_not_be_read_to_their_end_take_no_time(plan, monkeypatch, labels, fewer):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(planning, "slowness", lambda exact=False: 1.0)
+    found = []
+    for spared in (0.0, 0.5):
+        monkeypatch.setattr(planning, "SPARED", spared)
+        found.append(estimates(plan(400, labels=labels))["prompt-few"].seconds)
+    assert (found[1] < found[0]) is fewer
+
+
 def test_what_trains_in_fp32_takes_as_long_as_fp32_does_here(plan, monkeypatch):
     pytest.importorskip("torch")
     found = []

@@ -31,9 +31,8 @@ class Branches:
         self.trie, self.told, self.nats = trie, told, nats
         self.bias = torch.tensor(list(bias) or [0.0] * len(trie.steps), dtype=torch.float64)
         self.tree = tree_of(trie)
-        place = {step: number for number, step in enumerate(told.steps)}
         into = list(zip(trie.parents, trie.tokens, strict=True))
-        self.into = torch.tensor([place[one] for one in into], dtype=torch.long)
+        self.into = torch.tensor([told.place[one] for one in into], dtype=torch.long)
         self.parents = torch.tensor(trie.parents, dtype=torch.long)
         depths = torch.tensor(trie.depths)
         self.levels = [(depths == depth).nonzero()[:, 0] for depth in sorted(set(trie.depths))]

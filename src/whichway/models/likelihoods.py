@@ -36,10 +36,10 @@ class Likelihoods:
         self.quick = is_product(network) and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
         self.guess: Any = None  # of the sum at each node
         self.known: Any = None  # the same where a trie is read in parts
-        place = {step: number for number, step in enumerate(self.steps)}
+        self.place = {step: number for number, step in enumerate(self.steps)}
         longest = max(map(len, trie.steps), default=0)
         after = [len(self.steps)] * longest  # a step behind the last one of a label, which is certain
-        paths = [[*(place[one] for one in path), *after[len(path) :]] for path in trie.steps]
+        paths = [[*(self.place[one] for one in path), *after[len(path) :]] for path in trie.steps]
         self.paths = torch.tensor(paths, dtype=torch.long)
         self.shape: tuple[int, ...] = (len(trie.steps),)  # of what is told of a row
         starts = torch.tensor([node + 1 for node, _ in self.steps])

@@ -23,10 +23,8 @@ ROW_TOKENS = (
     32_768,
 )  # own tokens of one batch, where pace.py finds two cores, or a GPU, fastest at their usual size
 PARTLY = 4  # times as many where a trie is read in parts, most of whose nodes are never read
-FEWEST = (
-    512,
-    32_768,
-)  # nodes behind all rows from which parts may pay, on a GPU what takes longer than several launches
+# Nodes behind all rows from which parts may pay; on a GPU (not measured) what takes longer than several launches.
+FEWEST = (512, 32_768)
 SHARE = 0.2  # of free memory that keys and values of rows read in parts may take
 GROUP = (NODE_COST, 4096)  # tokens that a further group must save: on a GPU what it reads in the time of a launch
 

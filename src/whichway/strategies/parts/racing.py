@@ -42,6 +42,8 @@ class Runner:
     replayed: int = 0
     found: int = 0  # blocks, the first ones, that another search has read
     source: Mapping[str, str] = field(default_factory=dict)  # which
+    shared: int = 0  # blocks that other searches know
+    steps: Any = None  # log-probabilities by token of a first block that was just read
 
     @property
     def mean(self) -> float:
@@ -58,7 +60,6 @@ class Race:
     def __init__(self, task: Task, rows: Sequence[Example], folder: Path, known: ScoredPrompts | None = None) -> None:
         self.task, self.rows, self.folder, self.known = task, list(rows), folder, known
         self.runners: dict[str, Runner] = {}
-        self.shared: dict[str, int] = {}  # blocks of each prompt that other searches know
         self.hear: Callable[[Runner], None] = lambda one: None  # is told of a prompt before rows are asked
 
     def enter(self, id_: str, draft: PromptSolution | WrittenSolution) -> Runner:
@@ -70,7 +71,7 @@ class Race:
                 if found is not None:
                     one.blocks, one.found, one.source = found.blocks, len(found.blocks), found.source
                     self._keep(one)
-            self.shared[id_] = one.found
+            one.shared = one.found
         return self.runners[id_]
 
     def share(self) -> None:
@@ -81,15 +82,17 @@ class Race:
             if one.found:
                 self._keep(one)  # with what is in use of it
                 self.known.book(one.blocks[: min(one.found, one.replayed)], one.source)
-            if len(one.blocks) > self.shared[one.id]:
+            if len(one.blocks) > one.shared:
                 self.known.keep(one.draft, one.blocks, self.folder / "shared")
-                self.shared[one.id] = len(one.blocks)
+                one.shared = len(one.blocks)
 
     def recall(self) -> None:
         """Count again what a search that has ended had found and used."""
-        for file in sorted(self.folder.glob("*.json")) if self.known else ():
+        if self.known is None:
+            return
+        for file in sorted(self.folder.glob("*.json")):
             said = json.loads(file.read_text(encoding="utf-8"))
-            if self.known and said.get("found"):
+            if said.get("found"):
                 self.known.book(said["blocks"][: min(said["found"], said["used"])], said["source"])
 
     def advance(self, one: Runner, rows: int) -> None:
@@ -97,17 +100,19 @@ class Race:
         rows = min(rows, len(self.rows))
         if len(one.values) >= rows:
             return
-        if one.replayed == len(one.blocks):
+        is_new = one.replayed == len(one.blocks)
+        if is_new:
             self.hear(one)
             one.blocks.append(self._scored(one, self.rows[len(one.values) : rows]))
-            self._keep(one)
         block = one.blocks[one.replayed]
         one.replayed, one.spend = one.replayed + 1, one.spend + Spend(**block["spend"])
         if block["table"] is None:
             one.values += block["values"]
-            return
-        one.table += block["table"]
-        one.values = self._by_likelihood(one)
+        else:
+            one.table += block["table"]
+            one.values = self._by_likelihood(one)
+        if is_new:
+            self._keep(one)  # a first block with what it has taught
 
     def finished(self, draft: PromptSolution | WrittenSolution) -> Runner | None:
         """Return the runner of a prompt that was scored on all rows, be it by a fit that was killed; None: it was not."""
@@ -137,9 +142,7 @@ class Race:
         found: dict[str, Any] = {"values": None, "table": None}
         if isinstance(one.draft, PromptSolution) and isinstance(one.draft.model, Scorer):
             if one.reader is None:
-                table, steps = one.draft.by_token(rows)
-                taught, _ = read_left_out(self.task, table, [row.target for row in rows], steps)
-                found["sparing"] = asdict(taught.sparing) if taught.sparing else None
+                table, one.steps = one.draft.by_token(rows)
             else:
                 table = one.draft.table(rows, one.reader)
             found["table"] = [[float(x) for x in row] for row in table]
@@ -156,8 +159,11 @@ class Race:
 
     def _by_likelihood(self, one: Runner) -> list[float]:
         """Return the values of all rows scored so far, each calibrated by the others; learn the reader that all of them teach."""
-        seen, sparing = self.rows[: len(one.table)], sparing_from(one.blocks[0].get("sparing"))
-        one.reader, answers = read_left_out(self.task, one.table, [row.target for row in seen], sparing)
+        seen, first = self.rows[: len(one.table)], one.blocks[0]
+        spares = sparing_from(first.get("sparing")) if one.steps is None else one.steps
+        one.reader, answers = read_left_out(self.task, one.table, [row.target for row in seen], spares)
+        if one.steps is not None:
+            first["sparing"], one.steps = one.reader.sparing and asdict(one.reader.sparing), None
         found = row_values(self.task, seen, answers)
         return [
             (1 - SOFT) * value + SOFT * _right_share(a, row) for value, a, row in zip(found, answers, seen, strict=True)

@@ -11,15 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CLOSE = (
-    1.0,
-    1.5,
-    2.0,
-    3.0,
-    4.0,
-    5.0,
-    7.0,
-)  # times the heat that a label may lie below the best and still be read whole
+# Times the heat that a label may lie below the best and still be read whole.
+CLOSE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 MOVED, ROWS = 0.01, 48  # that estimates may move a confidence by, on average over so many labelled rows; of fewer, less
 SPARES = 0.2  # of labels' tokens that at least go unread: less is not worth several passes
 LITTLE, GOES_ON = 1e-4, 0.3  # of a label's mean first share, counted beside what was seen; and how much of it goes on
