@@ -52,7 +52,7 @@ class Reader:
         return len(text.split())
 
     def train(self, *more: Any) -> Any:
-        raise AssertionError("not in this test")
+        raise LookupError("not in this test")
 
 
 def a_draft(model: Any) -> PromptSolution:
@@ -100,8 +100,9 @@ def test_what_is_in_use_of_it_is_counted_and_no_more_after_a_kill_too(tmp_path: 
     seconds = sum(block["spend"]["seconds"] for one in used for block in one.blocks[: min(one.found, one.replayed)])
     assert sum(one["seconds"] for one in kept.spared) == pytest.approx(seconds) and len(kept.spared) == len(used)
     again, after = first_search(tmp_path, silent := Reader())  # goes on where the first search has ended
-    again.race.recall()
     assert silent.asked == []
+    with pytest.raises(LookupError, match="not in this test"):
+        again.climb()
     assert sum(one["seconds"] for one in after.spared) == pytest.approx(seconds)
 
 
@@ -139,10 +140,15 @@ def test_what_a_killed_search_has_scored_is_shared_when_it_has_gone_on(tmp_path:
 
 
 def test_the_same_prompt_with_answers_spelled_otherwise_is_another(tmp_path: Path) -> None:
-    model = Reader()
-    known = scored_prompts(kit_of(tmp_path, "one", model), TASK, model, rows(0, 48), rows(48, 90))
-    spelled = replace(a_draft(model), form=PromptFormat(labels=False, spelled=(("invoice", "bill"),)))
-    as_is = replace(a_draft(model), form=PromptFormat(labels=False))
+    model, names = Reader(), ("invoice", "parcel", "top_up")
+    task = replace(TASK, output=Labels(names))
+    known = scored_prompts(kit_of(tmp_path, "one", model), task, model, rows(0, 48), rows(48, 90))
+    shown = tuple(row for row in rows(0, 6) if row.target in names)  # of none is the spelling to be seen
+    spelled, as_is = (
+        replace(a_draft(model), task=task, shown=shown, form=PromptFormat(labels=False, words=words))
+        for words in (True, False)
+    )
+    assert spelled.version().id == as_is.version().id
     assert known is not None and known._key(spelled) != known._key(as_is)
 
 
