@@ -75,7 +75,7 @@ def test_a_plan_spends_nothing_and_writes_nothing(tmp_path):
 def test_results_go_to_stdout_and_progress_to_stderr(finished):
     out, err = (finished / "out").read_text(), (finished / "err").read_text()
     assert "classic" in out and "report.html" in out
-    assert err.startswith("Reading the task") and "strategies to compare" in err
+    assert err.startswith("Reading the task") and "strategies to compare, roughly 1 min if all run to their end." in err
     assert "Reading the task" not in out and "\x1b" not in out + err
 
 

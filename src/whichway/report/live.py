@@ -42,7 +42,8 @@ class Display:
         self._line(f"Split: {sizes}, {len(split.test)} sealed for the test.")
         seconds = sum(one.seconds for one in plan.estimates)
         money = f" and ${plan.usd:.2f} (at most ${plan.most_usd:.2f})" if plan.usd else ""
-        self._line(f"{len(plan.estimates)} strategies to compare, roughly {max(1, round(seconds / 60))} min{money}.")
+        whole = f"roughly {max(1, round(seconds / 60))} min{money} if all run to their end"
+        self._line(f"{len(plan.estimates)} strategies to compare, {whole}.")
 
     def _progress(self, name: str, progress: Progress) -> None:
         now = time.monotonic()
